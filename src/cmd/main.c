@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main.c - the table of verbs. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+
+static const struct cmd_verb *const verbs[] = {&cmd_run, &cmd_test, &cmd_lab};
+
+enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
+
+static const struct cmd_verb *find(const char *name)
+{
+	for (size_t i = 0; i < VERBS; i++)
+		if (strcmp(verbs[i]->name, name) == 0)
+			return verbs[i];
+	return NULL;
+}
+
+static void usage(FILE *to)
+{
+	fputs("usage: vmtime VERB [OPTIONS] [ARGS]\n\n", to);
+	for (size_t i = 0; i < VERBS; i++)
+		fprintf(to, "  %-6s %s\n", verbs[i]->name, verbs[i]->summary);
+	fputs("\nvmtime help VERB shows its manual page, vmtime VERB --help its options.\n", to);
+}
+
+static int unknown_verb(const char *name)
+{
+	const char *known[VERBS + 1] = {NULL};
+
+	for (size_t i = 0; i < VERBS; i++)
+		known[i] = verbs[i]->name;
+	return cmd_unknown_option(NULL, name, known);
+}
+
+static int help(const char *name)
+{
+	const struct cmd_verb *verb = name ? find(name) : NULL;
+	char page[64];
+
+	if (!name) {
+		usage(stdout);
+		return CMD_OK;
+	}
+	if (!verb)
+		return unknown_verb(name);
+	snprintf(page, sizeof(page), "vmtime-%s", name);
+	fflush(stdout);
+	execlp("man", "man", "1", page, (char *)NULL);
+	fputs(verb->synopsis, stdout); /* no man here */
+	return CMD_OK;
+}
+
+int main(int argc, char **argv)
+{
+	const struct cmd_verb *verb;
+
+	if (argc < 2) {
+		usage(stderr);
+		return CMD_USAGE;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		puts("vmtime " VMTIME_VERSION);
+		return CMD_OK;
+	}
+	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
+		return help(argc > 2 ? argv[2] : NULL);
+	verb = find(argv[1]);
+	if (!verb)
+		return unknown_verb(argv[1]);
+	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "--help") == 0) {
+			fputs(verb->synopsis, stdout);
+			return CMD_OK;
+		}
+	}
+	return verb->main(argc - 1, argv + 1);
+}

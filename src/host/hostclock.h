@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hostclock.h - the only reader of host clocks.
+ *
+ * Everything on the host's side that needs to know the time asks here; a test checks that no other
+ * file does.  Readings of two clocks "at once" are bracketed: TSC, clock, TSC, the tightest of
+ * several tries, and come back with the bracket. */
+#ifndef HOST_HOSTCLOCK_H
+#define HOST_HOSTCLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One CPU's time-stamp counter, ordered after earlier loads (LFENCE; RDTSC). */
+uint64_t hostclock_tsc(void);
+
+/* Host clocks, ns.  Realtime is signed: ns since 1970 UTC. */
+uint64_t hostclock_monotonic_ns(void);
+uint64_t hostclock_boottime_ns(void);
+int64_t hostclock_realtime_ns(void);
+
+/* Both clocks against the TSC: each value was true at some count within [tsc_lo, tsc_hi] of its
+ * own. */
+struct hostclock_pair {
+	uint64_t realtime_tsc_lo, realtime_tsc_hi;
+	uint64_t monotonic_tsc_lo, monotonic_tsc_hi;
+	int64_t realtime_ns;
+	uint64_t monotonic_ns;
+};
+
+/* The tightest of `tries` (1..1000) tries for each clock.  0, or negative errno. */
+int hostclock_pair(unsigned tries, struct hostclock_pair *ret_pair);
+
+/* True when the kernel's clocksource is the TSC, which is the host's own word that it is stable. */
+bool hostclock_tsc_is_stable(void);
+
+/* The host's current clocksource into buf ("tsc"); 0 or negative errno. */
+int hostclock_source(char *buf, unsigned size);
+
+/* TSC frequency measured against CLOCK_MONOTONIC over at least `over_ns`; 0 on failure. */
+uint64_t hostclock_measure_tsc_hz(uint64_t over_ns);
+
+#endif
