@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hostclock.c - the only reader of host clocks. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "host/hostclock.h"
+
+__extension__ typedef unsigned __int128 u128;
+
+enum { NS_PER_S = 1000000000, MAX_TRIES = 1000 };
+
+/* LFENCE lets nothing later start before all earlier instructions are done: the one before keeps
+ * the count from being read early, the one after keeps what is measured from starting early. */
+uint64_t hostclock_tsc(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("lfence; rdtsc; lfence" : "=a"(low), "=d"(high) : : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
+static int64_t read_ns(clockid_t clock)
+{
+	struct timespec t;
+
+	if (clock_gettime(clock, &t) < 0)
+		return 0; /* cannot be: these clocks always exist, and t is ours */
+	return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+uint64_t hostclock_monotonic_ns(void)
+{
+	return (uint64_t)read_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t hostclock_boottime_ns(void)
+{
+	return (uint64_t)read_ns(CLOCK_BOOTTIME);
+}
+
+int64_t hostclock_realtime_ns(void)
+{
+	return read_ns(CLOCK_REALTIME);
+}
+
+static int64_t tightest(clockid_t clock, unsigned tries, uint64_t *ret_lo, uint64_t *ret_hi)
+{
+	int64_t best_ns = 0;
+
+	*ret_lo = 0;
+	*ret_hi = UINT64_MAX;
+	for (unsigned i = 0; i < tries; i++) {
+		uint64_t lo = hostclock_tsc();
+		int64_t ns = read_ns(clock);
+		uint64_t hi = hostclock_tsc();
+
+		if (hi - lo < *ret_hi - *ret_lo) {
+			*ret_lo = lo;
+			*ret_hi = hi;
+			best_ns = ns;
+		}
+	}
+	return best_ns;
+}
+
+int hostclock_pair(unsigned tries, struct hostclock_pair *ret_pair)
+{
+	struct hostclock_pair *p = ret_pair;
+
+	if (tries < 1 || tries > MAX_TRIES)
+		return -EINVAL;
+	p->realtime_ns = tightest(CLOCK_REALTIME, tries, &p->realtime_tsc_lo, &p->realtime_tsc_hi);
+	p->monotonic_ns = (uint64_t)tightest(CLOCK_MONOTONIC, tries, &p->monotonic_tsc_lo,
+					     &p->monotonic_tsc_hi);
+	return 0;
+}
+
+int hostclock_source(char *buf, unsigned size)
+{
+	static const char path[] =
+		"/sys/devices/system/clocksource/clocksource0/current_clocksource";
+	ssize_t length;
+	int fd, error = 0;
+
+	if (size < 2)
+		return -EINVAL;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	length = read(fd, buf, size - 1);
+	if (length < 0)
+		error = -errno;
+	close(fd);
+	if (error)
+		return error;
+	buf[length] = '\0';
+	buf[strcspn(buf, "\n")] = '\0';
+	return 0;
+}
+
+bool hostclock_tsc_is_stable(void)
+{
+	char source[32];
+
+	return hostclock_source(source, sizeof(source)) == 0 && strcmp(source, "tsc") == 0;
+}
+
+uint64_t hostclock_measure_tsc_hz(uint64_t over_ns)
+{
+	enum { TRIES = 50 };
+	struct hostclock_pair a, b;
+	struct timespec until;
+	uint64_t end_ns, ticks, ns;
+
+	if (hostclock_pair(TRIES, &a) < 0 || over_ns == 0 ||
+	    __builtin_add_overflow(a.monotonic_ns, over_ns, &end_ns))
+		return 0;
+	until.tv_sec = (time_t)(end_ns / NS_PER_S);
+	until.tv_nsec = (long)(end_ns % NS_PER_S);
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+		;
+	if (hostclock_pair(TRIES, &b) < 0 || b.monotonic_ns <= a.monotonic_ns)
+		return 0;
+	ns = b.monotonic_ns - a.monotonic_ns;
+	/* Difference of the brackets' middles, each rounded the same way. */
+	ticks = (b.monotonic_tsc_lo + (b.monotonic_tsc_hi - b.monotonic_tsc_lo) / 2) -
+		(a.monotonic_tsc_lo + (a.monotonic_tsc_hi - a.monotonic_tsc_lo) / 2);
+	return (uint64_t)(((u128)ticks * NS_PER_S + ns / 2) / ns);
+}
