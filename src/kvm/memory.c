@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* memory.c - guest memory: mapping, and pointers that cannot lead outside. */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "kvm/memory.h"
+
+/* NORESERVE: a guest of 16 GiB that uses 200 MiB must start on a host with 4 GiB free. */
+static uint8_t *map(uint64_t size)
+{
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+int memory_create(uint64_t size, struct guest_memory *ret_memory, struct why *why)
+{
+	struct guest_memory m = {0};
+
+	if (size < MEMORY_MIN || size % MEMORY_PAGE)
+		return why_set(why, -EINVAL,
+			       "guest memory: %llu bytes is not possible (give at least %llu MiB, "
+			       "in steps of 4 KiB)",
+			       (unsigned long long)size, MEMORY_MIN >> 20);
+
+	m.low_size = size < MEMORY_LOW_MAX ? size : MEMORY_LOW_MAX;
+	m.high_size = size - m.low_size;
+	m.low = map(m.low_size);
+	if (m.low && m.high_size)
+		m.high = map(m.high_size);
+	if (!m.low || (m.high_size && !m.high)) {
+		int error = errno;
+
+		memory_destroy(&m);
+		return why_set(why, -ENOMEM,
+			       "guest memory: cannot map %llu MiB: %s (give less memory)",
+			       (unsigned long long)size >> 20, strerror(error));
+	}
+	*ret_memory = m;
+	return 0;
+}
+
+void memory_destroy(struct guest_memory *memory)
+{
+	if (memory->low)
+		munmap(memory->low, memory->low_size);
+	if (memory->high)
+		munmap(memory->high, memory->high_size);
+	*memory = (struct guest_memory){0};
+}
+
+void *memory_at(const struct guest_memory *memory, uint64_t gpa, uint64_t length)
+{
+	/* Written as "what is left from here", so that no sum can wrap. */
+	if (gpa < memory->low_size)
+		return length <= memory->low_size - gpa ? memory->low + gpa : NULL;
+	if (gpa < MEMORY_HIGH_BASE || gpa - MEMORY_HIGH_BASE >= memory->high_size)
+		return NULL;
+	gpa -= MEMORY_HIGH_BASE;
+	return length <= memory->high_size - gpa ? memory->high + gpa : NULL;
+}
