@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* observer.c - reads a guest's clocks and sends each reading to the host.
+ *
+ * As process 1 of a guest whose only other file is the kernel: mounts what it needs, takes its
+ * options from the kernel's command line, sends over the second serial port (the first where there
+ * is no second) and powers the machine off when told.  As any other process in a guest:
+ * observer PORT.
+ *
+ *   vmtime.period=MS      between two readings, default 100
+ *   vmtime.step=NS        steps CLOCK_REALTIME once by that much, to see that the host sees it
+ *   vmtime.step_after=N   after how many readings, default 30
+ *
+ * The host may send the line "off".  A reading that the port has no room for is dropped and
+ * counted: delayed it would be of no use, and waiting would move the next. */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/timex.h>
+#include <sys/utsname.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest/reading.h"
+#include "guest/sample.h"
+
+#define CLOCKSOURCE "/sys/devices/system/clocksource/clocksource0/"
+
+enum { NS_PER_S = 1000000000, HELLO_EVERY = 64 };
+
+struct options {
+	uint64_t period_ns;
+	int64_t step_ns;
+	uint64_t step_after;
+};
+
+/* One line waits at most; `command` gathers what the host sends. */
+struct port {
+	int fd;
+	char line[2 * SAMPLE_LINE_MAX];
+	size_t length, sent;
+	char command[16];
+	size_t command_length;
+};
+
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int number)
+{
+	(void)number;
+	stopped = 1;
+}
+
+static void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void complain(const char *format, ...)
+{
+	va_list args;
+
+	fputs("observer: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputs("\n", stderr);
+}
+
+/* A small file's first line, "" when it cannot be read. */
+static void read_file(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, buf, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	buf[n > 0 ? n : 0] = '\0';
+	buf[strcspn(buf, "\n")] = '\0';
+}
+
+/* As process 1: the three file systems, and nobody else's way to restart the machine. */
+static void set_up_machine(void)
+{
+	static const char *const mounts[][2] = {
+		{"/dev", "devtmpfs"}, {"/proc", "proc"}, {"/sys", "sysfs"}};
+
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+		mkdir(mounts[i][0], 0755);
+		if (mount(mounts[i][1], mounts[i][0], mounts[i][1], 0, NULL) < 0 && errno != EBUSY)
+			complain("cannot mount %s: %s", mounts[i][0], strerror(errno));
+	}
+	reboot(RB_DISABLE_CAD); /* Ctrl-Alt-Del comes as SIGINT */
+}
+
+static struct options read_options(void)
+{
+	struct options o = {.period_ns = 100000000, .step_after = 30};
+	char line[4096], *word, *save = NULL;
+
+	read_file("/proc/cmdline", line, sizeof(line));
+	for (word = strtok_r(line, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		const char *value = strchr(word, '=');
+
+		if (!value++)
+			continue;
+		if (strncmp(word, "vmtime.period=", 14) == 0)
+			o.period_ns = strtoull(value, NULL, 10) * 1000000;
+		else if (strncmp(word, "vmtime.step=", 12) == 0)
+			o.step_ns = strtoll(value, NULL, 10);
+		else if (strncmp(word, "vmtime.step_after=", 18) == 0)
+			o.step_after = strtoull(value, NULL, 10);
+	}
+	if (o.period_ns == 0)
+		o.period_ns = 100000000;
+	return o;
+}
+
+/* The second serial port where a chip is behind it, else the first. */
+static const char *find_port(void)
+{
+	char type[16];
+
+	read_file("/sys/class/tty/ttyS1/type", type, sizeof(type));
+	return *type && strcmp(type, "0") != 0 ? "/dev/ttyS1" : "/dev/ttyS0";
+}
+
+static int open_port(const char *path)
+{
+	struct termios t;
+	int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0) {
+		complain("cannot open %s: %s", path, strerror(errno));
+		return -1;
+	}
+	if (tcgetattr(fd, &t) == 0) {
+		cfmakeraw(&t);
+		t.c_cflag |= CLOCAL | CREAD;
+		cfsetspeed(&t, B115200);
+		tcsetattr(fd, TCSANOW, &t);
+	}
+	return fd;
+}
+
+/* True when nothing waits any more. */
+static bool flush_port(struct port *p)
+{
+	while (p->sent < p->length) {
+		ssize_t n = write(p->fd, p->line + p->sent, p->length - p->sent);
+
+		if (n <= 0)
+			return false;
+		p->sent += (size_t)n;
+	}
+	p->sent = p->length = 0;
+	return true;
+}
+
+static bool told_to_stop(struct port *p)
+{
+	char c;
+
+	while (read(p->fd, &c, 1) == 1) {
+		if (c == '\n') {
+			bool off = p->command_length == 3 && memcmp(p->command, "off", 3) == 0;
+
+			p->command_length = 0;
+			if (off)
+				return true;
+		} else if (c != '\r') {
+			p->command_length %= sizeof(p->command);
+			p->command[p->command_length++] = c;
+		}
+	}
+	return stopped;
+}
+
+static void fill_hello(const struct options *o, struct sample_hello *ret_hello)
+{
+	struct sample_hello *h = ret_hello;
+	struct timespec tick = {0};
+	struct utsname name;
+	size_t length;
+
+	memset(h, 0, sizeof(*h));
+	if (uname(&name) == 0)
+		snprintf(h->kernel, sizeof(h->kernel), "%.63s", name.release);
+	read_file(CLOCKSOURCE "current_clocksource", h->current, sizeof(h->current));
+	read_file(CLOCKSOURCE "available_clocksource", h->available, sizeof(h->available));
+	length = strlen(h->available);
+	while (length > 0 && isspace((unsigned char)h->available[length - 1]))
+		h->available[--length] = '\0';
+	for (char *c = h->available; *c; c++)
+		if (*c == ' ')
+			*c = ',';
+	h->cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+	clock_getres(CLOCK_MONOTONIC_COARSE, &tick); /* moves once a jiffy */
+	h->tick_ns = (uint64_t)tick.tv_sec * NS_PER_S + (uint64_t)tick.tv_nsec;
+	h->period_ns = o->period_ns;
+}
+
+/* Readings take turns on all CPUs, so that one whose clock differs is seen. */
+static void go_to_next_cpu(const cpu_set_t *all, uint32_t *cpu)
+{
+	cpu_set_t one;
+
+	for (int i = 0; i < CPU_SETSIZE; i++) {
+		*cpu = (*cpu + 1) % CPU_SETSIZE;
+		if (CPU_ISSET(*cpu, all))
+			break;
+	}
+	CPU_ZERO(&one);
+	CPU_SET(*cpu, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
+static void step_realtime(int64_t ns)
+{
+	struct timex t = {.modes = ADJ_SETOFFSET | ADJ_NANO};
+
+	t.time.tv_sec = ns / NS_PER_S;
+	t.time.tv_usec = ns % NS_PER_S;
+	if (t.time.tv_usec < 0) {
+		t.time.tv_sec--;
+		t.time.tv_usec += NS_PER_S;
+	}
+	if (adjtimex(&t) < 0)
+		complain("cannot step the clock: %s", strerror(errno));
+}
+
+static void send_reading(struct port *p, const struct options *o, struct sample *s)
+{
+	int n = 0;
+
+	if (!flush_port(p)) {
+		s->dropped++;
+		return;
+	}
+	if (s->seq % HELLO_EVERY == 0) {
+		struct sample_hello hello;
+
+		fill_hello(o, &hello);
+		n = sample_format_hello(p->line, SAMPLE_LINE_MAX, &hello);
+		if (n > 0)
+			p->length = (size_t)n;
+	}
+	n = sample_format(p->line + p->length, SAMPLE_LINE_MAX, s);
+	if (n > 0)
+		p->length += (size_t)n;
+	flush_port(p);
+}
+
+/* Sleeps until `next`; a signal ends it early. */
+static void sleep_until(struct timespec *next, uint64_t period_ns)
+{
+	uint64_t ns = (uint64_t)next->tv_nsec + period_ns;
+
+	next->tv_sec += (time_t)(ns / NS_PER_S);
+	next->tv_nsec = (long)(ns % NS_PER_S);
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, next, NULL);
+}
+
+static void observe(struct port *p, const struct options *o, struct reading_seen *seen,
+		    struct sample *s)
+{
+	struct timespec next;
+	cpu_set_t all;
+
+	sched_getaffinity(0, sizeof(all), &all);
+	clock_gettime(CLOCK_MONOTONIC, &next);
+	for (;;) {
+		read_file(CLOCKSOURCE "current_clocksource", s->current, sizeof(s->current));
+		send_reading(p, o, s);
+		s->seq++;
+		sleep_until(&next, o->period_ns);
+		if (told_to_stop(p))
+			return;
+		if (o->step_ns && s->seq == o->step_after)
+			step_realtime(o->step_ns);
+		go_to_next_cpu(&all, &s->cpu);
+		reading_take(seen, s);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+	struct reading_seen seen = {0};
+	struct sample sample = {0};
+	struct port port = {.fd = -1};
+	bool first_process = getpid() == 1;
+	struct options options;
+	unsigned cpu = 0;
+
+	/* Before anything else: this is the moment that "boot" is about. */
+	reading_take(&seen, &sample);
+	getcpu(&cpu, NULL);
+	sample.cpu = cpu;
+	if (first_process)
+		set_up_machine();
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	options = read_options();
+	port.fd = open_port(!first_process && argc > 1 ? argv[1] : find_port());
+	if (port.fd >= 0)
+		observe(&port, &options, &seen, &sample);
+	if (!first_process)
+		return port.fd < 0;
+	sync();
+	reboot(RB_POWER_OFF);
+	for (;;)
+		pause();
+}
