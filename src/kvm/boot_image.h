@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kvm/boot.h"
+#include "kvm/bytes.h"
 
 /* An open file and its size when it was opened. */
 struct boot_file {
@@ -45,46 +46,6 @@ bool boot_multiboot_claims(const struct boot_head *head);
 int boot_multiboot_load(const struct guest_memory *memory, const struct boot_config *config,
 			const struct boot_file *file, const struct boot_head *head,
 			struct boot_state *ret_state, struct why *why);
-
-/* Little-endian fields at any alignment; the guest's byte order is the host's. */
-static inline uint16_t get16(const uint8_t *at)
-{
-	uint16_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return value;
-}
-
-static inline uint32_t get32(const uint8_t *at)
-{
-	uint32_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return value;
-}
-
-static inline uint64_t get64(const uint8_t *at)
-{
-	uint64_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return value;
-}
-
-static inline void put16(uint8_t *at, uint16_t value)
-{
-	memcpy(at, &value, sizeof(value));
-}
-
-static inline void put32(uint8_t *at, uint32_t value)
-{
-	memcpy(at, &value, sizeof(value));
-}
-
-static inline void put64(uint8_t *at, uint64_t value)
-{
-	memcpy(at, &value, sizeof(value));
-}
 
 /* Up to the next multiple of `to`, a power of two; UINT64_MAX (fits nowhere) if it would wrap. */
 static inline uint64_t boot_align(uint64_t value, uint64_t to)
