@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lab.h - the emulated machine of `vmtime lab`, for it and for verbs that run themselves there. */
+#ifndef CMD_LAB_H
+#define CMD_LAB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "host/why.h"
+
+/* Set in the environment of what runs in the lab. */
+#define LAB_VARIABLE "VMTIME_LAB"
+
+enum { LAB_SHARES_MAX = 16 };
+
+struct lab_options {
+	unsigned cpus;                      /* 1 .. 8 */
+	uint64_t memory;                    /* bytes, a multiple of 1 MiB */
+	uint64_t timeout_ns;                /* 0: none */
+	const char *shares[LAB_SHARES_MAX]; /* directories whose changes are to stay */
+	unsigned n_shares;
+};
+
+#define LAB_OPTIONS_DEFAULT                     \
+	{                                       \
+		.cpus = 2, .memory = 2ULL << 30 \
+	}
+
+/* Runs `argv` (NULL-ended) as root in a lab machine, with this process's directory, environment,
+ * standard input, output and error, terminal included.  Returns its exit status, CMD_TIMEOUT, or
+ * CMD_CANNOT after one line on stderr that begins with `verb`.  SIGINT, SIGTERM and SIGHUP end the
+ * machine and then, as they would have, this process. */
+int lab_run(const char *verb, const struct lab_options *options, char *const *argv);
+
+/* Parts of lab_run, in lab_machine.c. */
+
+struct lab_machine {
+	pid_t qemu;
+	int port;    /* socket: lab/protocol.h */
+	int console; /* socket: what the lab's kernel prints */
+	int errors;  /* pipe: what QEMU prints */
+};
+
+/* Starts QEMU; it dies when this process does, and leaves no file.  0, or negative errno. */
+int lab_machine_start(const struct lab_options *options, struct lab_machine *ret_machine,
+		      struct why *why);
+
+/* The whole LAB_JOB message, to be freed; NULL when memory is short or it is longer than
+ * LAB_JOB_MAX. */
+uint8_t *lab_job_create(const struct lab_options *options, char *const *argv, size_t *ret_size,
+			struct why *why);
+
+/* In lab_initrd.c: a memory file with process 1 and the modules of the lab kernel in `folder`, as
+ * a cpio archive.  A descriptor, or negative errno. */
+int lab_initrd_create(const char *folder, struct why *why);
+
+#endif

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lab_session.c - one command in the lab: its input, output, terminal, time limit and end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "../../lab/protocol.h"
+#include "cmd/cmd.h"
+#include "cmd/lab.h"
+
+/* Ten times what a boot takes on a slow machine. */
+#define BOOT_LIMIT_NS 180000000000ULL
+
+enum { LINE_SIZE = 256, FRAME_SIZE = sizeof(struct lab_frame) + LAB_FRAME_MAX };
+
+/* The last line of a stream of text. */
+struct last_line {
+	char text[LINE_SIZE];
+	size_t length;
+	bool complete; /* what comes next begins a new one */
+};
+
+struct session {
+	const char *verb;
+	struct lab_machine machine;
+	int signals, boot_timer, limit_timer;
+	uint64_t limit_ns;
+	bool ready;      /* the job was sent */
+	bool input_open; /* our standard input */
+	bool window_changed;
+	bool terminal; /* it is in raw mode, to be restored from: */
+	struct termios saved;
+	struct last_line console, errors;
+
+	uint8_t *job; /* to be sent, then freed */
+	size_t job_size;
+	const uint8_t *send; /* what is being sent to the port */
+	size_t send_left;
+	uint8_t input[FRAME_SIZE];
+
+	uint8_t received[FRAME_SIZE]; /* at most one frame of the port */
+	size_t received_size;
+	size_t written; /* of its bytes, to our standard output or error */
+
+	bool ended;
+	int status; /* of lab_run */
+	int signal; /* that ended us, or 0 */
+};
+
+static void finish(struct session *session, int status)
+{
+	session->ended = true;
+	session->status = status;
+}
+
+static void fail(struct session *session, const char *what)
+{
+	finish(session, cmd_error(session->verb, CMD_CANNOT, "%s", what));
+}
+
+/* Standard input's terminal passes every key on: the lab's own terminal makes signals of them. */
+static void terminal_raw(struct session *session)
+{
+	struct termios raw;
+
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) ||
+	    tcgetattr(STDIN_FILENO, &session->saved) < 0)
+		return;
+	raw = session->saved;
+	cfmakeraw(&raw);
+	session->terminal = tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
+}
+
+static void terminal_restore(struct session *session)
+{
+	if (session->terminal)
+		tcsetattr(STDIN_FILENO, TCSADRAIN, &session->saved);
+	session->terminal = false;
+}
+
+static void last_line_add(struct last_line *line, const char *data, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		char c = data[i];
+
+		if (c == '\r')
+			continue;
+		if (c == '\n') {
+			line->complete = line->length > 0;
+			continue;
+		}
+		if (line->complete)
+			line->length = 0;
+		line->complete = false;
+		if (line->length + 1 < LINE_SIZE)
+			line->text[line->length++] = c >= ' ' && c < 127 ? c : '?';
+		line->text[line->length] = '\0';
+	}
+}
+
+static void drain_text(int *fd, struct last_line *line)
+{
+	char data[4096];
+	ssize_t n;
+
+	while (*fd >= 0 && (n = read(*fd, data, sizeof(data))) != 0) {
+		if (n < 0) {
+			if (errno == EAGAIN || errno == EINTR)
+				return;
+			break;
+		}
+		last_line_add(line, data, (size_t)n);
+	}
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static int make_timer(uint64_t ns)
+{
+	struct itimerspec at = {.it_value = {.tv_sec = (time_t)(ns / 1000000000),
+					     .tv_nsec = (long)(ns % 1000000000)}};
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+
+	if (fd >= 0 && ns > 0)
+		timerfd_settime(fd, 0, &at, NULL);
+	return fd;
+}
+
+static void queue_frame(struct session *session, uint32_t type, size_t length)
+{
+	struct lab_frame frame = {.type = type, .length = (uint32_t)length};
+
+	memcpy(session->input, &frame, sizeof(frame));
+	session->send = session->input;
+	session->send_left = sizeof(frame) + length;
+}
+
+static void read_input(struct session *session)
+{
+	ssize_t n = read(STDIN_FILENO, session->input + sizeof(struct lab_frame), LAB_FRAME_MAX);
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	session->input_open = n > 0;
+	queue_frame(session, LAB_INPUT, n > 0 ? (size_t)n : 0);
+}
+
+static void queue_window(struct session *session)
+{
+	struct winsize size;
+	struct lab_window window;
+
+	session->window_changed = false;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
+		return;
+	window = (struct lab_window){.rows = size.ws_row, .columns = size.ws_col};
+	memcpy(session->input + sizeof(struct lab_frame), &window, sizeof(window));
+	queue_frame(session, LAB_WINDOW, sizeof(window));
+}
+
+static void send_more(struct session *session)
+{
+	ssize_t n = send(session->machine.port, session->send, session->send_left, MSG_NOSIGNAL);
+
+	if (n < 0)
+		return; /* full, or QEMU ended: then SIGCHLD says so */
+	session->send += n;
+	session->send_left -= (size_t)n;
+	if (session->send_left == 0 && session->job) {
+		free(session->job);
+		session->job = NULL;
+	}
+}
+
+static struct lab_frame received_frame(const struct session *session)
+{
+	struct lab_frame frame = {.type = 0};
+
+	if (session->received_size >= sizeof(frame))
+		memcpy(&frame, session->received, sizeof(frame));
+	return frame;
+}
+
+/* A frame for our output is whole, and part of it is still to be written. */
+static int output_wanted(const struct session *session)
+{
+	struct lab_frame frame = received_frame(session);
+
+	if (session->received_size < sizeof(frame) + frame.length)
+		return -1;
+	return frame.type == LAB_OUTPUT  ? STDOUT_FILENO
+	       : frame.type == LAB_ERROR ? STDERR_FILENO
+					 : -1;
+}
+
+static void write_output(struct session *session, int fd)
+{
+	struct lab_frame frame = received_frame(session);
+	size_t left = frame.length - session->written;
+	/* A pipe that poll() calls writable takes this much without blocking. */
+	ssize_t n = write(fd, session->received + sizeof(frame) + session->written,
+			  left < 4096 ? left : 4096);
+
+	if (n < 0 && errno != EINTR && errno != EAGAIN) {
+		fail(session, "cannot write the command's output");
+		return;
+	}
+	session->written += n > 0 ? (size_t)n : 0;
+	if (session->written == frame.length)
+		session->received_size = session->written = 0;
+}
+
+static void take_frame(struct session *session, struct lab_frame frame)
+{
+	uint8_t *data = session->received + sizeof(frame);
+	char text[1200];
+	int32_t status;
+
+	switch (frame.type) {
+	case LAB_READY:
+		session->ready = true;
+		session->send = session->job;
+		session->send_left = session->job_size;
+		break;
+	case LAB_OUTPUT:
+	case LAB_ERROR:
+		if (frame.length == 0)
+			break;
+		return; /* write_output takes it */
+	case LAB_STATUS:
+		memcpy(&status, data, sizeof(status));
+		finish(session, status);
+		break;
+	case LAB_BROKEN:
+		snprintf(text, sizeof(text), "the lab machine failed: %.*s", (int)frame.length,
+			 (const char *)data);
+		fail(session, text);
+		break;
+	default:
+		fail(session, "the lab machine talks nonsense");
+	}
+	session->received_size = 0;
+}
+
+/* One frame at a time: its header, then its bytes. */
+static void receive(struct session *session)
+{
+	struct lab_frame frame = received_frame(session);
+	bool header = session->received_size >= sizeof(frame);
+	size_t whole = sizeof(frame) + (header ? frame.length : 0);
+	ssize_t n = recv(session->machine.port, session->received + session->received_size,
+			 whole - session->received_size, 0);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		close(session->machine.port); /* QEMU ends: SIGCHLD follows */
+		session->machine.port = -1;
+		return;
+	}
+	session->received_size += n > 0 ? (size_t)n : 0;
+	frame = received_frame(session);
+	if (frame.length > LAB_FRAME_MAX)
+		fail(session, "the lab machine talks nonsense");
+	else if (session->received_size == sizeof(frame) + frame.length)
+		take_frame(session, frame);
+}
+
+static void describe_end(struct session *session, int wait_status)
+{
+	const char *console = session->console.length ? session->console.text : NULL;
+	char text[3 * LINE_SIZE];
+
+	drain_text(&session->machine.errors, &session->errors);
+	if (WIFSIGNALED(wait_status))
+		snprintf(text, sizeof(text), "the lab machine ended early: QEMU was killed: %s",
+			 strsignal(WTERMSIG(wait_status)));
+	else if (session->errors.length)
+		snprintf(text, sizeof(text), "the lab machine ended early: %s",
+			 session->errors.text);
+	else
+		snprintf(text, sizeof(text), "the lab machine ended early%s%s",
+			 console ? "; the last line of its console: " : "", console ? console : "");
+	fail(session, text);
+}
+
+static void take_signals(struct session *session)
+{
+	struct signalfd_siginfo info;
+	int status;
+
+	while (read(session->signals, &info, sizeof(info)) == sizeof(info)) {
+		switch (info.ssi_signo) {
+		case SIGWINCH:
+			session->window_changed = session->terminal;
+			break;
+		case SIGCHLD:
+			if (waitpid(session->machine.qemu, &status, WNOHANG) !=
+			    session->machine.qemu)
+				break;
+			session->machine.qemu = -1;
+			describe_end(session, status);
+			break;
+		default:
+			session->signal = (int)info.ssi_signo;
+			finish(session, 128 + session->signal);
+		}
+	}
+}
+
+static void take_timers(struct session *session, bool boot, bool limit)
+{
+	char text[64 + LINE_SIZE], duration[32];
+
+	if (limit) {
+		cmd_format_ns(duration, sizeof(duration), (int64_t)session->limit_ns, false);
+		finish(session, cmd_error(session->verb, CMD_TIMEOUT,
+					  "the time limit of %s ended the command", duration));
+	} else if (boot && !session->ready) {
+		snprintf(text, sizeof(text),
+			 "the lab machine does not come up; the last line of "
+			 "its console: %s",
+			 session->console.text);
+		fail(session, text);
+	}
+}
+
+static void turn(struct session *session)
+{
+	enum { PORT, CONSOLE, ERRORS, SIGNALS, BOOT, LIMIT, INPUT, OUTPUT, FDS };
+	int output = output_wanted(session);
+	bool idle = session->send_left == 0;
+	struct pollfd fds[FDS] = {
+		[PORT] = {.fd = session->machine.port,
+			  .events = (short)((output < 0 ? POLLIN : 0) | (idle ? 0 : POLLOUT))},
+		[CONSOLE] = {.fd = session->machine.console, .events = POLLIN},
+		[ERRORS] = {.fd = session->machine.errors, .events = POLLIN},
+		[SIGNALS] = {.fd = session->signals, .events = POLLIN},
+		[BOOT] = {.fd = session->ready ? -1 : session->boot_timer, .events = POLLIN},
+		[LIMIT] = {.fd = session->limit_timer, .events = POLLIN},
+		[INPUT] = {.fd = session->ready && session->input_open && idle ? STDIN_FILENO : -1,
+			   .events = POLLIN},
+		[OUTPUT] = {.fd = output, .events = POLLOUT},
+	};
+
+	if (fds[PORT].events == 0)
+		fds[PORT].fd = -1; /* it would report its end again and again */
+	if (poll(fds, FDS, -1) < 0) {
+		if (errno != EINTR)
+			fail(session, "cannot wait for the lab machine");
+		return;
+	}
+	if (fds[CONSOLE].revents)
+		drain_text(&session->machine.console, &session->console);
+	if (fds[ERRORS].revents)
+		drain_text(&session->machine.errors, &session->errors);
+	if (fds[OUTPUT].revents)
+		write_output(session, output);
+	if (fds[PORT].revents & POLLOUT)
+		send_more(session);
+	if (fds[PORT].revents & (POLLIN | POLLHUP | POLLERR) && output < 0)
+		receive(session);
+	if (fds[INPUT].revents)
+		read_input(session);
+	else if (session->window_changed && session->ready && session->send_left == 0)
+		queue_window(session);
+	if (!session->ended && fds[SIGNALS].revents)
+		take_signals(session);
+	if (!session->ended)
+		take_timers(session, fds[BOOT].revents, fds[LIMIT].revents);
+}
+
+static void close_all(struct session *session)
+{
+	const int fds[] = {session->machine.port, session->machine.console, session->machine.errors,
+			   session->signals,      session->boot_timer,      session->limit_timer};
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	free(session->job);
+}
+
+static void end_machine(struct session *session)
+{
+	if (session->machine.qemu > 0) {
+		kill(session->machine.qemu, SIGKILL);
+		while (waitpid(session->machine.qemu, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	terminal_restore(session);
+	close_all(session);
+}
+
+static int run(struct session *session, const struct lab_options *options, char *const *argv)
+{
+	struct why why;
+
+	session->job = lab_job_create(options, argv, &session->job_size, &why);
+	if (!session->job)
+		return cmd_error(session->verb, CMD_USAGE, "%s", why.text);
+	if (lab_machine_start(options, &session->machine, &why) < 0)
+		return cmd_error(session->verb, CMD_CANNOT, "%s", why.text);
+	terminal_raw(session);
+	while (!session->ended)
+		turn(session);
+	return session->status;
+}
+
+static void watched_signals(sigset_t *set)
+{
+	static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCHLD};
+
+	sigemptyset(set);
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+		sigaddset(set, list[i]);
+}
+
+int lab_run(const char *verb, const struct lab_options *options, char *const *argv)
+{
+	struct session session = {
+		.verb = verb,
+		.machine = {.qemu = -1, .port = -1, .console = -1, .errors = -1},
+		.boot_timer = make_timer(BOOT_LIMIT_NS),
+		.limit_timer = make_timer(options->timeout_ns),
+		.limit_ns = options->timeout_ns,
+		.input_open = true,
+	};
+	sigset_t watched, before;
+	int status, signal_number;
+
+	signal(SIGCHLD, SIG_DFL); /* ignored, it would take QEMU's end away */
+	watched_signals(&watched);
+	sigprocmask(SIG_BLOCK, &watched, &before);
+	session.signals = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+	fflush(NULL);
+	if (session.signals < 0 || session.boot_timer < 0 || session.limit_timer < 0)
+		status = cmd_error(verb, CMD_CANNOT, "cannot watch for signals and time: %s",
+				   strerror(errno));
+	else
+		status = run(&session, options, argv);
+	end_machine(&session);
+	signal_number = session.signal;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (signal_number)
+		raise(signal_number); /* a shell is to see what ended us */
+	return status;
+}
