@@ -73,15 +73,25 @@ int files_kernel_folder(const char *which, char *buf, size_t size)
 	return put(buf, size, "%s", real);
 }
 
-int files_kernel(const char *which, char *buf, size_t size)
+static int kernel_image(const char *which, const char *image, char *buf, size_t size)
 {
-	char folder[PATH_MAX];
+	char folder[PATH_MAX], path[PATH_MAX];
 	int error = files_kernel_folder(which, folder, sizeof(folder));
 
-	if (error)
-		return error;
-	error = put(buf, size, "%s/boot/vmlinuz-%s", folder, strrchr(folder, '/') + 1);
-	if (error)
-		return error;
-	return access(buf, R_OK) == 0 ? 0 : -ENOENT;
+	if (!error)
+		error = put(path, sizeof(path), "%s/boot/%s-%s", folder, image,
+			    strrchr(folder, '/') + 1);
+	if (!error && access(path, R_OK) < 0)
+		error = -ENOENT;
+	return error ? error : put(buf, size, "%s", path);
+}
+
+int files_kernel(const char *which, char *buf, size_t size)
+{
+	return kernel_image(which, "vmlinuz", buf, size);
+}
+
+int files_kernel_unpacked(const char *which, char *buf, size_t size)
+{
+	return kernel_image(which, "vmlinux", buf, size);
 }

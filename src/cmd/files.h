@@ -17,7 +17,10 @@ int files_data(const char *name, char *buf, size_t size);
  * -ENAMETOOLONG. */
 int files_kernel_folder(const char *which, char *buf, size_t size);
 
-/* The image in it, boot/vmlinuz-VERSION.  Errors as above. */
+/* The image in it, boot/vmlinuz-VERSION.  Errors as above; then buf is as it was. */
 int files_kernel(const char *which, char *buf, size_t size);
+
+/* The same image as an ELF file, boot/vmlinux-VERSION, which not each of them has. */
+int files_kernel_unpacked(const char *which, char *buf, size_t size);
 
 #endif
