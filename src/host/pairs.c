@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pairs.c - what the host's clocks showed at a TSC count that lies in the past. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "host/pairs.h"
+
+__extension__ typedef __int128 i128;
+
+enum { NS_PER_S = 1000000000, TRIES = 40 };
+
+/* The clock showed ns at some count within tsc +- half. */
+struct point {
+	uint64_t tsc, half;
+	int64_t ns;
+};
+
+struct pairs {
+	pthread_mutex_t lock;
+	pthread_cond_t stop_asked;
+	pthread_t thread;
+	uint64_t period_ns;
+	bool running, stop;
+	size_t capacity, count; /* count: ever added; the last `capacity` of them are there */
+	struct point *points[PAIRS_CLOCKS];
+};
+
+struct pairs *pairs_new(size_t capacity)
+{
+	struct pairs *p = calloc(1, sizeof(*p));
+	pthread_condattr_t attributes;
+
+	if (!p)
+		return NULL;
+	p->capacity = capacity < 4 ? 4 : capacity;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->stop_asked, &attributes);
+	pthread_condattr_destroy(&attributes);
+	for (int i = 0; i < PAIRS_CLOCKS; i++) {
+		p->points[i] = calloc(p->capacity, sizeof(struct point));
+		if (!p->points[i]) {
+			pairs_free(p);
+			return NULL;
+		}
+	}
+	return p;
+}
+
+void pairs_free(struct pairs *p)
+{
+	if (!p)
+		return;
+	if (p->running) {
+		pthread_mutex_lock(&p->lock);
+		p->stop = true;
+		pthread_cond_signal(&p->stop_asked);
+		pthread_mutex_unlock(&p->lock);
+		pthread_join(p->thread, NULL);
+	}
+	pthread_cond_destroy(&p->stop_asked);
+	pthread_mutex_destroy(&p->lock);
+	for (int i = 0; i < PAIRS_CLOCKS; i++)
+		free(p->points[i]);
+	free(p);
+}
+
+static void *keep_pairing(void *arg)
+{
+	struct pairs *p = arg;
+	struct hostclock_pair pair;
+	bool stop = false;
+
+	while (!stop) {
+		uint64_t next_ns = hostclock_monotonic_ns() + p->period_ns;
+		struct timespec next = {.tv_sec = (time_t)(next_ns / NS_PER_S),
+					.tv_nsec = (long)(next_ns % NS_PER_S)};
+		int over = 0;
+
+		if (hostclock_pair(TRIES, &pair) == 0)
+			pairs_add(p, &pair);
+		pthread_mutex_lock(&p->lock);
+		while (!p->stop && over != ETIMEDOUT)
+			over = pthread_cond_timedwait(&p->stop_asked, &p->lock, &next);
+		stop = p->stop;
+		pthread_mutex_unlock(&p->lock);
+	}
+	return NULL;
+}
+
+int pairs_start(struct pairs *p, uint64_t period_ns)
+{
+	int error;
+
+	if (p->running || period_ns == 0)
+		return -EINVAL;
+	p->period_ns = period_ns;
+	error = pthread_create(&p->thread, NULL, keep_pairing, p);
+	p->running = !error;
+	return -error;
+}
+
+static struct point make_point(uint64_t lo, uint64_t hi, int64_t ns)
+{
+	return (struct point){.tsc = lo + (hi - lo) / 2, .half = hi - lo - (hi - lo) / 2, .ns = ns};
+}
+
+static const struct point *nth(const struct pairs *p, enum pairs_clock clock, size_t n)
+{
+	return &p->points[clock][n % p->capacity];
+}
+
+void pairs_add(struct pairs *p, const struct hostclock_pair *pair)
+{
+	struct point r =
+		make_point(pair->realtime_tsc_lo, pair->realtime_tsc_hi, pair->realtime_ns);
+	struct point m = make_point(pair->monotonic_tsc_lo, pair->monotonic_tsc_hi,
+				    (int64_t)pair->monotonic_ns);
+
+	pthread_mutex_lock(&p->lock);
+	if (p->count == 0 || (r.tsc > nth(p, PAIRS_REALTIME, p->count - 1)->tsc &&
+			      m.tsc > nth(p, PAIRS_MONOTONIC, p->count - 1)->tsc)) {
+		p->points[PAIRS_REALTIME][p->count % p->capacity] = r;
+		p->points[PAIRS_MONOTONIC][p->count % p->capacity] = m;
+		p->count++;
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* The straight line through a and b at a count before, between or after them, rounded down. */
+static i128 on_line(const struct point *a, const struct point *b, uint64_t tsc)
+{
+	i128 rise = (i128)b->ns - a->ns, run = (i128)b->tsc - a->tsc;
+	i128 product = ((i128)tsc - a->tsc) * rise;
+	i128 quotient = product / run;
+
+	return a->ns + quotient - (product % run < 0);
+}
+
+/* How far the point lies from the line through two others. */
+static uint64_t off_line(const struct point *a, const struct point *b, const struct point *point)
+{
+	i128 off = on_line(a, b, point->tsc) - point->ns;
+
+	off = off < 0 ? -off : off;
+	return off > INT64_MAX ? INT64_MAX : (uint64_t)off;
+}
+
+/* Between `a` and `b` the clock may have changed its rate or stepped once.  Then the line before
+ * `a` misses b, and the line after `b` misses a, each by no less than the clock can be off the
+ * line from a to b.  Where only one of them misses, the change lies elsewhere. */
+static uint64_t bend_ns(const struct point *before, const struct point *a, const struct point *b,
+			const struct point *after)
+{
+	uint64_t late = off_line(b, after, a);
+	uint64_t early = before ? off_line(before, a, b) : late;
+
+	return early < late ? early : late;
+}
+
+static uint64_t ticks_to_ns_up(uint64_t ticks, const struct point *a, const struct point *b)
+{
+	i128 run = (i128)b->tsc - a->tsc, rise = (i128)b->ns - a->ns;
+
+	rise = rise < 0 ? -rise : rise;
+	return (uint64_t)(((i128)ticks * rise + run - 1) / run);
+}
+
+/* The last point at or before `tsc`: p->count when there is none. */
+static size_t find(const struct pairs *p, enum pairs_clock clock, uint64_t tsc)
+{
+	size_t first = p->count > p->capacity ? p->count - p->capacity : 0, end = p->count;
+
+	if (first == end || nth(p, clock, first)->tsc > tsc)
+		return p->count;
+	while (end - first > 1) {
+		size_t middle = first + (end - first) / 2;
+
+		if (nth(p, clock, middle)->tsc <= tsc)
+			first = middle;
+		else
+			end = middle;
+	}
+	return first;
+}
+
+static int evaluate(const struct pairs *p, enum pairs_clock clock, uint64_t lo, uint64_t hi,
+		    struct pairs_value *ret_value)
+{
+	uint64_t tsc = lo + (hi - lo) / 2, half;
+	size_t n = find(p, clock, tsc), first = p->count > p->capacity ? p->count - p->capacity : 0;
+	const struct point *before, *a, *b, *after;
+
+	if (n == p->count)
+		return p->count ? -ERANGE : -EAGAIN;
+	if (n + 2 >= p->count)
+		return -EAGAIN;
+	before = n > first ? nth(p, clock, n - 1) : NULL;
+	a = nth(p, clock, n);
+	b = nth(p, clock, n + 1);
+	after = nth(p, clock, n + 2);
+	half = (a->half > b->half ? a->half : b->half) + (hi - lo - (hi - lo) / 2);
+	ret_value->ns = (int64_t)on_line(a, b, tsc);
+	/* 1 for rounding the value down. */
+	ret_value->bound_ns = ticks_to_ns_up(half, a, b) + bend_ns(before, a, b, after) + 1;
+	return 0;
+}
+
+int pairs_at(struct pairs *p, enum pairs_clock clock, uint64_t lo, uint64_t hi,
+	     struct pairs_value *ret_value)
+{
+	int result;
+
+	if (lo > hi || clock >= PAIRS_CLOCKS)
+		return -EINVAL;
+	pthread_mutex_lock(&p->lock);
+	result = evaluate(p, clock, lo, hi, ret_value);
+	pthread_mutex_unlock(&p->lock);
+	return result;
+}
+
+uint64_t pairs_tsc_hz(struct pairs *p)
+{
+	uint64_t hz = 0;
+
+	pthread_mutex_lock(&p->lock);
+	if (p->count >= 2) {
+		size_t first = p->count > p->capacity ? p->count - p->capacity : 0;
+		const struct point *a = nth(p, PAIRS_MONOTONIC, first);
+		const struct point *b = nth(p, PAIRS_MONOTONIC, p->count - 1);
+		i128 ns = (i128)b->ns - a->ns;
+
+		if (ns > 0)
+			hz = (uint64_t)(((i128)(b->tsc - a->tsc) * NS_PER_S + ns / 2) / ns);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return hz;
+}
