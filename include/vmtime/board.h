@@ -10,6 +10,7 @@
 #ifndef VMTIME_BOARD_H
 #define VMTIME_BOARD_H
 
+#include <vmtime/clock.h>
 #include <vmtime/out.h>
 #include <vmtime/pit.h>
 #include <vmtime/pmtmr.h>
@@ -25,26 +26,50 @@ enum vmt_space { VMT_PIO = 0, VMT_MMIO = 1 };
 /* Interrupt sources that tick or hold a line, in the order of the ledger. */
 enum vmt_source { VMT_SOURCE_PIT = 0, VMT_SOURCE_RTC = 1, VMT_SOURCE_SCI = 2, VMT_SOURCES = 8 };
 
+/* What becomes of ticks that the guest had no time to take (below). */
 enum vmt_ticks { VMT_TICKS_DISCARD = 0, VMT_TICKS_CATCHUP = 1 };
 
 enum vmt_faces { VMT_HAS_PIT = 1, VMT_HAS_RTC = 2, VMT_HAS_PMTMR = 4 };
+#define VMT_FACES 3 /* in the order of the bits of enum vmt_faces */
 
 struct vmt_board_config {
-	uint32_t faces;     /* enum vmt_faces, or-ed */
-	uint32_t ticks;     /* enum vmt_ticks */
-	uint16_t pm1a_port; /* PM1a event block: status +0, enable +2; the timer is at pmtmr_port */
+	uint32_t faces;      /* enum vmt_faces, or-ed */
+	uint32_t ticks;      /* enum vmt_ticks */
+	uint16_t pm1a_port;  /* PM1a event block: status +0, enable +2 */
 	uint16_t pmtmr_port; /* 32-bit timer register */
 	uint32_t pmtmr_bits; /* 24 or 32 */
 };
 
-/* What becomes of the ticks of one source; always due = delivered + merged + discarded + owed. */
+/* What becomes of the ticks of one source; always due = delivered + merged + discarded + owed.
+ *
+ * A tick is due at its edge, and owed until its fate is known.  It is delivered when the guest
+ * acknowledges it: PIT by vmt_board_ack(), RTC by reading register C (or else making the line
+ * fall).  A caller that cannot see acknowledgements calls vmt_board_ack() right after injecting:
+ * delivered then counts what was injected.
+ *
+ * One pulse at a time is in flight, asked for and not acknowledged.  When the next edge comes
+ *  - nothing is in flight: a pulse.
+ *  - the one in flight is younger than three quarters of a period (the last one was late): no
+ *    pulse.  DISCARD discards the tick, CATCHUP owes it and asks for its pulse at the next
+ *    acknowledgement.
+ *  - the one in flight is older (masked pin, acknowledgement never seen): a new pulse, so that
+ *    ticks never stop for good.  DISCARD discards the old tick, CATCHUP goes on owing it.
+ * CATCHUP owes at most VMT_TICKS_OWED and discards the rest.  When the guest programs the source
+ * anew, ticks owed from before are discarded, except the one in flight.
+ *
+ * The RTC cannot have a second edge while its line is high: what comes then (VMT_RTC_MISSED) is
+ * discarded or owed; owed ones are shown one at a time, a quarter of a period after register C was
+ * read.  The SCI is a level and has no ledger: all 0.  No policy yet merges: merged is 0. */
 struct vmt_ledger {
 	uint64_t due, delivered, merged, discarded, owed;
 };
+#define VMT_TICKS_OWED 10000
+/* A pulse that was refused is asked for again after this long, if a better moment does not come. */
+#define VMT_TICKS_RETRY_NS 10000000
 
 /* What the caller does after a call: set timers, move interrupt lines. */
 struct vmt_board_out {
-	vmt_ns deadline;        /* call vmt_board_advance no later than this */
+	vmt_ns deadline;        /* call vmt_board_advance no later than this; after `now` */
 	vmt_ns ready;           /* the guest gets the answer no earlier */
 	uint32_t pulses;        /* bit of enum vmt_source: inject one edge, 1 then 0 */
 	uint32_t level;         /* bit of enum vmt_source: the line of a level source is high */
@@ -52,15 +77,42 @@ struct vmt_board_out {
 	uint32_t dirty;         /* bit n: page of face n to be published */
 };
 
-struct vmt_board; /* to be completed: plain struct, the faces, last now, ledgers, pending ticks */
+/* The ticks of one source. */
+struct vmt_board_ticks {
+	struct vmt_ledger ledger;
+	vmt_ns pulse_ns;    /* when the last pulse was asked for */
+	vmt_ns retry_ns;    /* when to ask again; VMT_NEVER: not */
+	uint64_t period_ns; /* of the source as programmed; 0: not periodic */
+	uint8_t in_flight;  /* a pulse was asked for and is neither acknowledged nor refused */
+	uint8_t pad[7];     /* 0 */
+};
+
+struct vmt_board {
+	struct vmt_board_config config;
+	vmt_ns now;            /* of the last call */
+	uint64_t late_now;     /* calls whose `now` was smaller than the last one's */
+	vmt_ns deadline;       /* the earliest of all */
+	uint32_t level;        /* of level sources, as last reported */
+	uint32_t pad;          /* 0 */
+	vmt_ns due[VMT_FACES]; /* deadline of each face */
+	struct vmt_board_ticks ticks[VMT_SOURCES];
+	struct vmt_pit pit;
+	struct vmt_rtc rtc;
+	struct vmt_pmtmr pmtmr;
+};
 
 /* Power-on state.  utc_offset_ns: UTC is now + this (the RTC shows it).  -EINVAL for an impossible
- * configuration. */
+ * configuration: unknown bits, a width that does not exist, ports that overlap. */
 VMT_API int vmt_board_init(struct vmt_board *b, const struct vmt_board_config *config, vmt_ns now,
 			   int64_t utc_offset_ns);
 
-/* The guest's access of `width` 1, 2, 4 or 8 bytes.  0, or -ENOENT when no face answers there (the
- * outputs are then not written). */
+/* The guest's access of `width` 1, 2, 4 or 8 bytes; little-endian.  An access wider than the
+ * register falls on its neighbours byte by byte, lowest address first; bytes of it that no face
+ * answers read 0xff.  0, or -ENOENT when no face answers any (the outputs are then not written),
+ * or -EINVAL for another width.
+ *
+ * Ports: PIT 0x40-0x43 and 0x61, RTC 0x70-0x71, the PM1a event block and the PM timer as
+ * configured.  (A PM timer read needs no lock: vmt_pmtmr_peek().) */
 VMT_API int vmt_board_read(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t addr,
 			   uint32_t width, uint64_t *ret_value, struct vmt_board_out *ret_out);
 VMT_API int vmt_board_write(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t addr,
@@ -69,27 +121,39 @@ VMT_API int vmt_board_write(struct vmt_board *b, vmt_ns now, uint32_t space, uin
 /* Bring every face up to `now`; due at the deadline of the last vmt_board_out. */
 VMT_API void vmt_board_advance(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out);
 
-/* The guest acknowledged (EOI) an interrupt of `source`. */
+/* The guest acknowledged (EOI) an interrupt of `source`.  Ignored for sources that are acknowledged
+ * otherwise, and when no tick is owed. */
 VMT_API void vmt_board_ack(struct vmt_board *b, vmt_ns now, uint32_t source,
 			   struct vmt_board_out *ret_out);
 
 /* The pulse just asked for did not reach the guest (masked, or merged into one still pending):
- * policy decides again. */
+ * policy decides again.  DISCARD discards a PIT's tick.  CATCHUP, and the RTC, whose request stands
+ * until register C is read, ask again at the next edge, acknowledgement, or after
+ * VMT_TICKS_RETRY_NS. */
 VMT_API void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
 			       struct vmt_board_out *ret_out);
 
-/* A bus reset (guest reboot): what the data sheets reset is reset, time goes on. */
+/* Somebody pressed the power button: the PM1a event block's, nothing without VMT_HAS_PMTMR. */
+VMT_API void vmt_board_power_button(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out);
+
+/* A bus reset (guest reboot): what the data sheets reset is reset, time goes on.  The 8254 has no
+ * reset pin; it is left as at power-on, as a PC's firmware would.  Ticks owed are discarded. */
 VMT_API void vmt_board_reset(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out);
 
 /* UTC is now + utc_offset_ns from here on; a time that the guest has set keeps its distance. */
 VMT_API void vmt_board_utc(struct vmt_board *b, vmt_ns now, int64_t utc_offset_ns,
 			   struct vmt_board_out *ret_out);
 
+/* All 0 for a source that does not exist. */
 VMT_API void vmt_board_ledger(const struct vmt_board *b, uint32_t source,
 			      struct vmt_ledger *ret_ledger);
 
-/* Bytes written, -ENOSPC when `size` is too small.  Load: 0, or -EINVAL and *b as it was; the
- * configuration must be the saved one's. */
+/* The saved form: the board's record, then one of each face of the configuration, in the order of
+ * enum vmt_faces.  Save: bytes written, or -ENOSPC when `size` is too small (VMT_BOARD_SAVED
+ * suffices).  Load into a board initialised with the saved one's configuration: 0, or -EINVAL and
+ * *b as it was (damaged, another version or configuration, or from a later time than `now`).
+ * After a load level_changed has the bit of every level source, so that the lines are driven. */
+#define VMT_BOARD_SAVED 2048
 VMT_API int vmt_board_save(const struct vmt_board *b, void *buf, size_t size);
 VMT_API int vmt_board_load(struct vmt_board *b, vmt_ns now, const void *buf, size_t size,
 			   struct vmt_board_out *ret_out);

@@ -55,8 +55,8 @@ struct vmt_clock {
 	uint64_t base_counter; /* the anchor: this count ... */
 	uint64_t base_ns;      /* ... is this virtual time ... */
 	uint64_t base_frac;    /* ... plus this many 2^-shift ns, below 2^shift */
-	uint64_t mult;         /* virtual ns a count, in 2^-shift; top bit of 63 set */
-	uint32_t shift;        /* 0..96 */
+	uint64_t mult;         /* virtual ns a count, in 2^-shift; rounded down, below 2^63 */
+	uint32_t shift;        /* 0..64, the largest that mult allows */
 	uint32_t state;        /* enum vmt_clock_state; paused: now is base_ns */
 	int64_t utc_offset_ns; /* utc = now + this */
 	uint64_t utc_bound_ns; /* half width */
