@@ -181,19 +181,19 @@ static int place_initrds(const struct guest_memory *memory, const struct linux_i
 }
 
 /* Appends one "K=V"; Linux takes blanks in a value only between quotes. */
-static int append_env(FILE *line, const char *pair, struct why *why)
+static int append_env(FILE *line, const char *blank, const char *pair, struct why *why)
 {
-	const char *equals = strchr(pair, '=');
+	size_t key = strcspn(pair, "=");
 
-	if (!equals || strpbrk(pair, "\"\n") || strcspn(pair, " \t") < (size_t)(equals - pair))
+	if (!key || !pair[key] || strpbrk(pair, "\"\n") || strcspn(pair, " \t") < key)
 		return why_set(why, -EINVAL,
 			       "environment '%s': Linux takes K=V, without quotes, line ends, and "
 			       "blanks in K (write it in another form)",
 			       pair);
-	if (strpbrk(equals, " \t"))
-		fprintf(line, " %.*s=\"%s\"", (int)(equals - pair), pair, equals + 1);
+	if (strpbrk(pair, " \t"))
+		fprintf(line, "%s%.*s=\"%s\"", blank, (int)key, pair, pair + key + 1);
 	else
-		fprintf(line, " %s", pair);
+		fprintf(line, "%s%s", blank, pair);
 	return 0;
 }
 
@@ -211,7 +211,8 @@ static int write_command_line(const struct guest_memory *memory, const struct bo
 		return why_set(why, -ENOMEM, "command line: no memory (close other programs)");
 	fputs(config->append, line);
 	for (const char *const *env = config->env; env && *env && !error; env++)
-		error = append_env(line, *env, why);
+		error = append_env(line, *config->append || env > config->env ? " " : "", *env,
+				   why);
 	if (fclose(line) && !error)
 		error = why_set(why, -ENOMEM, "command line: no memory (close other programs)");
 
