@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_judge.c - from readings of a guest's clocks to figures and verdicts: pure calculation. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "cmd/test_judge.h"
+
+__extension__ typedef __int128 i128;
+
+enum { BILLION = 1000000000 };
+
+/* A slope from less than this says more about the brackets than about the clock. */
+static const int64_t least_fit_ns = 9500000000;
+
+const char *const judge_figure_names[JUDGE_FIGURES] = {
+	[JUDGE_REALTIME_ERROR] = "realtime_error_ns",
+	[JUDGE_REALTIME_CHANGE] = "realtime_change_ns",
+	[JUDGE_REALTIME_EXPECTED] = "realtime_expected_ns",
+	[JUDGE_MONOTONIC_GAP] = "monotonic_gap_ns",
+	[JUDGE_MONOTONIC_EXPECTED] = "monotonic_expected_ns",
+	[JUDGE_REALTIME_RESIDUAL] = "realtime_residual_ns",
+	[JUDGE_MONOTONIC_RESIDUAL] = "monotonic_residual_ns",
+	[JUDGE_FROZEN] = "frozen_ns",
+	[JUDGE_EXACT_ERROR] = "exact_error_ns",
+	[JUDGE_FREQUENCY_ERROR] = "frequency_error_ppb",
+	[JUDGE_BACKWARD_STEPS] = "backward_steps",
+	[JUDGE_STEAL] = "steal_ns",
+	[JUDGE_RUN_DELAY] = "run_delay_ns",
+	[JUDGE_BRACKET] = "bracket_ns",
+	[JUDGE_DURATION] = "duration_ns",
+	[JUDGE_DOWNTIME] = "downtime_ns",
+	[JUDGE_LIMIT] = "limit_ns",
+};
+
+const char *const judge_verdict_names[3] = {"pass", "fail", "skip"};
+
+static void set(struct judge_row *row, enum judge_figure figure, int64_t value)
+{
+	row->value[figure] = value;
+	row->known[figure] = true;
+}
+
+void judge_skip(struct judge_row *ret_row, const char *format, ...)
+{
+	va_list args;
+
+	memset(ret_row, 0, sizeof(*ret_row));
+	ret_row->verdict = JUDGE_SKIP;
+	va_start(args, format);
+	vsnprintf(ret_row->reason, sizeof(ret_row->reason), format, args);
+	va_end(args);
+}
+
+bool judge_find_clock(const char *name, uint64_t tsc_hz, uint64_t tick_ns,
+		      struct judge_clock *ret_clock)
+{
+	/* The kernel knows the TSC in whole kHz: half of one is its due.  500 ppb are for its
+	 * multiplier. */
+	const uint64_t half_a_khz_ppb = tsc_hz ? 500ULL * BILLION / tsc_hz : 0;
+	const struct {
+		const char *name;
+		struct judge_clock clock;
+	} known[] = {
+		{"kvm-clock", {.on_a_line = false}},
+		{"tsc", {.on_a_line = true, .frequency_ppb = 500 + half_a_khz_ppb}},
+		{"tsc-early", {.on_a_line = true, .frequency_ppb = 500 + half_a_khz_ppb}},
+		/* A quantum of 100 ns is the coarsest HPET allowed; the PM timer's is 279.4 ns. */
+		{"hpet", {.on_a_line = true, .limit_ns = 100, .brackets = 2, .frequency_ppb = 100}},
+		{"acpi_pm",
+		 {.on_a_line = true, .limit_ns = 280, .brackets = 2, .frequency_ppb = 100}},
+		/* The PIT's divisor for a jiffy is a whole number: some 60 ppm. */
+		{"jiffies",
+		 {.on_a_line = true,
+		  .limit_ns = 2 * tick_ns,
+		  .frequency_ppb = 100000,
+		  .frequency_ends_ns = tick_ns}},
+		{"refined-jiffies",
+		 {.on_a_line = true,
+		  .limit_ns = 2 * tick_ns,
+		  .frequency_ppb = 100000,
+		  .frequency_ends_ns = tick_ns}},
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (strcmp(known[i].name, name) != 0)
+			continue;
+		*ret_clock = known[i].clock;
+		return true;
+	}
+	return false;
+}
+
+static uint64_t magnitude(int64_t value)
+{
+	return value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+}
+
+enum judge_verdict judge_compare(int64_t value_ns, uint64_t bracket_ns, uint64_t limit_ns)
+{
+	uint64_t sure;
+
+	if (__builtin_add_overflow(limit_ns, bracket_ns, &sure))
+		sure = UINT64_MAX;
+	if (magnitude(value_ns) > sure)
+		return JUDGE_FAIL;
+	return bracket_ns > limit_ns ? JUDGE_SKIP : JUDGE_PASS;
+}
+
+/* The verdict over one figure with its reason in words. */
+static void conclude(struct judge_row *row, enum judge_figure figure, uint64_t bracket_ns,
+		     uint64_t limit_ns)
+{
+	char value[32], limit[32], bracket[32];
+
+	set(row, JUDGE_BRACKET, (int64_t)bracket_ns);
+	set(row, JUDGE_LIMIT, (int64_t)limit_ns);
+	row->verdict = judge_compare(row->value[figure], bracket_ns, limit_ns);
+	cmd_format_ns(value, sizeof(value), row->value[figure], true);
+	cmd_format_ns(limit, sizeof(limit), (int64_t)limit_ns, false);
+	cmd_format_ns(bracket, sizeof(bracket), (int64_t)bracket_ns, false);
+	if (row->verdict == JUDGE_FAIL)
+		snprintf(row->reason, sizeof(row->reason), "%s is %s, allowed are %s +- %s",
+			 judge_figure_names[figure], value, limit, bracket);
+	else if (row->verdict == JUDGE_SKIP)
+		snprintf(row->reason, sizeof(row->reason),
+			 "the bracket of %s is wider than the limit of %s", bracket, limit);
+}
+
+void judge_boot(const struct judge_point *first, uint64_t since_start_ns, uint64_t limit_ns,
+		struct judge_row *ret_row)
+{
+	memset(ret_row, 0, sizeof(*ret_row));
+	set(ret_row, JUDGE_REALTIME_ERROR, first->realtime_error_ns);
+	set(ret_row, JUDGE_BACKWARD_STEPS, (int64_t)first->backward_steps);
+	set(ret_row, JUDGE_DURATION, (int64_t)since_start_ns);
+	conclude(ret_row, JUDGE_REALTIME_ERROR, first->realtime_bound_ns, limit_ns);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The points that were not disturbed, in new memory; their number, 0 also without memory. */
+static size_t choose(const struct judge_point *points, size_t count,
+		     struct judge_point **ret_chosen)
+{
+	struct judge_point *chosen = calloc(count + 1, sizeof(*chosen));
+	uint64_t *bounds = calloc(count + 1, sizeof(*bounds)), median;
+	size_t n = 0;
+
+	for (size_t i = 0; bounds && i < count; i++)
+		bounds[i] = points[i].realtime_bound_ns;
+	if (bounds && chosen) {
+		qsort(bounds, count, sizeof(*bounds), by_size);
+		median = bounds[count / 2];
+		for (size_t i = 0; i < count; i++)
+			if (points[i].realtime_bound_ns / 2 <= median &&
+			    points[i].monotonic_bound_ns / 2 <= median)
+				chosen[n++] = points[i];
+	}
+	free(bounds);
+	*ret_chosen = chosen;
+	return n;
+}
+
+/* The straight line through CLOCK_MONOTONIC's errors that has the least squares.  Time counts from
+ * the middle, in us: then an error of a second over a day keeps every product below 2^126. */
+struct line {
+	int64_t from_ns; /* of host_ns */
+	i128 slope;      /* 10^-12 */
+};
+
+static i128 divide(i128 a, i128 b) /* to the nearest, b > 0 */
+{
+	return (a + (a < 0 ? -b / 2 : b / 2)) / b;
+}
+
+static i128 us_from(const struct line *l, const struct judge_point *p)
+{
+	return divide(p->host_ns - l->from_ns, 1000);
+}
+
+static struct line fit(const struct judge_point *p, size_t count)
+{
+	struct line l = {0};
+	i128 sum_x = 0, sum_y = 0, xx = 0, xy = 0;
+	int64_t mean_y;
+
+	for (size_t i = 0; i < count; i++) {
+		sum_x += p[i].host_ns - p[0].host_ns;
+		sum_y += p[i].monotonic_error_ns - p[0].monotonic_error_ns;
+	}
+	l.from_ns = p[0].host_ns + (int64_t)divide(sum_x, (i128)count);
+	mean_y = p[0].monotonic_error_ns + (int64_t)divide(sum_y, (i128)count);
+	for (size_t i = 0; i < count; i++) {
+		i128 x = us_from(&l, &p[i]);
+
+		xx += x * x;
+		xy += x * (p[i].monotonic_error_ns - mean_y);
+	}
+	l.slope = xx ? divide(xy * BILLION, xx) : 0;
+	return l;
+}
+
+static int64_t residual_ns(const struct line *l, const struct judge_point *p, int64_t error_ns,
+			   int64_t mean_ns)
+{
+	return error_ns - mean_ns - (int64_t)divide(us_from(l, p) * l->slope, BILLION);
+}
+
+static int64_t excess(int64_t value, uint64_t bound)
+{
+	return (int64_t)(magnitude(value) - bound);
+}
+
+/* The residuals that exceed their bounds most, and the bound of CLOCK_REALTIME's. */
+static uint64_t find_worst(struct judge_row *row, const struct line *l, const struct judge_point *p,
+			   size_t count)
+{
+	i128 realtime = 0, monotonic = 0;
+	int64_t worst_r = INT64_MIN, worst_m = INT64_MIN;
+	uint64_t bound = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		realtime += p[i].realtime_error_ns - p[0].realtime_error_ns;
+		monotonic += p[i].monotonic_error_ns - p[0].monotonic_error_ns;
+	}
+	realtime = p[0].realtime_error_ns + divide(realtime, (i128)count);
+	monotonic = p[0].monotonic_error_ns + divide(monotonic, (i128)count);
+	for (size_t i = 0; i < count; i++) {
+		int64_t r = residual_ns(l, &p[i], p[i].realtime_error_ns, (int64_t)realtime);
+		int64_t m = residual_ns(l, &p[i], p[i].monotonic_error_ns, (int64_t)monotonic);
+
+		if (excess(r, p[i].realtime_bound_ns) > worst_r) {
+			worst_r = excess(r, p[i].realtime_bound_ns);
+			set(row, JUDGE_REALTIME_RESIDUAL, r);
+			bound = p[i].realtime_bound_ns;
+		}
+		if (excess(m, p[i].monotonic_bound_ns) > worst_m) {
+			worst_m = excess(m, p[i].monotonic_bound_ns);
+			set(row, JUDGE_MONOTONIC_RESIDUAL, m);
+		}
+	}
+	return bound;
+}
+
+static void judge_line(struct judge_row *row, const struct judge_point *p, size_t count,
+		       const struct judge_clock *clock, uint64_t limit_ns,
+		       uint64_t default_limit_ns)
+{
+	const struct judge_point *first = &p[0], *last = &p[count - 1];
+	uint64_t duration_ns = (uint64_t)(last->host_ns - first->host_ns), bound, ends_ns,
+		 limit_ppb;
+	int64_t ppb = row->value[JUDGE_FREQUENCY_ERROR];
+	struct line l = fit(p, count);
+
+	if (!row->known[JUDGE_FREQUENCY_ERROR]) {
+		row->verdict = JUDGE_SKIP;
+		snprintf(row->reason, sizeof(row->reason),
+			 "the readings cover less than the 10 s that a frequency needs");
+		return;
+	}
+	bound = find_worst(row, &l, p, count);
+	if (limit_ns == 0)
+		limit_ns = clock->limit_ns || clock->brackets
+				   ? clock->limit_ns + clock->brackets * bound
+				   : default_limit_ns;
+	conclude(row, JUDGE_REALTIME_RESIDUAL, bound, limit_ns);
+	ends_ns =
+		first->monotonic_bound_ns + last->monotonic_bound_ns + 2 * clock->frequency_ends_ns;
+	limit_ppb = clock->frequency_ppb + (uint64_t)((i128)ends_ns * BILLION / duration_ns);
+	if (row->verdict != JUDGE_FAIL && magnitude(ppb) > limit_ppb) {
+		row->verdict = JUDGE_FAIL;
+		snprintf(row->reason, sizeof(row->reason),
+			 "frequency_error_ppb is %+" PRId64 ", allowed are %" PRIu64, ppb,
+			 limit_ppb);
+	}
+}
+
+void judge_steady(const struct judge_point *points, size_t count, const struct judge_clock *clock,
+		  uint64_t limit_ns, uint64_t default_limit_ns, struct judge_row *ret_row)
+{
+	struct judge_point *p;
+	size_t n = choose(points, count, &p);
+	const struct judge_point *first, *last;
+	struct judge_row *row = ret_row;
+
+	memset(row, 0, sizeof(*row));
+	if (n < 3) {
+		judge_skip(row, "only %zu of %zu readings can be used", n, count);
+		free(p);
+		return;
+	}
+	first = &p[0];
+	last = &p[n - 1];
+	set(row, JUDGE_REALTIME_ERROR, last->realtime_error_ns);
+	set(row, JUDGE_REALTIME_CHANGE, last->realtime_error_ns - first->realtime_error_ns);
+	set(row, JUDGE_MONOTONIC_GAP, last->monotonic_error_ns - first->monotonic_error_ns);
+	set(row, JUDGE_DURATION, last->host_ns - first->host_ns);
+	set(row, JUDGE_BACKWARD_STEPS,
+	    (int64_t)(points[count - 1].backward_steps - points[0].backward_steps));
+	if (row->value[JUDGE_DURATION] >= least_fit_ns)
+		set(row, JUDGE_FREQUENCY_ERROR, (int64_t)divide(fit(p, n).slope, 1000));
+	if (clock->on_a_line)
+		judge_line(row, p, n, clock, limit_ns, default_limit_ns);
+	else
+		conclude(row, JUDGE_REALTIME_CHANGE,
+			 first->realtime_bound_ns + last->realtime_bound_ns,
+			 limit_ns ? limit_ns : default_limit_ns);
+	free(p);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_judge.h - from readings of a guest's clocks to figures and verdicts: pure calculation.
+ *
+ * Differences are guest minus host, rates positive when the guest is fast, bounds half widths. */
+#ifndef CMD_TEST_JUDGE_H
+#define CMD_TEST_JUDGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One reading against the host's clocks at the same instant. */
+struct judge_point {
+	int64_t host_ns;           /* the host's CLOCK_MONOTONIC then */
+	int64_t realtime_error_ns; /* guest's CLOCK_REALTIME minus the host's */
+	uint64_t realtime_bound_ns;
+	int64_t monotonic_error_ns; /* the same of CLOCK_MONOTONIC: only its change means something */
+	uint64_t monotonic_bound_ns;
+	uint64_t backward_steps; /* of any clock, on any CPU, since the guest started */
+};
+
+/* The members of a result in JSON; judge_figure_names has their names. */
+enum judge_figure {
+	JUDGE_REALTIME_ERROR,
+	JUDGE_REALTIME_CHANGE,
+	JUDGE_REALTIME_EXPECTED,
+	JUDGE_MONOTONIC_GAP,
+	JUDGE_MONOTONIC_EXPECTED,
+	JUDGE_REALTIME_RESIDUAL,
+	JUDGE_MONOTONIC_RESIDUAL,
+	JUDGE_FROZEN,
+	JUDGE_EXACT_ERROR,
+	JUDGE_FREQUENCY_ERROR,
+	JUDGE_BACKWARD_STEPS,
+	JUDGE_STEAL,
+	JUDGE_RUN_DELAY,
+	JUDGE_BRACKET,
+	JUDGE_DURATION,
+	JUDGE_DOWNTIME,
+	JUDGE_LIMIT,
+	JUDGE_FIGURES,
+};
+
+extern const char *const judge_figure_names[JUDGE_FIGURES];
+
+enum judge_verdict { JUDGE_PASS, JUDGE_FAIL, JUDGE_SKIP };
+
+extern const char *const judge_verdict_names[3];
+
+struct judge_row {
+	int64_t value[JUDGE_FIGURES];
+	bool known[JUDGE_FIGURES]; /* what was not measured is not shown, never as 0 */
+	enum judge_verdict verdict;
+	char reason[256]; /* why it failed or was skipped; "" when it passed */
+};
+
+/* What can be asked of a clock source: kvm-clock, whose rate the hypervisor sets, has to stay where
+ * it is; of the others the guest's kernel knows the rate only roughly, so they have to stay on a
+ * straight line, and that line near the truth. */
+struct judge_clock {
+	bool on_a_line;
+	uint64_t limit_ns;          /* from the line; 0: the scenario's own limit */
+	unsigned brackets;          /* and so many times the bracket on top */
+	uint64_t frequency_ppb;     /* limit of the line's slope, before what the ends make */
+	uint64_t frequency_ends_ns; /* what each end adds to that limit beside its bracket */
+};
+
+/* `name` as Linux spells it.  A read that costs an exit has its bracket in the limit; `tick_ns` is
+ * the guest's jiffy.  False: no such clock source. */
+bool judge_find_clock(const char *name, uint64_t tsc_hz, uint64_t tick_ns,
+		      struct judge_clock *ret_clock);
+
+/* Fails what exceeds limit + bracket for certain, skips what cannot be told as the bracket is wider
+ * than the limit, else passes. */
+enum judge_verdict judge_compare(int64_t value_ns, uint64_t bracket_ns, uint64_t limit_ns);
+
+/* "boot": the first reading of process 1, `since_start_ns` after the machine was started. */
+void judge_boot(const struct judge_point *first, uint64_t since_start_ns, uint64_t limit_ns,
+		struct judge_row *ret_row);
+
+/* "steady": `count` readings in order of time, which cover at least `duration_ns`.  `limit_ns`
+ * overrides the clock's own limit where it is not 0; `default_limit_ns` is the scenario's.
+ * Readings whose bounds are more than twice the median were disturbed and do not count. */
+void judge_steady(const struct judge_point *points, size_t count, const struct judge_clock *clock,
+		  uint64_t limit_ns, uint64_t default_limit_ns, struct judge_row *ret_row);
+
+/* A result that could not be had. */
+void judge_skip(struct judge_row *ret_row, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif
