@@ -223,6 +223,17 @@ static void mount_kernel_files(void)
 			guest_fail(errno, "cannot make %s", links[i][1]);
 }
 
+/* mkdir -p; what fails here shows when it is mounted on. */
+static void make_folders(char *path)
+{
+	for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = '\0';
+		mkdir(path, 0755);
+		*slash = '/';
+	}
+	mkdir(path, 0755);
+}
+
 /* Shares come as this machine's own paths, without symbolic links in them. */
 static void mount_shares(char *const *shares)
 {
@@ -233,6 +244,7 @@ static void mount_shares(char *const *shares)
 		if ((size_t)snprintf(path, sizeof(path), "%s%s", NEW_ROOT, shares[i]) >=
 		    sizeof(path))
 			guest_fail(ENAMETOOLONG, "cannot share %s", shares[i]);
+		make_folders(path);
 		mount_or_fail(tag, path, "9p", 0, NINE_P "cache=mmap");
 	}
 }

@@ -33,6 +33,10 @@ struct lab_options {
  * machine and then, as they would have, this process. */
 int lab_run(const char *verb, const struct lab_options *options, char *const *argv);
 
+/* False for / and for what the lab has its own of: /dev, /proc, /sys and all below.  `directory` is
+ * absolute and has no symbolic link in it. */
+bool lab_may_share(const char *directory);
+
 /* Parts of lab_run, in lab_machine.c. */
 
 struct lab_machine {

@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../lab/protocol.h"
@@ -82,11 +83,33 @@ static void add_folder(struct qemu_arguments *arguments, const char *tag, const 
 	add(arguments, "virtio-9p-pci,fsdev=%s,mount_tag=%s", tag, tag);
 }
 
+bool lab_may_share(const char *directory)
+{
+	static const char *const own[] = {"/dev", "/proc", "/sys"};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		size_t length = strlen(own[i]);
+
+		if (strncmp(directory, own[i], length) == 0 &&
+		    (directory[length] == '/' || directory[length] == '\0'))
+			return false;
+	}
+	return strcmp(directory, "/") != 0;
+}
+
 /* Shares as the lab mounts them: absolute, without symbolic links. */
 static int resolve_share(const char *share, char *buf, struct why *why)
 {
+	struct stat status;
+
 	if (!realpath(share, buf))
 		return why_set(why, -errno, "cannot share %s: %s", share, strerror(errno));
+	if (stat(buf, &status) < 0 || !S_ISDIR(status.st_mode))
+		return why_set(why, -ENOTDIR, "cannot share %s: not a directory", share);
+	if (!lab_may_share(buf))
+		return why_set(why, -EINVAL,
+			       "cannot share %s: the lab has its own (share a directory elsewhere)",
+			       share);
 	return 0;
 }
 
@@ -330,22 +353,25 @@ uint8_t *lab_job_create(const struct lab_options *options, char *const *argv, si
 	if (!error)
 		error = append_string(&job, getcwd(path, sizeof(path)) ? path : "/");
 	for (unsigned i = 0; !error && i < options->n_shares; i++) {
-		error = resolve_share(options->shares[i], path, NULL);
-		if (!error)
-			error = append_string(&job, path);
+		error = resolve_share(options->shares[i], path, why);
+		if (error)
+			goto failed; /* its own line is the better one */
+		error = append_string(&job, path);
 	}
 	for (; !error && argv[head.arguments]; head.arguments++)
 		error = append_string(&job, argv[head.arguments]);
 	if (!error)
 		error = append_environment(&job, &head);
 	if (error) {
-		free(job.data);
 		why_set(why, error, "cannot pass the command on: %s", strerror(-error));
-		return NULL;
+		goto failed;
 	}
 	frame.length = (uint32_t)(job.used - sizeof(frame));
 	memcpy(job.data, &frame, sizeof(frame));
 	memcpy(job.data + sizeof(frame), &head, sizeof(head));
 	*ret_size = job.used;
 	return job.data;
+failed:
+	free(job.data);
+	return NULL;
 }

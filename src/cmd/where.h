@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* where.h - the machine that a verb runs on: this one where KVM works, else the lab. */
+#ifndef CMD_WHERE_H
+#define CMD_WHERE_H
+
+#include <stdint.h>
+
+enum { WHERE_HERE = -1 };
+
+struct where_needs {
+	uint64_t memory; /* bytes of all guests at once; 0: what a verb with small guests needs */
+	uint64_t timeout_ns; /* for all of it, with status 124; 0: none */
+	/* Files and directories that the verb writes and that are to stay, NULL-ended, or NULL; the
+	 * lab is lent the directory of each.  A NULL in it ends it, so gather only what was given.
+	 * Those that do not exist are made by the verb, as here; their directories must exist. */
+	const char *const *written;
+};
+
+/* WHERE_HERE when KVM works on this machine.  Otherwise says so in one line on stderr, runs the
+ * same command line in the lab and returns its exit status (CMD_CANNOT in the lab itself, or when
+ * there is none).  argv[0] is the verb, as every verb gets it; `needs` may be NULL.  To be called
+ * after the options were checked, so that a wrong one costs no boot. */
+int where_run(int argc, char **argv, const struct where_needs *needs);
+
+#endif
