@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "kvm/acpi.h"
 #include "kvm/boot_image.h"
 
 int boot_file_open(const char *role, const char *path, struct boot_file *ret_file, struct why *why)
@@ -76,6 +77,22 @@ void boot_write_gdt(enum boot_mode mode, void *gdt)
 	};
 
 	memcpy(gdt, table, sizeof(table));
+}
+
+size_t boot_memory_map(const struct guest_memory *memory, struct boot_range ranges[BOOT_RANGES])
+{
+	size_t count = 0;
+
+	ranges[count++] = (struct boot_range){0, BOOT_LOW_END, true};
+	ranges[count++] = (struct boot_range){BOOT_LOW_END, 0xa0000, false}; /* EBDA */
+	ranges[count++] = (struct boot_range){ACPI_TABLES_GPA, ACPI_TABLES_END, false};
+	ranges[count++] = (struct boot_range){BOOT_HIGH_START, memory->low_size, true};
+	/* IOAPIC, HPET, LAPIC and whatever else the board answers up there. */
+	ranges[count++] = (struct boot_range){0xfec00000, MEMORY_HIGH_BASE, false};
+	if (memory->high_size)
+		ranges[count++] = (struct boot_range){MEMORY_HIGH_BASE,
+						      MEMORY_HIGH_BASE + memory->high_size, true};
+	return count;
 }
 
 /* The words for something that neither loader takes; people hand over what lies beside it. */

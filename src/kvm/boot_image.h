@@ -4,6 +4,7 @@
 #define KVM_BOOT_IMAGE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -29,6 +30,15 @@ int boot_file_read(const struct boot_file *file, uint64_t offset, uint64_t lengt
 /* Descriptors for selectors 0x10 and 0x18 in the four-entry table at `gdt`. */
 enum { BOOT_GDT_SIZE = 4 * 8 };
 void boot_write_gdt(enum boot_mode mode, void *gdt);
+
+/* What the guest is told of its memory, in order of addresses; a range that is not listed is none.
+ * Returns how many of `ranges` there are. */
+enum { BOOT_RANGES = 6, BOOT_LOW_END = 0x9fc00, BOOT_HIGH_START = 0x100000 };
+struct boot_range {
+	uint64_t start, end; /* guest physical, [start, end) */
+	bool ram;            /* else reserved */
+};
+size_t boot_memory_map(const struct guest_memory *memory, struct boot_range ranges[BOOT_RANGES]);
 
 /* The first bytes of a kernel: both formats show themselves in them. */
 enum { BOOT_HEAD_MAX = 8192 };

@@ -22,10 +22,7 @@ enum {
 	ZERO_PAGE_AT = 0x2000,
 	PAGE_TABLES_AT = 0x3000,
 	COMMAND_LINE_AT = 0x10000,
-	EBDA_AT = 0x9fc00,
-	BIOS_AT = 0xe0000, /* to 1 MiB: ACPI */
-	HIGH_MEMORY_AT = 0x100000,
-	COMMAND_LINE_ROOM = EBDA_AT - COMMAND_LINE_AT,
+	COMMAND_LINE_ROOM = BOOT_LOW_END - COMMAND_LINE_AT,
 };
 
 /* Offsets in the file's first sectors, and the same ones in the zero page. */
@@ -55,12 +52,12 @@ enum {
 	HDR_CMDLINE_SIZE = 0x238,
 	HDR_PREF_ADDRESS = 0x258,
 	HDR_INIT_SIZE = 0x260,
-	HDR_END_2_12 = 0x268,  /* all fields of version 2.12 lie before */
-	HDR_END_MAX = 0x290,   /* what the zero page has room for */
-	ZP_E820_TABLE = 0x2d0, /* 20 bytes an entry */
+	HDR_END_2_12 = 0x268, /* all fields of version 2.12 lie before */
+	HDR_END_MAX = 0x290,  /* what the zero page has room for */
+	ZP_E820_TABLE = 0x2d0,
 };
 
-enum { E820_RAM = 1, E820_RESERVED = 2 };
+enum { E820_RAM = 1, E820_RESERVED = 2, E820_ENTRY_SIZE = 20 };
 enum { LOADED_HIGH = 1, XLF_KERNEL_64 = 1, LOADER_UNDEFINED = 0xff, ENTRY_64 = 0x200 };
 
 /* What the header says, checked. */
@@ -140,8 +137,9 @@ static int parse_header(const struct boot_file *file, const struct boot_head *he
 		return absurd(file, "kernel_alignment", alignment, why);
 	image->load = pref;
 	if (h[HDR_RELOCATABLE])
-		image->load = boot_align(pref > HIGH_MEMORY_AT ? pref : HIGH_MEMORY_AT, alignment);
-	if (image->load < HIGH_MEMORY_AT || image->load >= MEMORY_LOW_MAX)
+		image->load =
+			boot_align(pref > BOOT_HIGH_START ? pref : BOOT_HIGH_START, alignment);
+	if (image->load < BOOT_HIGH_START || image->load >= MEMORY_LOW_MAX)
 		return absurd(file, "pref_address", pref, why);
 
 	image->room = init_size > image->payload_size ? init_size : image->payload_size;
@@ -229,26 +227,18 @@ static int write_command_line(const struct guest_memory *memory, const struct bo
 	return error;
 }
 
-static void add_e820(uint8_t *zero_page, uint64_t start, uint64_t end, uint32_t type)
-{
-	uint8_t *entry = zero_page + ZP_E820_TABLE + 20 * zero_page[ZP_E820_ENTRIES]++;
-
-	put64(entry, start);
-	put64(entry + 8, end - start);
-	put32(entry + 16, type);
-}
-
 static void write_e820(const struct guest_memory *memory, uint8_t *zero_page)
 {
-	add_e820(zero_page, 0, EBDA_AT, E820_RAM);
-	add_e820(zero_page, EBDA_AT, 0xa0000, E820_RESERVED);
-	add_e820(zero_page, BIOS_AT, HIGH_MEMORY_AT, E820_RESERVED);
-	add_e820(zero_page, HIGH_MEMORY_AT, memory->low_size, E820_RAM);
-	/* IOAPIC, HPET, LAPIC and whatever else the board answers up there. */
-	add_e820(zero_page, 0xfec00000, MEMORY_HIGH_BASE, E820_RESERVED);
-	if (memory->high_size)
-		add_e820(zero_page, MEMORY_HIGH_BASE, MEMORY_HIGH_BASE + memory->high_size,
-			 E820_RAM);
+	uint8_t *entry = zero_page + ZP_E820_TABLE;
+	struct boot_range ranges[BOOT_RANGES];
+	size_t count = boot_memory_map(memory, ranges);
+
+	zero_page[ZP_E820_ENTRIES] = (uint8_t)count;
+	for (size_t i = 0; i < count; i++, entry += E820_ENTRY_SIZE) {
+		put64(entry, ranges[i].start);
+		put64(entry + 8, ranges[i].end - ranges[i].start);
+		put32(entry + 16, ranges[i].ram ? E820_RAM : E820_RESERVED);
+	}
 }
 
 static void write_zero_page(const struct guest_memory *memory, const struct boot_head *head,
@@ -295,8 +285,8 @@ static void write_bios_data(const struct guest_memory *memory)
 {
 	uint8_t *bda = memory_at(memory, 0x400, 0x100);
 
-	put16(bda + 0x0e, EBDA_AT >> 4);
-	put16(bda + 0x13, EBDA_AT >> 10);
+	put16(bda + 0x0e, BOOT_LOW_END >> 4);
+	put16(bda + 0x13, BOOT_LOW_END >> 10);
 }
 
 int boot_linux_load(const struct guest_memory *memory, const struct boot_config *config,
