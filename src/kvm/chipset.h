@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chipset.h - the board of a VM with its lock, its clock and its interrupt lines.
+ *
+ * One short lock serialises the board.  Whoever takes it reads the host's counter afterwards, so
+ * that `now` never goes backwards inside.  What a call of the board asks for is done before the
+ * lock is released: pulses and levels reach KVM in the order in which they were due.  The PM timer
+ * is read without the lock.
+ *
+ * The clock changes only while no vCPU runs and chipset_deadline() is not called. */
+#ifndef KVM_CHIPSET_H
+#define KVM_CHIPSET_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <vmtime/board.h>
+#include <vmtime/clock.h>
+
+#include "host/why.h"
+#include "kvm/vm.h"
+
+struct chipset {
+	pthread_mutex_t lock;
+	struct vmt_board board;
+	struct vmt_clock clock;
+	bool pm_timer;
+	uint16_t pm_timer_port;
+	const struct vm *vm; /* whose lines are moved; NULL: none yet */
+	vmt_ns deadline;     /* of the board; under the lock */
+	vmt_ns armed;        /* what the deadline thread sleeps for; under the lock */
+	int wake_fd;         /* eventfd: the deadline is earlier than the one armed */
+};
+
+/* The board as `config` says, at virtual time `now` = 0 of `clock`.  0 or negative errno. */
+int chipset_init(struct chipset *c, const struct vmt_board_config *config,
+		 const struct vmt_clock *clock, struct why *why);
+void chipset_destroy(struct chipset *c);
+
+/* From here on the lines of `vm` are moved; a VM made anew has all lines low. */
+void chipset_connect(struct chipset *c, const struct vm *vm);
+
+/* A bus reset. */
+void chipset_reset(struct chipset *c);
+
+/* The guest's access; false when no face answers there. */
+bool chipset_read(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
+		  uint64_t *ret_value);
+bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
+		   uint64_t value);
+
+/* The guest has acknowledged an interrupt of GSI 0. */
+void chipset_ack(struct chipset *c);
+
+/* Brings the board up to now; the deadline to sleep for, which counts as armed from here on. */
+vmt_ns chipset_advance(struct chipset *c);
+
+/* Virtual time. */
+vmt_ns chipset_now(const struct chipset *c);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* console_open.c - standard streams, files and sockets for a console; the terminal's mode. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "kvm/console_impl.h"
+
+static bool is_regular(int fd)
+{
+	struct stat s;
+
+	return fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
+}
+
+int console_open_file(struct console *c, struct why *why)
+{
+	c->out_fd = open(c->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666);
+	if (c->out_fd < 0)
+		return why_set(why, -errno, "serial output file %s: %s (give another path)",
+			       c->path, strerror(errno));
+	c->own_out = true;
+	c->always_writable = is_regular(c->out_fd);
+	console_attach(c);
+	return 0;
+}
+
+/* A second description of the same terminal or pipe, which can be made non-blocking without
+ * changing how other programs see theirs. */
+static int reopen(int fd, int flags)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+/* Raw, so that the guest's shell sees every key; only while we are in the terminal's foreground,
+ * since a background job would be stopped by trying. */
+static void make_raw(struct console *c)
+{
+	struct termios raw;
+
+	if (!isatty(c->in_fd) || tcgetpgrp(c->in_fd) != getpgrp() ||
+	    tcgetattr(c->in_fd, &c->cooked) < 0)
+		return;
+	raw = c->cooked;
+	cfmakeraw(&raw);
+	c->terminal = tcsetattr(c->in_fd, TCSANOW, &raw) == 0;
+}
+
+int console_open_stdio(struct console *c, struct why *why)
+{
+	struct stat s;
+
+	(void)why;
+	c->in_fd = fcntl(STDIN_FILENO, F_GETFD) < 0 ? -1 : STDIN_FILENO;
+	c->out_fd = fcntl(STDOUT_FILENO, F_GETFD) < 0 ? -1 : STDOUT_FILENO;
+	if (c->out_fd >= 0 && fstat(c->out_fd, &s) == 0) {
+		c->is_socket = S_ISSOCK(s.st_mode);
+		c->always_writable = S_ISREG(s.st_mode);
+		if (S_ISFIFO(s.st_mode) || S_ISCHR(s.st_mode)) {
+			int fd = reopen(c->out_fd, O_WRONLY);
+
+			c->own_out = fd >= 0;
+			c->out_fd = fd >= 0 ? fd : c->out_fd;
+		}
+	}
+	if (c->in_fd >= 0)
+		make_raw(c);
+	console_attach(c);
+	return 0;
+}
+
+static void on_connection(evutil_socket_t fd, short what, void *arg)
+{
+	struct console *c = arg;
+	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)what;
+	if (client < 0)
+		return;
+	if (c->in_fd >= 0)
+		console_detach(c); /* it had closed its sending side */
+	event_del(c->listen);
+	c->in_fd = c->out_fd = client;
+	c->own_in = c->own_out = c->is_socket = true;
+	console_attach(c);
+}
+
+/* 0 when the path is free now: nothing there, or a socket on which nobody listens any more. */
+static int make_way(const struct console *c, const struct sockaddr_un *address, struct why *why)
+{
+	struct stat s;
+	int fd, result, error;
+
+	if (lstat(c->path, &s) < 0)
+		return 0; /* bind() says what else may be wrong */
+	if (!S_ISSOCK(s.st_mode))
+		return why_set(
+			why, -EADDRINUSE,
+			"serial socket %s: something that is no socket is there (give another "
+			"path)",
+			c->path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return why_set(why, -errno, "serial socket: %s", strerror(errno));
+	result = connect(fd, (const struct sockaddr *)address, sizeof(*address));
+	error = errno;
+	close(fd);
+	if (result < 0 && error == ECONNREFUSED) {
+		unlink(c->path);
+		return 0;
+	}
+	if (result < 0 && error == EACCES)
+		return why_set(why, -EACCES,
+			       "serial socket %s: permission denied (give another "
+			       "path)",
+			       c->path);
+	return why_set(why, -EADDRINUSE,
+		       "serial socket %s: in use by another process (end it or give another path)",
+		       c->path);
+}
+
+int console_open_socket(struct console *c, struct why *why)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t length = strlen(c->path);
+	int result;
+
+	if (length == 0 || length >= sizeof(address.sun_path))
+		return why_set(
+			why, -ENAMETOOLONG,
+			"serial socket %s: the path has %zu bytes, possible are 1 to %zu (give "
+			"a shorter one)",
+			c->path, length, sizeof(address.sun_path) - 1);
+	memcpy(address.sun_path, c->path, length);
+	result = make_way(c, &address, why);
+	if (result < 0)
+		return result;
+	c->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* The mode that a socket's inode has before bind() is the file's: no moment in which others
+	 * could connect. */
+	if (c->listen_fd < 0 || fchmod(c->listen_fd, 0600) < 0 ||
+	    bind(c->listen_fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return why_set(why, -errno, "serial socket %s: %s (give another path)", c->path,
+			       strerror(errno));
+	if (lstat(c->path, &c->socket_file) < 0 || listen(c->listen_fd, 1) < 0)
+		return why_set(why, -errno, "serial socket %s: %s", c->path, strerror(errno));
+	c->listen = event_new(c->base, c->listen_fd, EV_READ | EV_PERSIST, on_connection, c);
+	if (!c->listen || event_add(c->listen, NULL) < 0)
+		return why_set(why, -ENOMEM, "no memory for a console");
+	return 0;
+}
+
+void console_release(struct console *c)
+{
+	struct stat s;
+
+	if (c->terminal)
+		tcsetattr(STDIN_FILENO, TCSANOW, &c->cooked);
+	if (c->listen)
+		event_free(c->listen);
+	c->listen = NULL;
+	console_detach(c);
+	if (c->listen_fd < 0)
+		return;
+	close(c->listen_fd);
+	/* Only what we bound ourselves: the path may have become somebody else's. */
+	if (c->socket_file.st_ino && lstat(c->path, &s) == 0 && s.st_ino == c->socket_file.st_ino &&
+	    s.st_dev == c->socket_file.st_dev)
+		unlink(c->path);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* deadline.c - the thread that wakes a board at its deadlines. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "host/hostclock.h"
+#include "kvm/deadline.h"
+#include "kvm/thread.h"
+
+#define NS_PER_S 1000000000ULL
+
+__extension__ typedef unsigned __int128 u128;
+
+enum { PAIR_TRIES = 2 };
+
+/* When CLOCK_MONOTONIC will show what the counter shows at `counter`; rounded up. */
+static uint64_t monotonic_at(const struct vmt_clock *clock, uint64_t counter)
+{
+	struct hostclock_pair pair;
+	uint64_t middle, ns;
+
+	if (hostclock_pair(PAIR_TRIES, &pair) < 0)
+		return 1; /* at once, to look again */
+	middle = pair.monotonic_tsc_lo + (pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2;
+	if (counter <= middle)
+		return 1;
+	if (counter - middle > clock->counter_hz)
+		return pair.monotonic_ns + NS_PER_S;
+	ns = (uint64_t)(((u128)(counter - middle) * NS_PER_S + clock->counter_hz - 1) /
+			clock->counter_hz);
+	return pair.monotonic_ns + ns;
+}
+
+static void arm(const struct deadline *d, vmt_ns deadline)
+{
+	struct itimerspec t = {0}; /* disarmed */
+	uint64_t counter = vmt_clock_counter_at(&d->chipset->clock, deadline);
+
+	if (counter != UINT64_MAX) {
+		uint64_t at = monotonic_at(&d->chipset->clock, counter);
+
+		t.it_value.tv_sec = (time_t)(at / NS_PER_S);
+		t.it_value.tv_nsec = (long)(at % NS_PER_S);
+	}
+	/* Cannot fail: the descriptor is a timer and the time is normal. */
+	(void)timerfd_settime(d->timer_fd, TFD_TIMER_ABSTIME, &t, NULL);
+}
+
+static bool taken(const struct pollfd *p)
+{
+	uint64_t count;
+
+	return p->revents & POLLIN && read(p->fd, &count, sizeof(count)) == sizeof(count);
+}
+
+static void *run(void *arg)
+{
+	struct deadline *d = arg;
+	struct pollfd p[] = {
+		{.fd = d->timer_fd, .events = POLLIN},
+		{.fd = d->chipset->wake_fd, .events = POLLIN},
+		{.fd = d->ack_fd, .events = POLLIN},
+		{.fd = d->stop_fd, .events = POLLIN},
+	};
+
+	for (;;) {
+		arm(d, chipset_advance(d->chipset));
+		if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0)
+			continue;
+		if (p[3].revents)
+			return NULL;
+		taken(&p[0]);
+		taken(&p[1]);
+		if (taken(&p[2]))
+			chipset_ack(d->chipset);
+	}
+}
+
+int deadline_start(struct deadline *d, struct chipset *chipset, int ack_fd, struct why *why)
+{
+	int result;
+
+	*d = (struct deadline){.chipset = chipset, .ack_fd = ack_fd};
+	d->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	d->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (d->timer_fd < 0 || d->stop_fd < 0) {
+		result = -errno;
+	} else {
+		result = thread_start(&d->thread, "vmtime-time", run, d);
+		if (result == 0)
+			return 0;
+	}
+	if (d->timer_fd >= 0)
+		close(d->timer_fd);
+	if (d->stop_fd >= 0)
+		close(d->stop_fd);
+	return why_set(why, result, "cannot start the thread for deadlines: %s", strerror(-result));
+}
+
+void deadline_stop(struct deadline *d)
+{
+	const uint64_t one = 1;
+
+	(void)!write(d->stop_fd, &one, sizeof(one));
+	pthread_join(d->thread, NULL);
+	close(d->timer_fd);
+	close(d->stop_fd);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* deadline.h - the thread that wakes a board at its deadlines, and does nothing else.
+ *
+ * It sleeps in an absolute timer of CLOCK_MONOTONIC, computed from the virtual deadline through the
+ * host's counter and a bracketed pair of counter and clock.  The two run apart by what the host's
+ * NTP does, so the pair is read anew for each sleep, no sleep is longer than a second, and after it
+ * the board's own `now` decides whether the deadline has come.
+ *
+ * The guest's acknowledgements (vm.h: ack_fd) are read here, too. */
+#ifndef KVM_DEADLINE_H
+#define KVM_DEADLINE_H
+
+#include <pthread.h>
+
+#include "kvm/chipset.h"
+
+struct deadline {
+	struct chipset *chipset;
+	int timer_fd, ack_fd, stop_fd;
+	pthread_t thread;
+};
+
+/* Starts the thread.  `ack_fd` may be -1.  0 or negative errno. */
+int deadline_start(struct deadline *d, struct chipset *chipset, int ack_fd, struct why *why);
+
+/* Stops it and waits for its end. */
+void deadline_stop(struct deadline *d);
+
+#endif

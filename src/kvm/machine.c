@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* machine.c - a whole virtual machine: from its configuration to why it ended. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "host/hostclock.h"
+#include "kvm/acpi.h"
+#include "kvm/deadline.h"
+#include "kvm/machine.h"
+#include "kvm/memory.h"
+#include "kvm/thread.h"
+
+enum { PAIR_TRIES = 20 };
+
+struct machine {
+	const struct machine_config *config;
+	struct event_base *base;
+	struct guest_memory memory;
+	struct chipset chipset;
+	struct ports ports;
+	bool powered; /* chipset is initialised, the clock runs */
+	uint64_t tsc_offset;
+
+	/* What a reset makes anew. */
+	struct vm vm;
+	struct vcpu *vcpus; /* config->cpus of them */
+	uint32_t n_vcpus;   /* created */
+	struct deadline deadline;
+	bool running;
+
+	pthread_mutex_t lock; /* of the next two */
+	struct vcpu_end vcpu_end;
+	bool vcpu_ended; /* the first one counts */
+	int end_fd;      /* eventfd */
+	struct event *end_event;
+
+	struct machine_end end;
+	struct machine_stats stats;
+};
+
+/* In a vCPU's thread: remembered, and the loop told. */
+static void on_vcpu_end(void *owner, const struct vcpu *vcpu, const struct vcpu_end *end)
+{
+	struct machine *m = owner;
+	const uint64_t one = 1;
+
+	(void)vcpu;
+	pthread_mutex_lock(&m->lock);
+	if (!m->vcpu_ended)
+		m->vcpu_end = *end;
+	m->vcpu_ended = true;
+	pthread_mutex_unlock(&m->lock);
+	(void)!write(m->end_fd, &one, sizeof(one));
+}
+
+static void add_port_stats(struct vcpu_stats *sum, const struct vcpu_port_stats *port)
+{
+	for (unsigned i = 0; i < VCPU_PORTS; i++) {
+		struct vcpu_port_stats *s = &sum->ports[(port->port - 1 + i) % VCPU_PORTS];
+
+		if (s->port == 0)
+			s->port = port->port;
+		if (s->port != port->port)
+			continue;
+		s->reads += port->reads;
+		s->writes += port->writes;
+		return;
+	}
+}
+
+static void add_stats(struct vcpu_stats *sum, const struct vcpu_stats *stats)
+{
+	for (unsigned i = 0; i < VCPU_REASONS; i++)
+		sum->exits[i] += stats->exits[i];
+	for (unsigned i = 0; i < VCPU_PORTS; i++)
+		if (stats->ports[i].port)
+			add_port_stats(sum, &stats->ports[i]);
+}
+
+/* Ends everything that runs and closes the KVM VM; memory, board and clock stay. */
+static void tear_down(struct machine *m)
+{
+	for (uint32_t i = 0; i < m->n_vcpus; i++)
+		vcpu_stop(&m->vcpus[i]);
+	if (m->running)
+		deadline_stop(&m->deadline);
+	m->running = false;
+	if (m->powered)
+		chipset_connect(&m->chipset, NULL);
+	ports_connect(&m->ports, NULL);
+	for (uint32_t i = 0; i < m->n_vcpus; i++) {
+		add_stats(&m->stats.vcpus, &m->vcpus[i].stats);
+		vcpu_destroy(&m->vcpus[i]);
+	}
+	m->n_vcpus = 0;
+	vm_destroy(&m->vm);
+}
+
+static int create_vcpus(struct machine *m, struct why *why)
+{
+	const struct machine_config *config = m->config;
+	struct cpuid_config cpuid_config = {
+		.cpus = config->cpus,
+		.kvm_leaves = config->kvm_clock,
+		.steal = config->steal,
+		.invariant = config->invariant_tsc,
+		.tsc_deadline = vm_capability(&m->vm, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
+		.tsc_khz = m->vm.tsc_khz,
+		.apic_bus_khz = VM_APIC_BUS_KHZ,
+	};
+	struct cpuid_table *cpuid = calloc(1, sizeof(*cpuid));
+	int result = cpuid ? 0 : why_set(why, -ENOMEM, "no memory for the CPUs' features");
+
+	if (result == 0)
+		result = vm_supported_cpuid(&m->vm, cpuid, why);
+	if (result == 0 && cpuid_build(cpuid, &cpuid_config) < 0)
+		result = why_set(why, -EIO, "this host's CPU has too many CPUID leaves");
+	for (uint32_t i = 0; i < config->cpus && result == 0; i++) {
+		struct vcpu *v = &m->vcpus[i];
+
+		result = vcpu_create(&m->vm, i, cpuid, v, why);
+		if (result < 0)
+			break;
+		v->ports = &m->ports;
+		v->ended = on_vcpu_end;
+		v->owner = m;
+		m->n_vcpus++;
+	}
+	free(cpuid);
+	return result;
+}
+
+/* True for a bzImage.  What cannot be read is boot_load()'s to explain. */
+static bool is_linux(const char *path)
+{
+	char magic[4] = {0};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool yes = fd >= 0 && pread(fd, magic, sizeof(magic), 0x202) == sizeof(magic) &&
+		   memcmp(magic, "HdrS", sizeof(magic)) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
+
+static int load_image(struct machine *m, struct boot_state *ret_state, struct why *why)
+{
+	const struct machine_config *config = m->config;
+	const struct acpi_config acpi = {
+		.cpus = config->cpus,
+		.pm_timer = config->pm_timer,
+		.rtc = config->rtc,
+	};
+	struct boot_config boot = {
+		.kernel = config->kernel,
+		.initrds = config->initrds,
+		.append = config->append,
+		.env = config->env,
+	};
+	char *append = NULL;
+	int result = acpi_build(&m->memory, &acpi, &boot.rsdp_gpa);
+
+	if (result < 0)
+		return why_set(why, result, "the ACPI tables do not fit into the guest's memory");
+	/* Calibration by polling needs exits below 10 us, and nothing else tells such a guest. */
+	if (!config->kvm_clock && config->tsc_hint && is_linux(config->kernel)) {
+		if (asprintf(&append, "%s%stsc_early_khz=%u", config->append,
+			     config->append[0] ? " " : "", m->vm.tsc_khz) < 0)
+			return why_set(why, -ENOMEM, "no memory for the command line");
+		boot.append = append;
+	}
+	result = boot_load(&m->memory, &boot, ret_state, why);
+	free(append);
+	return result;
+}
+
+/* Virtual time begins, and with it the guest's TSC, both at 0. */
+static int power_on(struct machine *m, struct why *why)
+{
+	const struct machine_config *config = m->config;
+	struct vmt_board_config board = {
+		.faces = (config->pit == MACHINE_PIT_USER ? VMT_HAS_PIT : 0U) |
+			 (config->rtc ? VMT_HAS_RTC : 0U) | (config->pm_timer ? VMT_HAS_PMTMR : 0U),
+		.ticks = config->catchup ? VMT_TICKS_CATCHUP : VMT_TICKS_DISCARD,
+		.pm1a_port = ACPI_PM1A_EVT_PORT,
+		.pmtmr_port = ACPI_PM_TIMER_PORT,
+		.pmtmr_bits = 24,
+	};
+	struct hostclock_pair pair;
+	struct vmt_reading at;
+	struct vmt_clock clock;
+	uint64_t width;
+	int result = hostclock_pair(PAIR_TRIES, &pair);
+
+	if (result < 0)
+		return why_set(why, result, "cannot read the host's clocks");
+	width = pair.realtime_tsc_hi - pair.realtime_tsc_lo;
+	at.counter = pair.realtime_tsc_lo + width / 2;
+	at.utc_ns = config->has_date ? config->date_ns : pair.realtime_ns;
+	at.utc_bound_ns = (width / 2 + 1) * 1000000 / m->vm.tsc_khz + 1;
+	result = vmt_clock_start((uint64_t)m->vm.tsc_khz * 1000, &at, &clock, NULL);
+	if (result < 0)
+		return why_set(why, result, "a TSC of %u kHz is not possible", m->vm.tsc_khz);
+	result = chipset_init(&m->chipset, &board, &clock, why);
+	if (result < 0)
+		return result;
+	m->tsc_offset = 0 - at.counter;
+	m->powered = true;
+	return 0;
+}
+
+/* All that there is to do before a vCPU runs, in this order. */
+static int set_up(struct machine *m, struct why *why)
+{
+	const struct vm_config config = {
+		.cpus = m->config->cpus,
+		.kernel_pit = m->config->pit == MACHINE_PIT_KERNEL,
+		.kernel_reinject = m->config->catchup,
+	};
+	struct boot_state state;
+	int result = vm_create(&m->memory, &config, &m->vm, why);
+
+	if (result == 0)
+		result = create_vcpus(m, why);
+	if (result == 0)
+		result = load_image(m, &state, why);
+	if (result == 0 && !m->powered)
+		result = power_on(m, why);
+	/* The same offset to all in a row: KVM's master clock needs that (reset included). */
+	for (uint32_t i = 0; i < m->n_vcpus && result == 0; i++)
+		result = vcpu_set_tsc_offset(&m->vcpus[i], m->tsc_offset, why);
+	if (result == 0)
+		result = vcpu_enter(&m->vcpus[0], &state, why);
+	return result;
+}
+
+static int start(struct machine *m, struct why *why)
+{
+	int result = set_up(m, why);
+
+	if (result == 0) {
+		chipset_connect(&m->chipset, &m->vm);
+		ports_connect(&m->ports, &m->vm);
+		result = deadline_start(&m->deadline, &m->chipset, m->vm.ack_fd, why);
+		m->running = result == 0;
+	}
+	for (uint32_t i = 0; i < m->n_vcpus && result == 0; i++)
+		result = vcpu_start(&m->vcpus[i], why);
+	if (result < 0)
+		tear_down(m);
+	return result;
+}
+
+/* Untouched again: zero to the guest, and no longer ours to keep. */
+static void empty_memory(const struct guest_memory *memory)
+{
+	(void)madvise(memory->low, memory->low_size, MADV_DONTNEED);
+	if (memory->high)
+		(void)madvise(memory->high, memory->high_size, MADV_DONTNEED);
+}
+
+static int reset(struct machine *m)
+{
+	m->stats.resets++;
+	empty_memory(&m->memory);
+	chipset_reset(&m->chipset);
+	ports_reset(&m->ports);
+	m->vcpu_ended = false; /* no vCPU's thread is there */
+	return start(m, &m->end.reason);
+}
+
+static void on_end(evutil_socket_t fd, short what, void *arg)
+{
+	struct machine *m = arg;
+	struct machine_end *end = &m->end;
+	uint64_t count;
+
+	(void)what;
+	(void)!read(fd, &count, sizeof(count));
+	if (!m->running)
+		return;
+	tear_down(m);
+	if (m->vcpu_end.kind == VCPU_END_RESET) {
+		end->result = reset(m);
+		if (end->result == 0)
+			return;
+		end->kind = MACHINE_END_RESET;
+	} else if (m->vcpu_end.kind == VCPU_END_POWEROFF) {
+		end->kind = MACHINE_END_POWEROFF;
+	} else if (m->vcpu_end.kind == VCPU_END_EXIT) {
+		end->kind = MACHINE_END_EXIT;
+		end->byte = m->vcpu_end.byte;
+	} else {
+		end->kind = MACHINE_END_FAULT;
+		why_set(&end->reason, 0, "%s", m->vcpu_end.reason);
+		memcpy(end->registers, m->vcpu_end.registers, sizeof(end->registers));
+	}
+	event_base_loopbreak(m->base);
+}
+
+static void on_escape(void *owner)
+{
+	machine_stop(owner);
+}
+
+static int open_consoles(struct machine *m, struct why *why)
+{
+	for (unsigned i = 0; i < PORTS_SERIAL; i++) {
+		struct console_port port = ports_console(&m->ports, i);
+		int result;
+
+		if (m->config->serial[i].kind == CONSOLE_NONE)
+			continue;
+		port.escape = on_escape;
+		port.owner = m;
+		result = console_open(&m->config->serial[i], m->base, &port,
+				      &m->ports.serial[i].console, why);
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+int machine_create(const struct machine_config *config, struct event_base *base,
+		   struct machine **ret_machine, struct why *why)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	int result;
+
+	if (!m)
+		return why_set(why, -ENOMEM, "no memory for a machine");
+	m->config = config;
+	m->base = base;
+	m->vm.fd = m->vm.kvm_fd = m->vm.ack_fd = m->vm.listener_fd = -1;
+	pthread_mutex_init(&m->lock, NULL);
+	ports_init(&m->ports, &m->chipset, config->exit_port);
+	m->vcpus = calloc(config->cpus, sizeof(*m->vcpus));
+	m->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	m->end_event = event_new(base, m->end_fd, EV_READ | EV_PERSIST, on_end, m);
+	if (!m->vcpus || m->end_fd < 0 || !m->end_event || event_add(m->end_event, NULL) < 0)
+		result = why_set(why, -ENOMEM, "no memory for a machine");
+	else
+		result = memory_create(config->memory_bytes, &m->memory, why);
+	if (result == 0)
+		result = thread_catch_kicks();
+	if (result == 0)
+		result = open_consoles(m, why);
+	if (result < 0) {
+		machine_destroy(m);
+		return result;
+	}
+	*ret_machine = m;
+	return 0;
+}
+
+int machine_run(struct machine *m, struct machine_end *ret_end, struct why *why)
+{
+	int result = start(m, why);
+
+	if (result < 0)
+		return result;
+	m->end.kind = MACHINE_END_STOPPED;
+	event_base_dispatch(m->base);
+	tear_down(m);
+	*ret_end = m->end;
+	return 0;
+}
+
+void machine_stop(struct machine *m)
+{
+	event_base_loopbreak(m->base);
+}
+
+void machine_stats(struct machine *m, struct machine_stats *ret_stats)
+{
+	*ret_stats = m->stats;
+	if (!m->powered)
+		return;
+	for (uint32_t i = 0; i < VMT_SOURCES; i++)
+		vmt_board_ledger(&m->chipset.board, i, &ret_stats->ledgers[i]);
+	ret_stats->late_now = m->chipset.board.late_now;
+}
+
+uint64_t machine_destroy(struct machine *m)
+{
+	uint64_t dropped = 0;
+
+	if (!m)
+		return 0;
+	tear_down(m);
+	for (unsigned i = 0; i < PORTS_SERIAL; i++)
+		dropped += console_close(m->ports.serial[i].console);
+	if (m->powered)
+		chipset_destroy(&m->chipset);
+	ports_destroy(&m->ports);
+	memory_destroy(&m->memory);
+	if (m->end_event)
+		event_free(m->end_event);
+	if (m->end_fd >= 0)
+		close(m->end_fd);
+	pthread_mutex_destroy(&m->lock);
+	free(m->vcpus);
+	free(m);
+	return dropped;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* machine.h - a whole virtual machine: from its configuration to why it ended.
+ *
+ * Threads: one per vCPU, one for the board's deadlines, and the caller's, which runs the loop for
+ * consoles and everything else.  Nothing here is global: a process may have several machines, each
+ * with a loop of its own.  Nothing here prints.
+ *
+ * A reset by the guest makes the machine anew: a new KVM VM with the old memory emptied and the
+ * image loaded again, the board reset; virtual time goes on. */
+#ifndef KVM_MACHINE_H
+#define KVM_MACHINE_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <vmtime/board.h>
+
+#include "host/why.h"
+#include "kvm/console.h"
+#include "kvm/ports.h"
+#include "kvm/vcpu.h"
+
+enum machine_pit { MACHINE_PIT_NONE = 0, MACHINE_PIT_USER, MACHINE_PIT_KERNEL };
+
+struct machine_config {
+	uint32_t cpus;
+	uint64_t memory_bytes;
+	const char *kernel;
+	const char *const *initrds; /* NULL-ended, as in boot.h */
+	const char *append;
+	const char *const *env; /* NULL-ended */
+	enum machine_pit pit;
+	bool rtc, pm_timer;
+	bool kvm_clock; /* KVM's CPUID leaves; the clock itself is the kernel's */
+	bool steal;
+	bool invariant_tsc;
+	bool tsc_hint;  /* without kvm_clock: tsc_early_khz= is added to a Linux command line */
+	bool catchup;   /* ticks that came late are given again, else discarded */
+	bool exit_port; /* 0xf4 ends the VM */
+	bool has_date;  /* UTC is date_ns at power-on, else the host's */
+	int64_t date_ns;
+	struct console_config serial[PORTS_SERIAL];
+};
+
+enum machine_end_kind {
+	MACHINE_END_STOPPED = 0, /* machine_stop() */
+	MACHINE_END_POWEROFF,
+	MACHINE_END_EXIT,  /* `byte` was written to the exit port */
+	MACHINE_END_FAULT, /* triple fault, or KVM could not go on */
+	MACHINE_END_RESET, /* could not be reset: `result` and `reason` */
+};
+
+struct machine_end {
+	enum machine_end_kind kind;
+	uint8_t byte;
+	int result;
+	struct why reason;
+	char registers[1024]; /* of a fault: lines, each with its newline */
+};
+
+struct machine_stats {
+	struct vcpu_stats vcpus; /* summed over all, also those before a reset */
+	uint32_t resets;
+	struct vmt_ledger ledgers[VMT_SOURCES];
+	uint64_t late_now; /* board.h */
+};
+
+struct machine;
+
+/* The configuration is kept by reference and must outlive the machine.  0 or negative errno and
+ * nothing left behind: -ENODEV no KVM that serves, -EIO it refused something, -ENOMEM; else what is
+ * wrong with the configuration. */
+int machine_create(const struct machine_config *config, struct event_base *base,
+		   struct machine **ret_machine, struct why *why);
+
+/* Runs from power-on to the end; one call a machine.  0, or negative errno when it did not start. */
+int machine_run(struct machine *m, struct machine_end *ret_end, struct why *why);
+
+/* Ends machine_run() with MACHINE_END_STOPPED; from a callback of the loop. */
+void machine_stop(struct machine *m);
+
+void machine_stats(struct machine *m, struct machine_stats *ret_stats);
+
+/* Writes out what is left of the consoles' output, restores the terminal, removes sockets.
+ * Returns how many bytes of serial output nobody took.  NULL is allowed. */
+uint64_t machine_destroy(struct machine *m);
+
+#endif

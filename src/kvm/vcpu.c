@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vcpu.c - one virtual CPU and the thread that runs it. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kvm/thread.h"
+#include "kvm/vcpu.h"
+
+enum { CODE_SELECTOR = 0x10, DATA_SELECTOR = 0x18 };
+enum { TYPE_DATA = 3, TYPE_CODE = 11, TYPE_TSS = 11 };
+
+#define CR0_PE (1U << 0)
+#define CR0_ET (1U << 4)
+#define CR0_NE (1U << 5)
+#define CR0_PG (1U << 31)
+#define CR4_PAE (1U << 5)
+#define EFER_LME (1U << 8)
+#define EFER_LMA (1U << 10)
+#define RFLAGS_FIXED 2U
+#define MSR_MISC_ENABLE 0x1a0U
+#define MISC_ENABLE_FAST_STRING 1U
+
+static int refused(struct why *why, const char *what)
+{
+	return why_set(why, errno == ENOMEM ? -ENOMEM : -EIO, "KVM refused %s: %s", what,
+		       strerror(errno));
+}
+
+/* Firmware switches fast strings on; without, Linux takes the slow way to copy memory.  CPUs
+ * without that bit ignore or refuse it. */
+static void set_fast_string(const struct vcpu *v)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msr = {.head.nmsrs = 1, .entry.index = MSR_MISC_ENABLE};
+
+	if (ioctl(v->fd, KVM_GET_MSRS, &msr) != 1)
+		return;
+	msr.entry.data |= MISC_ENABLE_FAST_STRING;
+	(void)ioctl(v->fd, KVM_SET_MSRS, &msr);
+}
+
+int vcpu_create(const struct vm *vm, uint32_t cpu, struct cpuid_table *cpuid, struct vcpu *ret_vcpu,
+		struct why *why)
+{
+	struct vcpu *v = ret_vcpu;
+	void *run;
+
+	*v = (struct vcpu){.cpu = cpu, .run_size = vm->run_size};
+	v->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)cpu);
+	if (v->fd < 0)
+		return refused(why, "a CPU");
+	run = mmap(NULL, v->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (run == MAP_FAILED) {
+		int result = refused(why, "a CPU's shared page");
+
+		close(v->fd);
+		return result;
+	}
+	v->run = run;
+	cpuid_for_cpu(cpuid, cpu);
+	if (ioctl(v->fd, KVM_SET_CPUID2, cpuid) < 0) {
+		int result = refused(why, "the CPU's features");
+
+		vcpu_destroy(v);
+		return result;
+	}
+	set_fast_string(v);
+	return 0;
+}
+
+void vcpu_destroy(struct vcpu *v)
+{
+	munmap(v->run, v->run_size);
+	close(v->fd);
+}
+
+static struct kvm_segment flat(uint16_t selector, uint8_t type, bool code64)
+{
+	return (struct kvm_segment){
+		.limit = 0xffffffff,
+		.selector = selector,
+		.type = type,
+		.present = 1,
+		.db = !code64,
+		.l = code64,
+		.s = 1,
+		.g = 1,
+	};
+}
+
+int vcpu_enter(struct vcpu *v, const struct boot_state *state, struct why *why)
+{
+	bool long64 = state->mode == BOOT_LONG64;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs = {.rip = state->entry, .rflags = RFLAGS_FIXED};
+
+	if (ioctl(v->fd, KVM_GET_SREGS, &sregs) < 0)
+		return refused(why, "to tell a CPU's registers");
+	sregs.cs = flat(CODE_SELECTOR, TYPE_CODE, long64);
+	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss =
+		flat(DATA_SELECTOR, TYPE_DATA, false);
+	sregs.tr = (struct kvm_segment){.limit = 0xffff, .type = TYPE_TSS, .present = 1};
+	sregs.gdt.base = state->gdt_gpa;
+	sregs.gdt.limit = state->gdt_limit;
+	sregs.idt.base = 0;
+	sregs.idt.limit = 0;
+	sregs.cr0 = CR0_PE | CR0_ET | CR0_NE;
+	if (long64) {
+		sregs.cr0 |= CR0_PG;
+		sregs.cr3 = state->cr3;
+		sregs.cr4 = CR4_PAE;
+		sregs.efer = EFER_LME | EFER_LMA;
+		regs.rsi = state->rsi;
+	} else {
+		regs.rax = state->eax;
+		regs.rbx = state->ebx;
+	}
+	if (ioctl(v->fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(v->fd, KVM_SET_REGS, &regs) < 0)
+		return refused(why, "a CPU's registers");
+	return 0;
+}
+
+int vcpu_set_tsc_offset(struct vcpu *v, uint64_t offset, struct why *why)
+{
+	uint64_t value = offset;
+	struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uint64_t)(uintptr_t)&value,
+	};
+
+	if (ioctl(v->fd, KVM_SET_DEVICE_ATTR, &attr) < 0)
+		return refused(why, "a TSC offset (use Linux 5.16 or later)");
+	/* A KVM that cannot apply it may say yes and forget it. */
+	if (ioctl(v->fd, KVM_GET_DEVICE_ATTR, &attr) < 0 || value != offset)
+		return why_set(why, -EIO,
+			       "this KVM takes a TSC offset and does not apply it (use a host with "
+			       "svm or vmx)");
+	return 0;
+}
+
+__attribute__((format(printf, 3, 4))) static void append(char *text, size_t size,
+							 const char *format, ...)
+{
+	size_t used = strlen(text);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text + used, size - used, format, args);
+	va_end(args);
+}
+
+static void describe(const struct vcpu *v, struct vcpu_end *end)
+{
+	struct kvm_regs r;
+	struct kvm_sregs s;
+	char *text = end->registers;
+	size_t size = sizeof(end->registers);
+
+	if (ioctl(v->fd, KVM_GET_REGS, &r) < 0 || ioctl(v->fd, KVM_GET_SREGS, &s) < 0)
+		return;
+	append(text, size, "cpu %" PRIu32 "  rip %016llx  rflags %08llx\n", v->cpu, r.rip,
+	       r.rflags);
+	append(text, size, "rax %016llx  rbx %016llx  rcx %016llx  rdx %016llx\n", r.rax, r.rbx,
+	       r.rcx, r.rdx);
+	append(text, size, "rsi %016llx  rdi %016llx  rbp %016llx  rsp %016llx\n", r.rsi, r.rdi,
+	       r.rbp, r.rsp);
+	append(text, size, "r8  %016llx  r9  %016llx  r10 %016llx  r11 %016llx\n", r.r8, r.r9,
+	       r.r10, r.r11);
+	append(text, size, "r12 %016llx  r13 %016llx  r14 %016llx  r15 %016llx\n", r.r12, r.r13,
+	       r.r14, r.r15);
+	append(text, size, "cr0 %08llx  cr2 %016llx  cr3 %016llx  cr4 %08llx  efer %llx\n", s.cr0,
+	       s.cr2, s.cr3, s.cr4, s.efer);
+	append(text, size, "cs  %04x at %llx  ss %04x at %llx  gdt %llx+%x  idt %llx+%x\n",
+	       s.cs.selector, s.cs.base, s.ss.selector, s.ss.base, s.gdt.base, s.gdt.limit,
+	       s.idt.base, s.idt.limit);
+}
+
+static void count_port(struct vcpu_stats *stats, uint16_t port, bool write, uint32_t count)
+{
+	for (unsigned i = 0; i < VCPU_PORTS; i++) {
+		struct vcpu_port_stats *p = &stats->ports[(port + i) % VCPU_PORTS];
+
+		if (p->port == 0)
+			p->port = port + 1U;
+		if (p->port == port + 1U) {
+			p->reads += write ? 0 : count;
+			p->writes += write ? count : 0;
+			return;
+		}
+	}
+}
+
+static bool handle_io(struct vcpu *v, struct vcpu_end *end)
+{
+	struct kvm_run *run = v->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	unsigned width = run->io.size;
+	bool out = run->io.direction == KVM_EXIT_IO_OUT;
+
+	count_port(&v->stats, run->io.port, out, run->io.count);
+	for (uint32_t i = 0; i < run->io.count; i++, data += width) {
+		enum ports_request request;
+		uint64_t value = 0;
+
+		if (!out) {
+			value = ports_in(v->ports, run->io.port, width);
+			memcpy(data, &value, width);
+			continue;
+		}
+		memcpy(&value, data, width);
+		request = ports_out(v->ports, run->io.port, width, (uint32_t)value, &end->byte);
+		if (request == PORTS_NONE)
+			continue;
+		end->kind = request == PORTS_RESET      ? VCPU_END_RESET
+			    : request == PORTS_POWEROFF ? VCPU_END_POWEROFF
+							: VCPU_END_EXIT;
+		return false;
+	}
+	return true;
+}
+
+static bool handle_mmio(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	unsigned width = run->mmio.len;
+	uint64_t value = 0;
+
+	if (run->mmio.is_write) {
+		memcpy(&value, run->mmio.data, width);
+		ports_store(v->ports, run->mmio.phys_addr, width, value);
+	} else {
+		value = ports_load(v->ports, run->mmio.phys_addr, width);
+		memcpy(run->mmio.data, &value, width);
+	}
+	return true;
+}
+
+__attribute__((format(printf, 3, 4))) static bool fail(const struct vcpu *v, struct vcpu_end *end,
+						       const char *format, ...)
+{
+	va_list args;
+
+	end->kind = VCPU_END_KVM;
+	va_start(args, format);
+	vsnprintf(end->reason, sizeof(end->reason), format, args);
+	va_end(args);
+	describe(v, end);
+	return false;
+}
+
+static bool handle_internal_error(const struct vcpu *v, struct vcpu_end *end)
+{
+	static const char *const names[] = {
+		[KVM_INTERNAL_ERROR_EMULATION] = "an instruction that it cannot emulate",
+		[KVM_INTERNAL_ERROR_SIMUL_EX] = "an exception while delivering another",
+		[KVM_INTERNAL_ERROR_DELIVERY_EV] = "an exit while delivering an event",
+		[KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] = "an exit that it does not know",
+	};
+	unsigned error = v->run->internal.suberror;
+	uint64_t data = v->run->internal.ndata ? v->run->internal.data[0] : 0;
+	const char *name = error < sizeof(names) / sizeof(names[0]) ? names[error] : NULL;
+
+	return fail(v, end, "KVM met %s (suberror %u, data 0x%" PRIx64 ")",
+		    name ? name : "an internal error", error, data);
+}
+
+/* True: run on. */
+static bool handle(struct vcpu *v, struct vcpu_end *end)
+{
+	struct kvm_run *run = v->run;
+
+	if (run->exit_reason < VCPU_REASONS)
+		v->stats.exits[run->exit_reason]++;
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		return handle_io(v, end);
+	case KVM_EXIT_MMIO:
+		return handle_mmio(v);
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		return true;
+	case KVM_EXIT_SHUTDOWN:
+		fail(v, end, "the guest's CPU %" PRIu32 " met a triple fault", v->cpu);
+		end->kind = VCPU_END_TRIPLE_FAULT;
+		return false;
+	case KVM_EXIT_FAIL_ENTRY:
+		return fail(v, end, "the hardware refused to enter the guest (reason 0x%llx)",
+			    run->fail_entry.hardware_entry_failure_reason);
+	case KVM_EXIT_INTERNAL_ERROR:
+		return handle_internal_error(v, end);
+	case KVM_EXIT_SYSTEM_EVENT:
+		return fail(v, end, "the guest reported system event %u", run->system_event.type);
+	default:
+		return fail(v, end, "KVM left the guest for reason %u, which is not handled",
+			    run->exit_reason);
+	}
+}
+
+static void *run_vcpu(void *arg)
+{
+	struct vcpu *v = arg;
+	struct vcpu_end end = {0};
+
+	while (!__atomic_load_n(&v->stop, __ATOMIC_SEQ_CST)) {
+		if (ioctl(v->fd, KVM_RUN, 0) < 0) {
+			if (errno == EINTR || errno == EAGAIN)
+				continue;
+			fail(v, &end, "KVM cannot run the guest: %s", strerror(errno));
+		} else if (handle(v, &end)) {
+			continue;
+		}
+		v->ended(v->owner, v, &end);
+		break;
+	}
+	return NULL;
+}
+
+int vcpu_start(struct vcpu *v, struct why *why)
+{
+	char name[16];
+	int result;
+
+	snprintf(name, sizeof(name), "vmtime-cpu%u", v->cpu);
+	result = thread_start(&v->thread, name, run_vcpu, v);
+	if (result < 0)
+		return why_set(why, result, "cannot start a thread for a CPU: %s",
+			       strerror(-result));
+	v->started = true;
+	return 0;
+}
+
+void vcpu_stop(struct vcpu *v)
+{
+	if (!v->started)
+		return;
+	/* In this order: a thread that has just looked at `stop` finds immediate_exit set, one
+	 * that is in the guest already is fetched by the signal. */
+	__atomic_store_n(&v->stop, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	pthread_kill(v->thread, THREAD_KICK);
+	pthread_join(v->thread, NULL);
+	v->started = false;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vcpu.h - one virtual CPU and the thread that runs it. */
+#ifndef KVM_VCPU_H
+#define KVM_VCPU_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "host/why.h"
+#include "kvm/boot.h"
+#include "kvm/cpuid.h"
+#include "kvm/ports.h"
+#include "kvm/vm.h"
+
+/* Why a vCPU stopped by itself. */
+enum vcpu_end_kind {
+	VCPU_END_RESET = 1,    /* the guest asked for a reset */
+	VCPU_END_POWEROFF,     /* ... to be switched off */
+	VCPU_END_EXIT,         /* ... to end with `byte` */
+	VCPU_END_TRIPLE_FAULT, /* its CPU gave up */
+	VCPU_END_KVM,          /* KVM could not go on */
+};
+
+struct vcpu_end {
+	enum vcpu_end_kind kind;
+	uint8_t byte;
+	char reason[160];     /* of the last two: a sentence without a full stop */
+	char registers[1024]; /* of the last two: lines, each with its newline */
+};
+
+/* How often the guest left to us, and where to. */
+#define VCPU_REASONS 48
+#define VCPU_PORTS 64 /* a power of two */
+
+struct vcpu_stats {
+	uint64_t exits[VCPU_REASONS]; /* by KVM_EXIT_* */
+	struct vcpu_port_stats {
+		uint32_t port; /* + 1; 0: free */
+		uint32_t reads, writes;
+	} ports[VCPU_PORTS]; /* further ports are not counted */
+};
+
+struct vcpu {
+	uint32_t cpu;
+	int fd;
+	struct kvm_run *run;
+	uint32_t run_size;
+	struct ports *ports;
+	/* Called in the vCPU's thread, which ends afterwards. */
+	void (*ended)(void *owner, const struct vcpu *vcpu, const struct vcpu_end *end);
+	void *owner;
+	bool stop; /* atomic */
+	bool started;
+	pthread_t thread;
+	struct vcpu_stats stats; /* read when the thread has ended */
+};
+
+/* Creates CPU number `cpu`, with `cpuid` changed for it.  0 or negative errno. */
+int vcpu_create(const struct vm *vm, uint32_t cpu, struct cpuid_table *cpuid, struct vcpu *ret_vcpu,
+		struct why *why);
+void vcpu_destroy(struct vcpu *vcpu);
+
+/* The registers with which the first CPU starts.  The others wait for INIT and SIPI. */
+int vcpu_enter(struct vcpu *vcpu, const struct boot_state *state, struct why *why);
+
+/* Guest TSC = host TSC + offset, modulo 2^64; -EIO when KVM does not do it. */
+int vcpu_set_tsc_offset(struct vcpu *vcpu, uint64_t offset, struct why *why);
+
+/* Starts the thread; ports, ended and owner are set.  0 or negative errno. */
+int vcpu_start(struct vcpu *vcpu, struct why *why);
+
+/* Ends the thread and waits for it.  Never from a vCPU's own thread. */
+void vcpu_stop(struct vcpu *vcpu);
+
+#endif

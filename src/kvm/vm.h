@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vm.h - one KVM virtual machine: memory, the kernel's interrupt chips, and their lines.
+ *
+ * PIC, IOAPIC and LAPIC are KVM's (KVM_CREATE_IRQCHIP).  GSI 0 is routed to PIC input 0 and, as the
+ * MADT's override says, to IOAPIC pin 2; GSI 2 is the PIC's cascade and goes nowhere; the other ISA
+ * lines go to both chips, 16 to 23 to the IOAPIC alone.
+ *
+ * Lines may be moved from any thread; creation and destruction are one thread's. */
+#ifndef KVM_VM_H
+#define KVM_VM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "host/why.h"
+#include "kvm/cpuid.h"
+#include "kvm/memory.h"
+
+#define VM_GSI_TICK 0
+#define VM_MAX_CPUS 254         /* APIC ids of the MADT's 8-bit entries */
+#define VM_APIC_BUS_KHZ 1000000 /* KVM's LAPIC timer counts ns */
+
+struct vm_config {
+	uint32_t cpus;
+	bool kernel_pit;      /* KVM's own i8254 with port 0x61, to compare with */
+	bool kernel_reinject; /* of that one: late ticks are given again, else dropped */
+};
+
+struct vm {
+	int kvm_fd, fd;
+	uint32_t run_size; /* bytes of a vCPU's shared struct kvm_run */
+	uint32_t tsc_khz;  /* of the host's TSC, as KVM counts it */
+	/* An eventfd that becomes readable when the guest has acknowledged (EOI) an interrupt of
+	 * GSI 0, or -1.  It comes from an irqfd that nobody ever writes: written, its line would
+	 * stay high until an EOI, and a tick raised on a masked pin would stop all later ones. */
+	int ack_fd;
+	int listener_fd; /* that irqfd */
+	/* Page that holds port writes which KVM has queued instead of leaving to us; -1: none. */
+	int coalesced_page;
+};
+
+/* Opens /dev/kvm and makes a VM with `memory`.  0 or negative errno: -ENODEV no usable /dev/kvm,
+ * -EINVAL more CPUs than it allows, -EIO KVM refused something it always offers. */
+int vm_create(const struct guest_memory *memory, const struct vm_config *config, struct vm *ret_vm,
+	      struct why *why);
+void vm_destroy(struct vm *vm);
+
+/* The value of a capability (KVM_CAP_*); 0 when KVM does not have it. */
+int vm_capability(const struct vm *vm, unsigned capability);
+
+/* What KVM supports of this host's CPUID. */
+int vm_supported_cpuid(const struct vm *vm, struct cpuid_table *ret_table, struct why *why);
+
+/* Sets a line. */
+void vm_irq_line(const struct vm *vm, uint32_t gsi, bool level);
+
+/* One edge: the line up, then down.  How often the guest's chips took it: above 0 taken, 0 merged
+ * into one still pending, below 0 masked. */
+int vm_irq_pulse(const struct vm *vm, uint32_t gsi);
+
+#endif
