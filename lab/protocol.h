@@ -46,6 +46,7 @@ enum lab_job_flags {
 /* Followed by NUL-ended strings: the working directory, `shares` directories, `arguments`
  * arguments (at least one), `variables` of the environment. */
 struct lab_job {
+	int64_t realtime_ns; /* of the host, when it was sent */
 	uint32_t flags;
 	uint32_t shares;
 	uint32_t arguments;

@@ -69,27 +69,33 @@ static int put_file(int fd, unsigned number, unsigned mode, const char *path, co
 	return error ? error : put(fd, zeros, -(size_t)status.st_size % 4);
 }
 
-/* Each line of lab/modules names a file below lib/modules/VERSION/kernel. */
+/* Each line of lab/modules names a file below lib/modules/VERSION/kernel, or begins the list of
+ * those that are loaded beside the others: /modules/0.00, 0.01, ... and /modules/1.00, ... */
 static int put_modules(int fd, const char *folder, struct why *why)
 {
 	const char *version = strrchr(folder, '/') + 1;
-	char list[PATH_MAX], line[256], path[PATH_MAX + 512], name[32];
-	unsigned count = 0;
+	char lists[PATH_MAX], line[256], path[PATH_MAX + 512], name[32];
+	unsigned list = 0, count = 0;
 	FILE *file;
-	int error = files_data("lab/modules", list, sizeof(list));
+	int error = files_data("lab/modules", lists, sizeof(lists));
 
 	if (error)
 		return why_set(why, error, "%s", no_lab_parts);
-	file = fopen(list, "re");
+	file = fopen(lists, "re");
 	if (!file)
-		return why_set(why, -errno, "cannot read %s: %s", list, strerror(errno));
+		return why_set(why, -errno, "cannot read %s: %s", lists, strerror(errno));
 	while (!error && fgets(line, sizeof(line), file)) {
 		line[strcspn(line, "\n")] = '\0';
 		if (line[0] == '#' || line[0] == '\0')
 			continue;
+		if (strcmp(line, "beside") == 0) {
+			list++;
+			count = 0;
+			continue;
+		}
 		snprintf(path, sizeof(path), "%s/lib/modules/%s/kernel/%s", folder, version, line);
-		snprintf(name, sizeof(name), "modules/%02u", count);
-		error = put_file(fd, 10 + count++, 0644, path, name);
+		snprintf(name, sizeof(name), "modules/%u.%02u", list, count);
+		error = put_file(fd, 100 * (list + 1) + count++, 0644, path, name);
 		if (error)
 			why_set(why, error,
 				"cannot read %s: %s (make setup fetches it anew after "

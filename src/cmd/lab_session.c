@@ -20,6 +20,7 @@
 #include "../../lab/protocol.h"
 #include "cmd/cmd.h"
 #include "cmd/lab.h"
+#include "host/hostclock.h"
 
 /* Ten times what a boot takes on a slow machine. */
 #define BOOT_LIMIT_NS 180000000000ULL
@@ -186,6 +187,16 @@ static void send_more(struct session *session)
 	}
 }
 
+static void queue_job(struct session *session)
+{
+	int64_t now_ns = hostclock_realtime_ns();
+
+	memcpy(session->job + sizeof(struct lab_frame) + offsetof(struct lab_job, realtime_ns),
+	       &now_ns, sizeof(now_ns));
+	session->send = session->job;
+	session->send_left = session->job_size;
+}
+
 static struct lab_frame received_frame(const struct session *session)
 {
 	struct lab_frame frame = {.type = 0};
@@ -233,8 +244,7 @@ static void take_frame(struct session *session, struct lab_frame frame)
 	switch (frame.type) {
 	case LAB_READY:
 		session->ready = true;
-		session->send = session->job;
-		session->send_left = session->job_size;
+		queue_job(session);
 		break;
 	case LAB_OUTPUT:
 	case LAB_ERROR:
