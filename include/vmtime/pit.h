@@ -40,7 +40,7 @@ enum vmt_pit_line { VMT_PIT_OUT0 = 0, VMT_PIT_OUT1 = 1, VMT_PIT_OUT2 = 2 };
 struct vmt_pit_channel {
 	uint64_t base_tick;     /* running: the clock at which skew_ticks of the count were over */
 	uint64_t load_tick;     /* the clock that loads `reload`; UINT64_MAX: none awaited */
-	uint32_t skew_ticks;    /* below 2 * 65536 */
+	uint32_t skew_ticks;    /* 0..131073 */
 	uint32_t count;         /* loaded, 1..65536; 0: none since the control word */
 	uint32_t reload;        /* written (the data sheet's CR), 1..65536; 0: none yet */
 	uint16_t held;          /* not running: what the counter reads */

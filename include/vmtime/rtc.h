@@ -19,7 +19,8 @@
  *   comes half a second later.
  * - Binary and BCD, 12 and 24 hours (the bytes follow the bits of B at once; the chip asks for them
  *   to be written anew), Gregorian leap years with the century in byte 0x32 (also 0x37), the day of
- *   the week as a counter of its own.  Impossible values (second 75) carry over.
+ *   the week as a counter of its own.  What was written is read back until the next update, where
+ *   impossible values (second 75) carry over.
  * - PF is set at the chosen rate whether PIE or not; it keeps to virtual time when UTC is stepped.
  *   The alarm matches byte for byte, 11xxxxxx matches any.
  * - Reading C clears PF, AF and UF and lowers the line.  D reads 0x80.  Index bit 7 (NMI mask) is
@@ -51,7 +52,8 @@ struct vmt_rtc {
 	uint32_t divider_ns;         /* now + this is the divider's time, 0..999,999,999 */
 	uint8_t index;               /* 0..127 */
 	uint8_t week_skew;           /* day of the week minus that of the date, 0..6 */
-	uint8_t pad[6];              /* 0 */
+	uint8_t raw;                 /* 1: written this second, the time bytes show what was */
+	uint8_t pad[5];              /* 0 */
 	uint8_t cmos[VMT_RTC_BYTES]; /* A to D in their places; time bytes valid while it stands */
 };
 
@@ -74,8 +76,7 @@ VMT_API struct vmt_out vmt_rtc_utc(struct vmt_rtc *s, vmt_ns now, int64_t utc_of
 /* A periodic interrupt that was missed is shown once more: PF is set, if PIE still is. */
 VMT_API struct vmt_out vmt_rtc_repeat(struct vmt_rtc *s, vmt_ns now);
 
-/* What the guest set, minus UTC; saturates.  While the time stands: what it will be if it goes on
- * as it stood. */
+/* What the guest set, minus UTC; saturates.  While the time stands: as it was before. */
 VMT_API int64_t vmt_rtc_offset_ns(const struct vmt_rtc *s);
 
 /* Distance of the periodic interrupts; 0 when there are none (PIE clear, rate 0, divider held). */

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pmtmr.c - the ACPI power-management timer and the PM1a event block.
+ *
+ * The counter is never stored: it is a function of `now`.  Stored is only what the guest has set
+ * (enable) or has not yet acknowledged (status). */
+#include <vmtime/pmtmr.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+
+#include "core/ns.h"
+#include "core/snap.h"
+
+enum { SAVED_VERSION = 1, REG_BYTES = 12 };
+
+uint32_t vmt_pmtmr_peek(vmt_ns now, uint32_t bits)
+{
+	uint64_t ticks = vmt_ns_to_ticks(now, VMT_PMTMR_HZ);
+
+	return (uint32_t)ticks & (bits == 24 ? 0xffffff : UINT32_MAX);
+}
+
+/* The top bit changes each time another half of the counter has passed. */
+static uint64_t halves_at(const struct vmt_pmtmr *s, vmt_ns now)
+{
+	return vmt_ns_to_ticks(now, VMT_PMTMR_HZ) >> (s->bits - 1);
+}
+
+static vmt_ns start_of_half(const struct vmt_pmtmr *s, uint64_t half)
+{
+	return vmt_ns_of_tick(half << (s->bits - 1), VMT_PMTMR_HZ);
+}
+
+static bool sci(const struct vmt_pmtmr *s)
+{
+	return s->status & s->enable;
+}
+
+/* Bring the status up to `now`; the line's level from before goes into the answer. */
+static struct vmt_out catch_up(struct vmt_pmtmr *s, vmt_ns now)
+{
+	struct vmt_out out = {.ready = now, .level = sci(s)};
+	uint64_t half = halves_at(s, now);
+
+	if (half > s->half_seen) {
+		s->half_seen = half;
+		s->status |= VMT_PMTMR_TIMER;
+		out.rises[VMT_PMTMR_SCI] += sci(s) && !out.level;
+		out.level = sci(s);
+	}
+	return out;
+}
+
+/* What the call leaves behind. */
+static struct vmt_out settle(const struct vmt_pmtmr *s, struct vmt_out out)
+{
+	/* A set status stays set, and a high line high, until the guest clears it. */
+	bool waiting = s->enable & ~s->status & VMT_PMTMR_TIMER && !sci(s);
+
+	out.deadline = waiting ? start_of_half(s, s->half_seen + 1) : VMT_NEVER;
+	out.rises[VMT_PMTMR_SCI] += sci(s) && !out.level;
+	out.level = sci(s);
+	return out;
+}
+
+int vmt_pmtmr_init(struct vmt_pmtmr *s, vmt_ns now, uint32_t bits)
+{
+	if (bits != 24 && bits != 32)
+		return -EINVAL;
+	*s = (struct vmt_pmtmr){.bits = (uint8_t)bits};
+	vmt_pmtmr_reset(s, now);
+	return 0;
+}
+
+void vmt_pmtmr_reset(struct vmt_pmtmr *s, vmt_ns now)
+{
+	s->half_seen = halves_at(s, now);
+	s->status = 0;
+	s->enable = 0;
+}
+
+struct vmt_out vmt_pmtmr_advance(struct vmt_pmtmr *s, vmt_ns now)
+{
+	return settle(s, catch_up(s, now));
+}
+
+static uint8_t byte_at(const struct vmt_pmtmr *s, uint32_t timer, uint64_t reg)
+{
+	const uint32_t words[REG_BYTES / 4] = {s->status | (uint32_t)s->enable << 16, 0, timer};
+
+	return reg < REG_BYTES ? (uint8_t)(words[reg / 4] >> (reg % 4 * 8)) : 0;
+}
+
+struct vmt_out vmt_pmtmr_read(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t width,
+			      uint32_t *ret_value)
+{
+	struct vmt_out out = catch_up(s, now);
+	uint32_t timer = vmt_pmtmr_peek(now, s->bits), value = 0;
+
+	for (uint32_t i = 0; i < width && i < 4; i++)
+		value |= (uint32_t)byte_at(s, timer, (uint64_t)reg + i) << (i * 8);
+	*ret_value = value;
+	return settle(s, out);
+}
+
+static void write_byte(struct vmt_pmtmr *s, uint64_t reg, uint8_t value)
+{
+	unsigned shift = reg % 2 * 8;
+
+	if (reg / 2 == VMT_PMTMR_STS / 2)
+		s->status &= (uint16_t) ~(value << shift); /* write 1 to clear */
+	else if (reg / 2 == VMT_PMTMR_EN / 2)
+		s->enable = (uint16_t)((s->enable & ~(0xff << shift)) | value << shift);
+}
+
+struct vmt_out vmt_pmtmr_write(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t width,
+			       uint32_t value)
+{
+	struct vmt_out out = catch_up(s, now);
+
+	for (uint32_t i = 0; i < width && i < 4; i++)
+		write_byte(s, (uint64_t)reg + i, (uint8_t)(value >> (i * 8)));
+	return settle(s, out);
+}
+
+struct vmt_out vmt_pmtmr_button(struct vmt_pmtmr *s, vmt_ns now)
+{
+	struct vmt_out out = catch_up(s, now);
+
+	s->status |= VMT_PMTMR_BUTTON;
+	return settle(s, out);
+}
+
+int vmt_pmtmr_save(const struct vmt_pmtmr *s, void *buf, size_t size)
+{
+	struct vmt_snap_writer w;
+
+	static_assert(sizeof(struct vmt_pmtmr) == 16, "a new field is to be saved");
+	vmt_snap_start(&w, buf, size, VMT_SNAP_PMTMR, SAVED_VERSION);
+	vmt_snap_put(&w, s->half_seen, 8);
+	vmt_snap_put(&w, s->status, 2);
+	vmt_snap_put(&w, s->enable, 2);
+	vmt_snap_put(&w, s->bits, 1);
+	return vmt_snap_finish(&w);
+}
+
+int vmt_pmtmr_load(struct vmt_pmtmr *s, vmt_ns now, const void *buf, size_t size)
+{
+	struct vmt_pmtmr loaded = {0};
+	struct vmt_snap_reader r;
+
+	vmt_snap_open(&r, buf, size, VMT_SNAP_PMTMR, SAVED_VERSION);
+	loaded.half_seen = vmt_snap_get64(&r);
+	loaded.status = vmt_snap_get16(&r);
+	loaded.enable = vmt_snap_get16(&r);
+	loaded.bits = vmt_snap_get8(&r);
+	if (vmt_snap_close(&r) || loaded.bits != s->bits || loaded.half_seen > halves_at(s, now) ||
+	    loaded.status & ~(VMT_PMTMR_TIMER | VMT_PMTMR_BUTTON))
+		return -EINVAL;
+	*s = loaded;
+	return 0;
+}
