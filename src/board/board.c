@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* board.c - the faces of one VM behind their ports: dispatch, deadlines, save and load. */
+#include <vmtime/board.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+
+#include "board/faces.h"
+#include "board/ticks.h"
+#include "core/snap.h"
+
+enum { SAVED_VERSION = 1, PORTS = 0x10000, BLOCK = 4 };
+enum { ALL_FACES = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_PMTMR, LEVEL_SOURCES = 1 << VMT_SOURCE_SCI };
+
+struct range {
+	uint32_t port, size, face, reg;
+};
+
+enum { RANGES = 5 };
+
+/* Where the faces answer. */
+static void ranges_of(const struct vmt_board_config *c, struct range ret_ranges[RANGES])
+{
+	ret_ranges[0] = (struct range){0x40, 4, VMT_FACE_PIT, VMT_PIT_COUNTER0};
+	ret_ranges[1] = (struct range){0x61, 1, VMT_FACE_PIT, VMT_PIT_PORT61};
+	ret_ranges[2] = (struct range){0x70, 2, VMT_FACE_RTC, VMT_RTC_INDEX};
+	ret_ranges[3] = (struct range){c->pm1a_port, BLOCK, VMT_FACE_PMTMR, VMT_PMTMR_STS};
+	ret_ranges[4] = (struct range){c->pmtmr_port, BLOCK, VMT_FACE_PMTMR, VMT_PMTMR_TMR};
+}
+
+static bool has(const struct vmt_board_config *c, uint32_t face)
+{
+	return c->faces >> face & 1;
+}
+
+/* The range that answers a port; NULL: none. */
+static const struct range *find(const struct vmt_board_config *c, const struct range *ranges,
+				uint64_t port)
+{
+	for (const struct range *r = ranges; r < ranges + RANGES; r++)
+		if (port - r->port < r->size && has(c, r->face))
+			return r;
+	return NULL;
+}
+
+static bool overlap(const struct vmt_board_config *c)
+{
+	struct range ranges[RANGES];
+
+	ranges_of(c, ranges);
+	for (const struct range *r = ranges; r < ranges + RANGES; r++)
+		for (uint32_t i = 0; has(c, r->face) && i < r->size; i++)
+			if (find(c, ranges, r->port + i) != r || r->port + i >= PORTS)
+				return true;
+	return false;
+}
+
+/* Every face up to now. */
+static void advance(struct vmt_board *b, struct vmt_board_out *out)
+{
+	for (uint32_t i = 0; i < VMT_FACES; i++) {
+		const struct vmt_board_face *face = &vmt_board_faces[i];
+		struct vmt_out from;
+
+		if (!has(&b->config, i))
+			continue;
+		from = face->advance(b, b->now);
+		vmt_board_take(b, i, &from, 0, out);
+		if (b->ticks[face->source].retry_ns <= b->now)
+			face->retry(b, out);
+	}
+}
+
+/* Each call begins so: time does not go back, and what is due happens first. */
+static void begin(struct vmt_board *b, vmt_ns now, struct vmt_board_out *out)
+{
+	if (now < b->now)
+		b->late_now++;
+	else
+		b->now = now < VMT_NEVER ? now : VMT_NEVER - 1;
+	*out = (struct vmt_board_out){.ready = b->now, .level = b->level};
+	if (b->deadline <= b->now)
+		advance(b, out);
+}
+
+/* And ends so. */
+static void end(struct vmt_board *b, struct vmt_board_out *out)
+{
+	vmt_ns at = VMT_NEVER;
+
+	for (uint32_t i = 0; i < VMT_FACES; i++) {
+		vmt_ns retry = b->ticks[vmt_board_faces[i].source].retry_ns;
+
+		at = b->due[i] < at ? b->due[i] : at;
+		at = retry < at ? retry : at;
+	}
+	b->deadline = at;
+	out->deadline = at;
+	out->level_changed = out->level ^ b->level;
+	out->level = b->level;
+}
+
+int vmt_board_init(struct vmt_board *b, const struct vmt_board_config *config, vmt_ns now,
+		   int64_t utc_offset_ns)
+{
+	struct vmt_board made = {.config = *config, .now = now};
+	struct vmt_board_out out = {0};
+
+	if (config->faces & ~(uint32_t)ALL_FACES || config->ticks > VMT_TICKS_CATCHUP ||
+	    overlap(config))
+		return -EINVAL;
+	if (has(config, VMT_FACE_PMTMR) && vmt_pmtmr_init(&made.pmtmr, now, config->pmtmr_bits))
+		return -EINVAL;
+	vmt_pit_reset(&made.pit, now);
+	vmt_rtc_init(&made.rtc, now, utc_offset_ns);
+	for (uint32_t i = 0; i < VMT_FACES; i++)
+		made.due[i] = VMT_NEVER;
+	for (uint32_t i = 0; i < VMT_SOURCES; i++)
+		made.ticks[i].retry_ns = VMT_NEVER;
+	*b = made;
+	advance(b, &out);
+	end(b, &out);
+	return 0;
+}
+
+static void read_face(struct vmt_board *b, const struct range *r, uint64_t port, uint32_t width,
+		      uint64_t *ret_value, struct vmt_board_out *out)
+{
+	uint32_t reg = r->reg + (uint32_t)(port - r->port);
+	struct vmt_out from = vmt_board_faces[r->face].read(b, b->now, reg, width, ret_value);
+
+	vmt_board_take(b, r->face, &from, 0, out);
+}
+
+static void write_face(struct vmt_board *b, const struct range *r, uint64_t port, uint32_t width,
+		       uint64_t value, struct vmt_board_out *out)
+{
+	uint32_t reg = r->reg + (uint32_t)(port - r->port);
+	struct vmt_out from = vmt_board_faces[r->face].write(b, b->now, reg, width, value);
+
+	vmt_board_take(b, r->face, &from, 1, out);
+}
+
+/* 0 when the access falls on a face, *ret_whole when on one register of it. */
+static int place(const struct vmt_board *b, const struct range *ranges, uint32_t space,
+		 uint64_t addr, uint32_t width, const struct range **ret_whole)
+{
+	const struct range *first;
+	bool any;
+
+	*ret_whole = NULL;
+	if (width != 1 && width != 2 && width != 4 && width != 8)
+		return -EINVAL;
+	if (space != VMT_PIO || addr >= PORTS)
+		return -ENOENT;
+	first = find(&b->config, ranges, addr);
+	any = first;
+	if (first && width <= vmt_board_faces[first->face].widest &&
+	    addr + width <= first->port + first->size)
+		*ret_whole = first;
+	for (uint32_t i = 1; i < width && !any; i++)
+		any = find(&b->config, ranges, addr + i);
+	return any ? 0 : -ENOENT;
+}
+
+int vmt_board_read(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t addr, uint32_t width,
+		   uint64_t *ret_value, struct vmt_board_out *ret_out)
+{
+	struct range ranges[RANGES];
+	const struct range *r;
+	uint64_t value = 0, byte;
+	int rc;
+
+	ranges_of(&b->config, ranges);
+	rc = place(b, ranges, space, addr, width, &r);
+	if (rc)
+		return rc;
+	begin(b, now, ret_out);
+	if (r) {
+		read_face(b, r, addr, width, &value, ret_out);
+	} else {
+		for (uint32_t i = 0; i < width; i++) {
+			byte = 0xff;
+			r = find(&b->config, ranges, addr + i);
+			if (r)
+				read_face(b, r, addr + i, 1, &byte, ret_out);
+			value |= byte << (i * 8);
+		}
+	}
+	*ret_value = value;
+	end(b, ret_out);
+	return 0;
+}
+
+int vmt_board_write(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t addr, uint32_t width,
+		    uint64_t value, struct vmt_board_out *ret_out)
+{
+	struct range ranges[RANGES];
+	const struct range *r;
+	int rc;
+
+	ranges_of(&b->config, ranges);
+	rc = place(b, ranges, space, addr, width, &r);
+	if (rc)
+		return rc;
+	begin(b, now, ret_out);
+	if (r) {
+		write_face(b, r, addr, width, value, ret_out);
+	} else {
+		for (uint32_t i = 0; i < width; i++) {
+			r = find(&b->config, ranges, addr + i);
+			if (r)
+				write_face(b, r, addr + i, 1, value >> (i * 8) & 0xff, ret_out);
+		}
+	}
+	end(b, ret_out);
+	return 0;
+}
+
+void vmt_board_advance(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out)
+{
+	begin(b, now, ret_out);
+	end(b, ret_out);
+}
+
+void vmt_board_ack(struct vmt_board *b, vmt_ns now, uint32_t source, struct vmt_board_out *ret_out)
+{
+	begin(b, now, ret_out);
+	if (source == VMT_SOURCE_PIT && vmt_ticks_ack(&b->ticks[source], b->now))
+		ret_out->pulses |= 1u << source;
+	end(b, ret_out);
+}
+
+void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
+		       struct vmt_board_out *ret_out)
+{
+	begin(b, now, ret_out);
+	if (source == VMT_SOURCE_PIT)
+		vmt_ticks_refused(&b->ticks[source], b->config.ticks, b->now);
+	else if (source == VMT_SOURCE_RTC)
+		vmt_ticks_held_refused(&b->ticks[source], b->now);
+	end(b, ret_out);
+}
+
+void vmt_board_power_button(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out)
+{
+	struct vmt_out from;
+
+	begin(b, now, ret_out);
+	if (has(&b->config, VMT_FACE_PMTMR)) {
+		from = vmt_pmtmr_button(&b->pmtmr, b->now);
+		vmt_board_take(b, VMT_FACE_PMTMR, &from, 0, ret_out);
+	}
+	end(b, ret_out);
+}
+
+void vmt_board_reset(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out)
+{
+	begin(b, now, ret_out);
+	for (uint32_t i = 0; i < VMT_FACES; i++)
+		if (has(&b->config, i)) {
+			vmt_board_faces[i].reset(b, b->now);
+			vmt_ticks_give_up(&b->ticks[vmt_board_faces[i].source]);
+		}
+	ret_out->pulses = 0; /* of ticks that are given up */
+	advance(b, ret_out);
+	end(b, ret_out);
+}
+
+void vmt_board_utc(struct vmt_board *b, vmt_ns now, int64_t utc_offset_ns,
+		   struct vmt_board_out *ret_out)
+{
+	struct vmt_out from;
+
+	begin(b, now, ret_out);
+	if (has(&b->config, VMT_FACE_RTC)) {
+		from = vmt_rtc_utc(&b->rtc, b->now, utc_offset_ns);
+		vmt_board_take(b, VMT_FACE_RTC, &from, 0, ret_out);
+	}
+	end(b, ret_out);
+}
+
+void vmt_board_ledger(const struct vmt_board *b, uint32_t source, struct vmt_ledger *ret_ledger)
+{
+	*ret_ledger = source < VMT_SOURCES ? b->ticks[source].ledger : (struct vmt_ledger){0};
+}
+
+static void save_ticks(const struct vmt_board_ticks *t, struct vmt_snap_writer *w)
+{
+	static_assert(sizeof(struct vmt_board_ticks) == 72, "a new field is to be saved");
+	vmt_snap_put(w, t->ledger.due, 8);
+	vmt_snap_put(w, t->ledger.delivered, 8);
+	vmt_snap_put(w, t->ledger.merged, 8);
+	vmt_snap_put(w, t->ledger.discarded, 8);
+	vmt_snap_put(w, t->ledger.owed, 8);
+	vmt_snap_put(w, t->pulse_ns, 8);
+	vmt_snap_put(w, t->retry_ns, 8);
+	vmt_snap_put(w, t->period_ns, 8);
+	vmt_snap_put(w, t->in_flight, 1);
+}
+
+static void load_ticks(struct vmt_board_ticks *t, struct vmt_snap_reader *r)
+{
+	t->ledger.due = vmt_snap_get64(r);
+	t->ledger.delivered = vmt_snap_get64(r);
+	t->ledger.merged = vmt_snap_get64(r);
+	t->ledger.discarded = vmt_snap_get64(r);
+	t->ledger.owed = vmt_snap_get64(r);
+	t->pulse_ns = vmt_snap_get64(r);
+	t->retry_ns = vmt_snap_get64(r);
+	t->period_ns = vmt_snap_get64(r);
+	t->in_flight = vmt_snap_get8(r);
+}
+
+/* Without deadlines and levels, which follow from the faces. */
+static int save_board(const struct vmt_board *b, void *buf, size_t size)
+{
+	struct vmt_snap_writer w;
+
+	static_assert(sizeof(struct vmt_board) == 992, "a new field is to be saved");
+	vmt_snap_start(&w, buf, size, VMT_SNAP_BOARD, SAVED_VERSION);
+	vmt_snap_put(&w, b->config.faces, 4);
+	vmt_snap_put(&w, b->config.ticks, 4);
+	vmt_snap_put(&w, b->config.pm1a_port, 2);
+	vmt_snap_put(&w, b->config.pmtmr_port, 2);
+	vmt_snap_put(&w, b->config.pmtmr_bits, 4);
+	vmt_snap_put(&w, b->now, 8);
+	vmt_snap_put(&w, b->late_now, 8);
+	for (uint32_t i = 0; i < VMT_SOURCES; i++)
+		save_ticks(&b->ticks[i], &w);
+	return vmt_snap_finish(&w);
+}
+
+static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t size)
+{
+	struct vmt_board_config c;
+	struct vmt_snap_reader r;
+	bool good = true;
+
+	vmt_snap_open(&r, buf, size, VMT_SNAP_BOARD, SAVED_VERSION);
+	c.faces = vmt_snap_get32(&r);
+	c.ticks = vmt_snap_get32(&r);
+	c.pm1a_port = vmt_snap_get16(&r);
+	c.pmtmr_port = vmt_snap_get16(&r);
+	c.pmtmr_bits = vmt_snap_get32(&r);
+	b->now = vmt_snap_get64(&r);
+	b->late_now = vmt_snap_get64(&r);
+	for (uint32_t i = 0; i < VMT_SOURCES; i++) {
+		load_ticks(&b->ticks[i], &r);
+		good = good && vmt_ticks_good(&b->ticks[i], b->now);
+	}
+	good = good && b->now <= now && c.faces == b->config.faces && c.ticks == b->config.ticks &&
+	       c.pm1a_port == b->config.pm1a_port && c.pmtmr_port == b->config.pmtmr_port &&
+	       c.pmtmr_bits == b->config.pmtmr_bits;
+	return vmt_snap_close(&r) || !good ? -EINVAL : 0;
+}
+
+int vmt_board_save(const struct vmt_board *b, void *buf, size_t size)
+{
+	int used = save_board(b, buf, size);
+
+	for (uint32_t i = 0; i < VMT_FACES && used >= 0; i++) {
+		int more;
+
+		if (!has(&b->config, i))
+			continue;
+		more = vmt_board_faces[i].save(b, (uint8_t *)buf + used, size - (size_t)used);
+		used = more < 0 ? more : used + more;
+	}
+	return used;
+}
+
+int vmt_board_load(struct vmt_board *b, vmt_ns now, const void *buf, size_t size,
+		   struct vmt_board_out *ret_out)
+{
+	struct vmt_board loaded = *b;
+	const uint8_t *at = buf;
+	size_t left = size, length = vmt_snap_length(at, left);
+
+	if (!length || load_board(&loaded, now, at, length))
+		return -EINVAL;
+	for (uint32_t i = 0; i < VMT_FACES; i++) {
+		if (!has(&b->config, i))
+			continue;
+		at += length;
+		left -= length;
+		length = vmt_snap_length(at, left);
+		if (!length || vmt_board_faces[i].load(&loaded, loaded.now, at, length))
+			return -EINVAL;
+	}
+	if (length != left)
+		return -EINVAL;
+	*b = loaded;
+	b->deadline = 0;
+	b->level = 0;
+	begin(b, now, ret_out);
+	end(b, ret_out);
+	ret_out->level_changed = has(&b->config, VMT_FACE_PMTMR) ? LEVEL_SOURCES : 0;
+	return 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* faces.h - what the board does with any of its faces, as a table.
+ *
+ * A face more is a row more in faces.c, and its ports in board.c's table of ranges. */
+#ifndef BOARD_FACES_H
+#define BOARD_FACES_H
+
+#include <vmtime/board.h>
+
+struct vmt_board_face {
+	uint32_t widest; /* access that the face takes in one piece, bytes */
+	struct vmt_out (*advance)(struct vmt_board *b, vmt_ns now);
+	struct vmt_out (*read)(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
+			       uint64_t *ret_value);
+	struct vmt_out (*write)(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
+				uint64_t value);
+	void (*reset)(struct vmt_board *b, vmt_ns now);
+	int (*save)(const struct vmt_board *b, void *buf, size_t size);
+	int (*load)(struct vmt_board *b, vmt_ns now, const void *buf, size_t size);
+
+	/* What its lines did: ticks, pulses and levels.  `set`: the guest may have programmed it. */
+	void (*lines)(struct vmt_board *b, const struct vmt_out *lines, int set,
+		      struct vmt_board_out *out);
+	/* A tick's retry_ns has come. */
+	void (*retry)(struct vmt_board *b, struct vmt_board_out *out);
+	uint32_t source; /* of the ticks that retry is about */
+};
+
+/* In the order of the bits of enum vmt_faces. */
+enum { VMT_FACE_PIT = 0, VMT_FACE_RTC = 1, VMT_FACE_PMTMR = 2 };
+extern const struct vmt_board_face vmt_board_faces[VMT_FACES];
+
+/* Takes over what a call of a face returned. */
+void vmt_board_take(struct vmt_board *b, uint32_t face, const struct vmt_out *from, int set,
+		    struct vmt_board_out *out);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ticks.h - the fate of each tick of one source: when to pulse, and the ledger.
+ *
+ * The rules are in board.h, beside struct vmt_ledger.  Every member is counted where the thing
+ * happens; a tick moves from owed to its fate, and no member is ever computed from others. */
+#ifndef BOARD_TICKS_H
+#define BOARD_TICKS_H
+
+#include <stdbool.h>
+#include <vmtime/board.h>
+
+/* The functions that return a bool say whether to ask for a pulse. */
+
+/* For sources whose edges all exist (PIT): `edges` more are due; an acknowledgement; the pulse just
+ * asked for was refused. */
+bool vmt_ticks_edges(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now, uint64_t edges);
+bool vmt_ticks_ack(struct vmt_board_ticks *t, vmt_ns now);
+void vmt_ticks_refused(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now);
+
+/* For a source that holds its line until it is served (RTC): after a call that raised the line
+ * `rises` times, found it high `missed` times, and left it at `level`.  shown: how many of the rises
+ * showed a tick that is owed already. */
+bool vmt_ticks_held(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now,
+		    const struct vmt_out *out, uint64_t shown);
+void vmt_ticks_held_refused(struct vmt_board_ticks *t, vmt_ns now);
+
+/* A pulse goes out again: retry_ns has come. */
+void vmt_ticks_pulse(struct vmt_board_ticks *t, vmt_ns now);
+
+/* The source's period as it is programmed now. */
+void vmt_ticks_period(struct vmt_board_ticks *t, uint64_t period_ns);
+
+/* All that is owed is given up. */
+void vmt_ticks_give_up(struct vmt_board_ticks *t);
+
+/* Whether a loaded state can have been one at `now`. */
+bool vmt_ticks_good(const struct vmt_board_ticks *t, vmt_ns now);
+
+#endif
