@@ -22,8 +22,8 @@ CLOCK_CODE = r'\trdtscp?\b'
 PRINT_CALLS = {'printf', '__printf_chk', 'vprintf', '__vprintf_chk', 'puts', 'putchar', 'perror',
                'psignal', 'stdout', 'stderr', 'syslog', '__syslog_chk', 'vsyslog', 'err', 'errx',
                'warn', 'warnx', 'verr', 'verrx', 'vwarn', 'vwarnx', 'error'}
-PRINT_TEXT = (r'(?<![.>])\b(?:v?printf|puts|putchar|perror|v?syslog|errx?|warnx?)\s*\(|\b(?:stdout|stderr)\b'
-              r'|\bdprintf\s*\(\s*(?:[12]|STD\w+)\b')
+PRINT_TEXT = (r'(?<![.>])\b(?:v?printf|puts|putchar|perror|v?syslog|errx?|warnx?)\s*\('
+              r'|\b(?:stdout|stderr)\b|\bdprintf\s*\(\s*(?:[12]|STD\w+)\b')
 
 
 def in_text(label, text, pattern, what, raw=None):

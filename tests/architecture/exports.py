@@ -31,7 +31,7 @@ def test(report, args):
     exported = arch.defined(args.shared, '-D')
     report.check('libvmtime.so exports what symbols.txt lists',
                  differences(exported, LIST.read_text().split(), 'listed',
-                             'add it to tests/architecture/symbols.txt if embedders may rely on it'))
+                             f'add it to {LIST.name} if embedders may rely on it'))
     headers = sorted((args.source / 'include/vmtime').glob('*.h'))
     report.check('libvmtime.so exports what the public headers declare',
                  differences(exported, [n for h in headers for n in declared(h.read_text())],

@@ -29,7 +29,8 @@ INLINE = r'\binline\b'
 
 def foreign_forms(label, text):
     code = arch.code_only(text).replace('extern ""', '')
-    rules = ((FOREIGN, 'is not a fixed-width integer'), (LOOSE_CHAR, 'is not a fixed-width integer'),
+    rules = ((FOREIGN, 'is not a fixed-width integer'),
+             (LOOSE_CHAR, 'is not a fixed-width integer'),
              (LOOSE_INT, 'is not a fixed-width integer'), (BIT_FIELD, 'is a bit-field'),
              (ENUM_VALUE, 'leaves its size to the compiler'), (CALLED_MACRO, 'needs a macro'),
              (FUNCTION_POINTER, 'calls back'), (INLINE, 'cannot be called from outside C'))

@@ -16,7 +16,8 @@ HELPERS = {'__udivti3', '__umodti3', '__udivmodti4', '__divti3', '__modti3', '__
            '__ashlti3', '__lshrti3', '__ashrti3', '__muloti4', '__popcountdi2', '__clzti2',
            '__stack_chk_fail', '_GLOBAL_OFFSET_TABLE_'}
 CONSTANT = ('.text', '.rodata', '.data.rel.ro', '.note', '.comment', '*UND*', '*ABS*')
-FLOATING_WORD = r'\b(?:float|double|_Float\w+|__float128|_Complex|_Decimal\w+)\b|<(?:math|fenv|tgmath|float)\.h>'
+FLOATING_WORD = (r'\b(?:float|double|_Float\w+|__float128|_Complex|_Decimal\w+)\b'
+                 r'|<(?:math|fenv|tgmath|float)\.h>')
 FLOATING_LITERAL = (r'(?<![\w.])(?:\d+\.\d*|\.\d+|\d+(?=[eE][-+]?\d))(?:[eE][-+]?\d+)?[fFlL]?\b'
                     r'|\b0[xX][0-9a-fA-F.]+[pP][-+]?\d+')
 
