@@ -31,7 +31,7 @@ LIBRARY = ['core', 'faces', 'board']  # what becomes libvmtime
 # What instrumented builds (sanitizers, coverage) add to an object; no source can mean these.
 INSTRUMENTS = re.compile(r'^(__(asan|ubsan|tsan|msan|gcov|llvm|sanitizer|odr_asan|start___sancov'
                          r'|stop___sancov|sancov|profc|profd|profn|covrec)'
-                         r'|(asan|tsan|sancov)\.|_sub_[ID]_)')
+                         r'|(asan|tsan|sancov)\.|_sub_[ID]_|mangle_path$)')
 
 Object = collections.namedtuple('Object', 'part source path')
 Symbol = collections.namedtuple('Symbol', 'name section')
