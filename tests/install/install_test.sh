@@ -64,8 +64,8 @@ trap 'exit 99' HUP INT TERM
 source=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(cd "${1:-$source/build}" && pwd) || exit 99
 prefix=$(sed -n 's/^prefix=//p' "$build/meson-private/vmtime.pc") || exit 99
-if nm -u "$build/src/libvmtime.a" 2>/dev/null | grep -q -E '__(a|t|ub)san_'; then
-	echo "skip - install: a library with sanitizers needs their runtime in its users too"
+if nm -u "$build/src/libvmtime.a" 2>/dev/null | grep -q -E '__((a|t|ub)san|gcov)_'; then
+	echo "skip - install: an instrumented library needs its runtime in its users too"
 	exit 77
 fi
 mkdir "$work/user" "$work/root" && cd "$work/user" || exit 99
