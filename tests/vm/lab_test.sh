@@ -1,0 +1,251 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# lab_test - a command in the lab is as it would be here, and whatever ends it leaves nothing.
+#
+# usage: tests/vm/lab_test.sh          VMTIME=PATH tries another build than build/vmtime
+#
+# One boot answers what can be asked together: the whole takes about a minute.
+set -u
+root=$(cd "$(dirname "$0")/../.." && pwd)
+vmtime=${VMTIME:-$root/build/vmtime}
+work=$(mktemp -d "${TMPDIR:-/tmp}/lab test.XXXXXX") # the blank is meant
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+# check NAME COMMAND...: the test passes when the command does.
+check() {
+	name=$1
+	shift
+	if "$@" >"$work/why" 2>&1; then
+		echo "ok - lab: $name"
+	else
+		echo "not ok - lab: $name"
+		failures=$((failures + 1))
+		sed 's/^/    /' "$work/why" | head -n 20
+		[ ! -s "$work/stderr" ] || sed 's/^/    stderr: /' "$work/stderr" | head -n 5
+	fi
+}
+
+# One line on stderr, which begins as every error and holds $1.
+one_line() {
+	[ "$(wc -l <"$work/stderr")" -eq 1 ] && grep -q "^vmtime lab: .*$1" "$work/stderr"
+}
+
+# The processes whose parent is $1.
+children() {
+	for status in /proc/[0-9]*/status; do
+		sed -n "/^Pid:/h; /^PPid:[[:space:]]*$1\$/{x;s/[^0-9]*//p}" "$status" 2>/dev/null
+	done
+}
+
+# A process is gone, or a zombie that nobody has waited for yet.
+gone() {
+	for attempt in 1 2 3 4 5 6 7 8 9 10; do
+		case $(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) in
+		'' | Z) return 0 ;;
+		esac
+		sleep 0.2
+	done
+	return 1
+}
+
+# Runs a command that never ends, and waits until it runs: $lab and $qemu are the processes.
+start_endless() {
+	rm -f "$work/started"
+	mkfifo "$work/started"
+	TMPDIR="$work/tmp" "$vmtime" lab --timeout 2min -- sh -c 'echo started; sleep 1000' \
+		>"$work/started" 2>"$work/stderr" &
+	lab=$!
+	read -r line <"$work/started" || line=
+	qemu=$(children "$lab")
+	[ "$line" = started ] && [ -n "$qemu" ]
+}
+
+# What ended it left neither QEMU nor files.
+nothing_left() {
+	gone "$qemu" && gone "$lab" && [ -z "$(ls -A "$work/tmp")" ]
+}
+
+status_is() {
+	[ "$status" -eq "$1" ] || {
+		echo "status $status, not $1"
+		return 1
+	}
+}
+
+# --- What costs no boot ---
+
+refused() {
+	"$vmtime" lab "$@" >"$work/stdout" 2>"$work/stderr" </dev/null
+	status=$?
+}
+
+bad_options() {
+	refused --cpus 0 -- true
+	status_is 2 && one_line '--cpus 0' || return 1
+	refused --memory 1M -- true
+	status_is 2 && one_line '256M' || return 1
+	refused --timeout 5 -- true
+	status_is 2 && one_line '5s' || return 1
+	refused --timout 5s -- true
+	status_is 2 && one_line '--timeout' || return 1
+	refused --share "$work/nowhere" -- true
+	status_is 2 && one_line 'nowhere' || return 1
+	refused --share / -- true
+	status_is 2 && one_line 'cannot share /' || return 1
+	refused
+	status_is 2 && one_line 'no command'
+}
+check "bad options are named in one line" bad_options
+
+without_kernel() {
+	env "XDG_CACHE_HOME=$work/nowhere" "$vmtime" lab -- true >"$work/stdout" 2>"$work/stderr" \
+		</dev/null
+	status=$?
+	status_is 3 && one_line 'make setup'
+}
+check "without a kernel it says what fetches one" without_kernel
+
+without_qemu() {
+	env "PATH=$work" "$vmtime" lab -- true >"$work/stdout" 2>"$work/stderr" </dev/null
+	status=$?
+	status_is 3 && one_line 'make setup'
+}
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/vmtime
+if ! command -v qemu-system-x86_64 >/dev/null; then
+	echo "skip - lab: boots: no qemu-system-x86_64 here (make setup)"
+	exit $((failures > 0))
+fi
+if [ ! -e "$cache/lab/boot" ]; then
+	echo "skip - lab: boots: no kernel for it in the cache (make setup)"
+	exit $((failures > 0))
+fi
+check "without QEMU it says what installs it" without_qemu
+
+# --- One boot for all that a command may see ---
+
+mkdir "$work/shared" "$work/tmp"
+echo old >"$work/kept"
+head -c 1048576 /dev/urandom >"$work/input"
+head -c 300000 /dev/urandom >"$work/noise"
+cat >"$work/inside" <<'INSIDE'
+#!/bin/sh
+{
+	pwd
+	printf '%s\n' "$#" "$1" "$2" "$3" "$4"
+	echo "$LAB_TEST_TEXT"
+	id -u
+	cat /proc/sys/kernel/hostname
+	cat /sys/devices/system/clocksource/clocksource0/current_clocksource
+	grep -c ^processor /proc/cpuinfo
+} >shared/report
+[ -z "${LAB_TEST_PROBE:-}" ] || CMOCKA_MESSAGE_OUTPUT=TAP "$LAB_TEST_PROBE" >shared/probe 2>&1
+date +%s >shared/date
+ls /sys/kernel/debug/kvm >shared/debugfs
+echo new >kept
+rm noise-copy
+cat noise >&2
+cat
+exit 41
+INSIDE
+chmod +x "$work/inside"
+cp "$work/noise" "$work/noise-copy"
+text="one 'two' \"three\" \\
+four"
+before=$(date +%s)
+probe=$(dirname "$vmtime")/tests/unit/probe_test
+[ -x "$probe" ] || probe=
+(cd "$work" && LAB_TEST_TEXT=$text LAB_TEST_PROBE=$probe "$vmtime" lab --timeout 2min \
+	--share shared -- ./inside 'two words' '' '*' "$text" \
+	<input >output 2>error)
+status=$?
+after=$(date +%s)
+printf '%s\n' "$work" 4 'two words' '' '*' "$text" "$text" 0 lab tsc 2 >"$work/expected"
+
+check "the exit status comes back" status_is 41
+check "1 MiB goes through standard input and output unchanged" cmp "$work/input" "$work/output"
+check "standard error is separate and unchanged" cmp "$work/noise" "$work/error"
+check "directory, arguments, environment, user, clocksource are as promised" \
+	diff "$work/expected" "$work/shared/report"
+check "files outside shares stay as they were" \
+	sh -c '[ "$(cat "$1/kept")" = old ] && cmp "$1/noise" "$1/noise-copy"' - "$work"
+clock_is_right() {
+	[ "$(cat "$work/shared/date")" -ge "$before" ] && [ "$(cat "$work/shared/date")" -le "$after" ]
+}
+check "the clock is this machine's" clock_is_right
+check "KVM is there, and its debugfs" test -e "$work/shared/debugfs"
+if [ -n "$probe" ]; then
+	check "the probe of KVM finds it working" \
+		grep -q '^ok [0-9]* - the_lab_has_a_kvm' "$work/shared/probe"
+else
+	echo "skip - lab: the probe of KVM finds it working: the unit tests are not built"
+fi
+
+# --- How it ends ---
+
+refused --timeout 2min -- "$work/no such command"
+check "a command that is not there: 127" status_is 127
+check "... and is named" one_line 'no such command'
+
+signal_status() {
+	"$vmtime" lab --timeout 2min -- sh -c 'kill -9 $$' >"$work/stdout" 2>"$work/stderr" \
+		</dev/null
+	status=$?
+	status_is 137
+}
+check "a command that a signal ends: 128 + signal" signal_status
+
+time_limit() {
+	TMPDIR="$work/tmp" "$vmtime" lab --timeout 12s -- sleep 1000 >"$work/stdout" \
+		2>"$work/stderr" </dev/null
+	status=$?
+	status_is 124 && one_line '12.0 s' && [ -z "$(ls -A "$work/tmp")" ]
+}
+check "a hang ends at the time limit: 124" time_limit
+
+terminated() {
+	start_endless || return 1
+	kill -TERM "$lab"
+	wait "$lab"
+	status=$?
+	status_is 143 && nothing_left
+}
+check "SIGTERM ends all of it" terminated
+
+killed() {
+	start_endless || return 1
+	kill -KILL "$lab"
+	wait "$lab" 2>/dev/null
+	nothing_left
+}
+check "killed itself, it leaves no QEMU" killed
+
+machine_killed() {
+	start_endless || return 1
+	kill -KILL "$qemu"
+	wait "$lab"
+	status=$?
+	status_is 3 && one_line 'killed' && nothing_left
+}
+check "QEMU killed: one line and status 3" machine_killed
+
+# --- A terminal ---
+
+if command -v script >/dev/null && command -v stty >/dev/null; then
+	cat >"$work/session" <<-SESSION
+		stty rows 33 cols 111
+		before=\$(stty -g)
+		"$vmtime" lab --timeout 2min -- sh -c 'test -t 0 && test -t 2 && stty size; exit 5'
+		echo "status \$?"
+		[ "\$before" = "\$(stty -g)" ] && echo restored
+	SESSION
+	script -qec "sh '$work/session'" /dev/null </dev/null >"$work/typescript" 2>&1
+	check "a terminal is passed on, with its size" grep -aq '33 111' "$work/typescript"
+	check "... its command's status too" grep -q '^status 5' "$work/typescript"
+	check "... and it is as before afterwards" grep -q '^restored' "$work/typescript"
+else
+	echo "skip - lab: a terminal is passed on: no script(1) here"
+fi
+
+exit $((failures > 0))
