@@ -1,12 +1,213 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* run.c - vmtime run. */
+/* run.c - vmtime run: boots a Linux or Multiboot image in a small virtual machine. */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/kvm.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
 #include "cmd/cmd.h"
+#include "cmd/run.h"
+#include "cmd/where.h"
+
+enum { SIGNAL_STATUS = 128 };
+
+struct run {
+	struct event_base *base;
+	struct machine *machine;
+	int signal_fd;
+	struct event *signal_event;
+	int signal; /* that ended it; 0: none */
+};
+
+static void on_signal(evutil_socket_t fd, short what, void *arg)
+{
+	struct run *r = arg;
+	struct signalfd_siginfo info;
+
+	(void)what;
+	if (read(fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	r->signal = (int)info.ssi_signo;
+	machine_stop(r->machine);
+}
+
+/* From here on the signals that end a program end the machine, in order. */
+static int watch_signals(struct run *r)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	signal(SIGPIPE, SIG_IGN); /* a reader that went away is no reason to die */
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (r->signal_fd < 0)
+		return -errno;
+	r->signal_event = event_new(r->base, r->signal_fd, EV_READ | EV_PERSIST, on_signal, r);
+	return r->signal_event && event_add(r->signal_event, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+static const char *exit_name(unsigned reason)
+{
+	static const char *const names[VCPU_REASONS] = {
+		[KVM_EXIT_IO] = "port access",
+		[KVM_EXIT_MMIO] = "memory access",
+		[KVM_EXIT_INTR] = "signal",
+		[KVM_EXIT_SHUTDOWN] = "shutdown",
+	};
+
+	return names[reason] ? names[reason] : "other";
+}
+
+static int more_accesses(const void *a, const void *b)
+{
+	const struct vcpu_port_stats *x = a, *y = b;
+	uint64_t n = (uint64_t)x->reads + x->writes, m = (uint64_t)y->reads + y->writes;
+
+	return n < m ? 1 : n > m ? -1 : 0;
+}
+
+static void print_stats(struct machine_stats *s)
+{
+	static const char *const sources[VMT_SOURCES] = {"PIT", "RTC", "SCI"};
+
+	for (unsigned i = 0; i < VCPU_REASONS; i++)
+		if (s->vcpus.exits[i])
+			fprintf(stderr, "exits: %8" PRIu64 "  %s\n", s->vcpus.exits[i],
+				exit_name(i));
+	qsort(s->vcpus.ports, VCPU_PORTS, sizeof(s->vcpus.ports[0]), more_accesses);
+	for (unsigned i = 0; i < VCPU_PORTS && s->vcpus.ports[i].port; i++)
+		fprintf(stderr, "port 0x%03" PRIx32 ": %8" PRIu32 " reads %8" PRIu32 " writes\n",
+			s->vcpus.ports[i].port - 1, s->vcpus.ports[i].reads,
+			s->vcpus.ports[i].writes);
+	for (unsigned i = 0; i < VMT_SOURCES; i++) {
+		const struct vmt_ledger *l = &s->ledgers[i];
+
+		if (sources[i] && l->due)
+			fprintf(stderr,
+				"ticks of the %s: %" PRIu64 " due, %" PRIu64 " delivered, %" PRIu64
+				" merged, %" PRIu64 " discarded, %" PRIu64 " owed\n",
+				sources[i], l->due, l->delivered, l->merged, l->discarded, l->owed);
+	}
+	if (s->resets)
+		fprintf(stderr, "resets: %" PRIu32 "\n", s->resets);
+}
+
+/* What cannot be done on this host is one thing, what was asked for wrongly another. */
+static int status_of(int error)
+{
+	switch (error) {
+	case -ENODEV:
+	case -EIO:
+	case -ENOMEM:
+	case -EMFILE:
+	case -EAGAIN:
+		return CMD_CANNOT;
+	default:
+		return CMD_USAGE;
+	}
+}
+
+static int report(const struct run *r, const struct machine_end *end, bool verbose)
+{
+	switch (end->kind) {
+	case MACHINE_END_POWEROFF:
+		return CMD_OK;
+	case MACHINE_END_EXIT:
+		return (end->byte << 1 | 1) & 0xff;
+	case MACHINE_END_FAULT:
+		cmd_error("run", CMD_FAULT, "%s%s", end->reason.text,
+			  verbose ? "" : " (--verbose shows the registers)");
+		if (verbose)
+			fputs(end->registers, stderr);
+		return CMD_FAULT;
+	case MACHINE_END_RESET:
+		return cmd_error("run", CMD_FAULT, "the guest cannot be booted again: %s",
+				 end->reason.text);
+	default:
+		return r->signal ? SIGNAL_STATUS + r->signal : CMD_OK;
+	}
+}
+
+static int run_machine(struct run *r, const struct run_options *o)
+{
+	struct why why = {{0}};
+	struct machine_end end = {0};
+	struct machine_stats stats = {0};
+	uint64_t dropped;
+	int result = machine_create(&o->machine, r->base, &r->machine, &why);
+
+	if (result < 0)
+		return cmd_error("run", status_of(result), "%s", why.text);
+	result = watch_signals(r);
+	if (result < 0)
+		why_set(&why, result, "cannot watch signals: %s", strerror(-result));
+	else
+		result = machine_run(r->machine, &end, &why);
+	machine_stats(r->machine, &stats);
+	/* The terminal is itself again before anything is printed. */
+	dropped = machine_destroy(r->machine);
+	if (result < 0)
+		return cmd_error("run", status_of(result), "%s", why.text);
+	if (o->verbose)
+		print_stats(&stats);
+	if (dropped && o->verbose)
+		fprintf(stderr, "serial output that nobody took: %" PRIu64 " bytes\n", dropped);
+	return report(r, &end, o->verbose);
+}
 
 static int main_run(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	return cmd_error("run", CMD_CANNOT, "not built yet");
+	static struct run_options options; /* too large for the stack */
+	const char *written[PORTS_SERIAL + 1] = {NULL};
+	struct where_needs needs = {.written = written};
+	struct run r = {.signal_fd = -1};
+	unsigned n = 0;
+	int status = run_parse(argc, argv, &options);
+
+	if (status)
+		return status;
+	for (unsigned i = 0; i < PORTS_SERIAL; i++)
+		if (options.machine.serial[i].kind == CONSOLE_FILE)
+			written[n++] = options.machine.serial[i].path;
+	needs.memory = options.machine.memory_bytes;
+	status = where_run(argc, argv, &needs);
+	if (status != WHERE_HERE)
+		return status;
+	/* One heap for all threads: each further one costs memory and serves nobody here. */
+	mallopt(M_ARENA_MAX, 1);
+	r.base = event_base_new();
+	if (!r.base)
+		return cmd_error("run", CMD_CANNOT, "no memory for the event loop");
+	status = run_machine(&r, &options);
+	if (r.signal_event)
+		event_free(r.signal_event);
+	if (r.signal_fd >= 0)
+		close(r.signal_fd);
+	event_base_free(r.base);
+	return status;
 }
 
-const struct cmd_verb cmd_run = {"run", main_run, "to be written", "usage: vmtime run\n"};
+const struct cmd_verb cmd_run = {
+	"run",
+	main_run,
+	"boot a Linux or Multiboot image on vmtime's clock",
+	"usage: vmtime run [--kernel FILE] [--initrd FILE]... [--append STR] [--env K=V]...\n"
+	"                  [--cpus N] [--memory SIZE]\n"
+	"                  [--serial stdio|none|unix:PATH|file:PATH]...\n"
+	"                  [--pit user|kernel|none] [--rtc pc|none] [--pm-timer on|off]\n"
+	"                  [--kvm-clock kernel|none] [--steal kernel|none] [--invtsc on|off]\n"
+	"                  [--tsc-hint on|off] [--ticks discard|catchup] [--date ISO8601|now]\n"
+	"                  [--exit-port] [--verbose]\n\n"
+	"  vmtime run --kernel vmlinuz --initrd initrd.cpio --append console=ttyS0 --cpus 2\n",
+};

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -269,7 +270,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		event_add(c->in, NULL);
 }
 
-/* A regular file or /dev/null: it can always be read, and epoll does not take it. */
+/* Input that cannot be watched is always there. */
 static void read_file(struct console *c)
 {
 	unsigned room;
@@ -295,18 +296,29 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 		read_file(c);
 }
 
+/* False for a regular file or /dev/null, which are always ready and which epoll refuses. */
+static bool can_be_watched(int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	bool yes = epoll >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+
+	if (epoll >= 0)
+		close(epoll);
+	return yes;
+}
+
 void console_attach(struct console *c)
 {
-	if (c->out_fd >= 0 && !c->always_writable)
+	if (c->out_fd >= 0 && can_be_watched(c->out_fd))
 		c->out = event_new(c->base, c->out_fd, EV_WRITE, on_writable, c);
-	if (c->in_fd >= 0)
+	if (c->in_fd >= 0 && can_be_watched(c->in_fd))
 		c->in = event_new(c->base, c->in_fd, EV_READ, on_readable, c);
 	c->at_end = c->in_fd < 0;
-	if (c->in && event_add(c->in, NULL) < 0) {
-		event_free(c->in);
-		c->in = NULL;
+	if (c->in)
+		event_add(c->in, NULL);
+	else if (c->in_fd >= 0)
 		wake_loop(c); /* for read_file() */
-	}
 	service_output(c);
 }
 

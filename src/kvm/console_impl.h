@@ -30,11 +30,10 @@ struct console {
 
 	int in_fd, out_fd; /* -1: none now */
 	bool own_in, own_out;
-	bool always_writable; /* a regular file: there is no waiting for it */
 	bool is_socket;
-	struct event *in, *out;
-	bool input_waits; /* for room; guarded by ring.lock */
-	bool at_end;      /* input has ended */
+	struct event *in, *out; /* NULL: always ready, or not there */
+	bool input_waits;       /* for room; guarded by ring.lock */
+	bool at_end;            /* input has ended */
 
 	uint8_t stage[CONSOLE_STAGE]; /* taken from the ring, not yet written */
 	size_t stage_first, stage_length;

@@ -10,13 +10,6 @@
 
 #include "kvm/console_impl.h"
 
-static bool is_regular(int fd)
-{
-	struct stat s;
-
-	return fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
-}
-
 int console_open_file(struct console *c, struct why *why)
 {
 	c->out_fd = open(c->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666);
@@ -24,7 +17,6 @@ int console_open_file(struct console *c, struct why *why)
 		return why_set(why, -errno, "serial output file %s: %s (give another path)",
 			       c->path, strerror(errno));
 	c->own_out = true;
-	c->always_writable = is_regular(c->out_fd);
 	console_attach(c);
 	return 0;
 }
@@ -62,7 +54,6 @@ int console_open_stdio(struct console *c, struct why *why)
 	c->out_fd = fcntl(STDOUT_FILENO, F_GETFD) < 0 ? -1 : STDOUT_FILENO;
 	if (c->out_fd >= 0 && fstat(c->out_fd, &s) == 0) {
 		c->is_socket = S_ISSOCK(s.st_mode);
-		c->always_writable = S_ISREG(s.st_mode);
 		if (S_ISFIFO(s.st_mode) || S_ISCHR(s.st_mode)) {
 			int fd = reopen(c->out_fd, O_WRONLY);
 

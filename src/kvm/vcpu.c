@@ -47,11 +47,29 @@ static void set_fast_string(const struct vcpu *v)
 	(void)ioctl(v->fd, KVM_SET_MSRS, &msr);
 }
 
+/* At reset XCR0 has only its lowest bit.  Here it starts with all that the CPU offers, which is what
+ * an operating system sets first: where KVM itself runs on an emulated CPU, it may never see the
+ * guest's XSETBV, and would go on to load its own value at each entry and to compute CPUID's
+ * sizes from it. */
+static int set_xcr0(const struct vcpu *v, struct cpuid_table *cpuid, struct why *why)
+{
+	const struct kvm_cpuid_entry2 *e = cpuid_find(cpuid, 0xd, 0);
+	struct kvm_xcrs xcrs = {.nr_xcrs = 1};
+
+	if (!e || (e->eax | e->edx) == 0)
+		return 0;
+	xcrs.xcrs[0].value = e->eax | (uint64_t)e->edx << 32;
+	if (ioctl(v->fd, KVM_SET_XCRS, &xcrs) < 0)
+		return refused(why, "a CPU's XCR0");
+	return 0;
+}
+
 int vcpu_create(const struct vm *vm, uint32_t cpu, struct cpuid_table *cpuid, struct vcpu *ret_vcpu,
 		struct why *why)
 {
 	struct vcpu *v = ret_vcpu;
 	void *run;
+	int result;
 
 	*v = (struct vcpu){.cpu = cpu, .run_size = vm->run_size};
 	v->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)cpu);
@@ -59,21 +77,22 @@ int vcpu_create(const struct vm *vm, uint32_t cpu, struct cpuid_table *cpuid, st
 		return refused(why, "a CPU");
 	run = mmap(NULL, v->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	if (run == MAP_FAILED) {
-		int result = refused(why, "a CPU's shared page");
-
+		result = refused(why, "a CPU's shared page");
 		close(v->fd);
 		return result;
 	}
 	v->run = run;
 	cpuid_for_cpu(cpuid, cpu);
 	if (ioctl(v->fd, KVM_SET_CPUID2, cpuid) < 0) {
-		int result = refused(why, "the CPU's features");
-
+		result = refused(why, "the CPU's features");
 		vcpu_destroy(v);
 		return result;
 	}
 	set_fast_string(v);
-	return 0;
+	result = set_xcr0(v, cpuid, why);
+	if (result < 0)
+		vcpu_destroy(v);
+	return result;
 }
 
 void vcpu_destroy(struct vcpu *v)

@@ -202,9 +202,6 @@ int vm_create(const struct guest_memory *memory, const struct vm_config *config,
 		vm_destroy(&vm);
 		return result;
 	}
-	vm.coalesced_page = vm_capability(&vm, KVM_CAP_COALESCED_PIO)
-				    ? vm_capability(&vm, KVM_CAP_COALESCED_MMIO)
-				    : -1;
 	*ret_vm = vm;
 	return 0;
 }

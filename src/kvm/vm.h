@@ -35,8 +35,6 @@ struct vm {
 	 * stay high until an EOI, and a tick raised on a masked pin would stop all later ones. */
 	int ack_fd;
 	int listener_fd; /* that irqfd */
-	/* Page that holds port writes which KVM has queued instead of leaving to us; -1: none. */
-	int coalesced_page;
 };
 
 /* Opens /dev/kvm and makes a VM with `memory`.  0 or negative errno: -ENODEV no usable /dev/kvm,
