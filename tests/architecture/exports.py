@@ -17,6 +17,11 @@ def declared(text):
     return re.findall(r'\bVMT_API\b[^;{}]*?\b(\w+)\s*\(', code)
 
 
+def called(text):
+    """Functions of the library that a document names, `vmt_name()`."""
+    return re.findall(r'\b(vmt_\w+)\s*\(', text)
+
+
 def differences(names, wanted, what, remedy):
     return ([f'{n} is exported but not {what}: {remedy}' for n in sorted(set(names) - set(wanted))]
             + [f'{n} is {what} but not exported' for n in sorted(set(wanted) - set(names))])
@@ -36,6 +41,10 @@ def test(report, args):
     report.check('libvmtime.so exports what the public headers declare',
                  differences(exported, [n for h in headers for n in declared(h.read_text())],
                              'declared in include/vmtime', 'declare it, or drop VMT_API'))
+    guide = args.source / 'docs/embedding.md'
+    report.check('docs/embedding.md names functions that exist',
+                 [f'it names {n}, which is not exported' for n in called(guide.read_text())
+                  if n not in exported])
     report.check('every exported name begins with vmt_', strangers(exported, 'libvmtime.so'))
     report.check('every global name of libvmtime.a begins with vmt_',
                  strangers(arch.defined(args.static), 'libvmtime.a'))
@@ -64,6 +73,9 @@ def self_test(report):
                        'helper')
         header = ('/* VMT_API int no(void); */ VMT_API struct vmt_out\nvmt_x(int (*y)(int));\n'
                   '#define VMT_API __attribute__((visibility("default")))\n')
+        report.check('reads what a document names',
+                     [] if called('`vmt_a()` and `struct vmt_b`, `vmt_c(x)`') == ['vmt_a', 'vmt_c']
+                     else ['not so'])
         report.check('reads declarations', [] if declared(header) == ['vmt_x'] else [
             f'it read {declared(header)}'])
 
