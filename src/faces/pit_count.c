@@ -156,7 +156,7 @@ static void load(struct vmt_pit_channel *c)
 	c->skew_ticks = low_half && c->count > 1 ? high_half(c->count) : 0;
 	c->load_tick = NONE;
 	c->running = triggered(c) || c->gate;
-	c->held = encode(c, c->count);
+	c->held = encode(c, vmt_pit_mode(c) == 3 ? c->count & ~1u : c->count);
 	c->out = vmt_pit_mode(c) != 0;
 }
 
