@@ -1,12 +1,400 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test.c - vmtime test. */
+/* test.c - vmtime test: how wrong is a guest's clock, in nanoseconds. */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "cmd/cmd.h"
+#include "cmd/files.h"
+#include "cmd/test.h"
+#include "cmd/test_plan.h"
+#include "cmd/where.h"
+#include "host/hostclock.h"
+
+enum { MAX_CPUS = 64, MAX_REPEAT = 1000 };
+
+static const uint64_t least_memory = 128ULL << 20;
+static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are made for a day */
+
+const char *const test_scenario_names[TEST_SCENARIOS] = {"boot", "steady"};
+const char *const test_subject_names[TEST_SUBJECTS] = {"vmtime", "qemu"};
+
+/* Named in the manual, not there yet. */
+static const char *const later_scenarios[] = {"pause",      "snapshot", "suspend", "migrate",
+					      "hoststep",   "steal",    "faces",   "warp",
+					      "overcommit", "ticks",    "ntp",     NULL};
+
+static int find(const char *const *names, int count, const char *name)
+{
+	for (int i = 0; i < count && names[i]; i++)
+		if (strcmp(names[i], name) == 0)
+			return i;
+	return -1;
+}
+
+static int refuse(const char *what, const char *name)
+{
+	return cmd_error("test", CMD_USAGE, "%s %s is not in this version yet", what, name);
+}
+
+static int take_subject(struct test_options *o, const char *name)
+{
+	int n = find(test_subject_names, TEST_SUBJECTS, name);
+
+	if (n < 0)
+		return cmd_error("test", CMD_USAGE, "no subject '%s' (vmtime, qemu)", name);
+	for (unsigned i = 0; i < o->subject_count; i++)
+		if ((int)o->subjects[i] == n)
+			return CMD_OK;
+	o->subjects[o->subject_count++] = (enum test_subject)n;
+	return CMD_OK;
+}
+
+static int take_clocksource(struct test_options *o, const char *name)
+{
+	struct judge_clock clock;
+
+	if (strcmp(name, "hyperv") == 0)
+		return refuse("clock source", name);
+	if (!judge_find_clock(name, 0, 0, &clock))
+		return cmd_error("test", CMD_USAGE,
+				 "no clock source '%s' (kvm-clock, tsc, hpet, acpi_pm, jiffies)",
+				 name);
+	for (unsigned i = 0; i < o->clocksource_count; i++)
+		if (strcmp(o->clocksources[i], name) == 0)
+			return CMD_OK;
+	o->clocksources[o->clocksource_count++] = name;
+	return CMD_OK;
+}
+
+static int take_scenario(struct test_options *o, const char *name)
+{
+	int n = find(test_scenario_names, TEST_SCENARIOS, name);
+
+	if (strcmp(name, "all") == 0) {
+		for (int i = 0; i < TEST_SCENARIOS; i++)
+			o->scenarios[i] = true;
+		return CMD_OK;
+	}
+	if (n < 0 && find(later_scenarios, INT32_MAX, name) >= 0)
+		return refuse("scenario", name);
+	if (n < 0)
+		return cmd_error("test", CMD_USAGE, "no scenario '%s' (boot, steady, all)", name);
+	o->scenarios[n] = true;
+	return CMD_OK;
+}
+
+/* Each part of a list separated by commas, which is cut in place. */
+static int take_list(struct test_options *o, char *list,
+		     int (*take)(struct test_options *o, const char *name), const char *option)
+{
+	int status = CMD_OK;
+	char *save = NULL, *name = strtok_r(list, ",", &save);
+
+	if (!name)
+		return cmd_error("test", CMD_USAGE, "%s is empty", option);
+	for (; name && !status; name = strtok_r(NULL, ",", &save))
+		status = take(o, name);
+	return status;
+}
+
+static int take_duration(const char *option, const char *text, uint64_t *ret_ns)
+{
+	int error = cmd_parse_duration(text, ret_ns);
+
+	if (error == -EDOM)
+		return cmd_error("test", CMD_USAGE, "%s %s has no unit (%ss, %smin)", option, text,
+				 text, text);
+	if (error == -ERANGE || (!error && (*ret_ns == 0 || *ret_ns > longest_ns)))
+		return cmd_error("test", CMD_USAGE, "%s %s: it has to be 1ns to 24h", option, text);
+	if (error)
+		return cmd_error("test", CMD_USAGE, "%s %s is no duration (10s, 2min, 1us)", option,
+				 text);
+	return CMD_OK;
+}
+
+/* SCENARIO=DUR */
+static int take_limit(struct test_options *o, char *text)
+{
+	char *value = strchr(text, '=');
+	int n;
+
+	if (!value)
+		return cmd_error("test", CMD_USAGE, "--limit %s: SCENARIO=DUR is wanted", text);
+	*value++ = '\0';
+	n = find(test_scenario_names, TEST_SCENARIOS, text);
+	if (n < 0 && find(later_scenarios, INT32_MAX, text) >= 0)
+		return refuse("scenario", text);
+	if (n < 0)
+		return cmd_error("test", CMD_USAGE, "--limit: no scenario '%s' (boot, steady)",
+				 text);
+	return take_duration("--limit", value, &o->limits_ns[n]);
+}
+
+static int take_number(const char *option, const char *text, unsigned max, unsigned *ret_number)
+{
+	char *end;
+	unsigned long number = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || number < 1 || number > max)
+		return cmd_error("test", CMD_USAGE, "%s %s: it has to be a number from 1 to %u",
+				 option, text, max);
+	*ret_number = (unsigned)number;
+	return CMD_OK;
+}
+
+static int take_memory(const char *text, uint64_t *ret_bytes)
+{
+	int error = cmd_parse_size(text, ret_bytes);
+
+	if (error)
+		return cmd_error("test", CMD_USAGE, "--memory %s is no size (512M, 2G)", text);
+	if (*ret_bytes < least_memory || *ret_bytes > 1ULL << 40 || *ret_bytes % 4096)
+		return cmd_error("test", CMD_USAGE,
+				 "--memory %s: the guest needs 128M to 1T, in whole pages", text);
+	return CMD_OK;
+}
+
+enum { JSON = 256, SUBJECT, CLOCKSOURCE, SCENARIO, DURATION, REPEAT, CPUS, MEMORY };
+enum { KERNEL = MEMORY + 1, APPEND, QEMU, QEMU_ARGS, LIMIT, KEEP };
+
+static const struct option long_options[] = {{"subject", required_argument, NULL, SUBJECT},
+					     {"clocksource", required_argument, NULL, CLOCKSOURCE},
+					     {"scenario", required_argument, NULL, SCENARIO},
+					     {"duration", required_argument, NULL, DURATION},
+					     {"repeat", required_argument, NULL, REPEAT},
+					     {"cpus", required_argument, NULL, CPUS},
+					     {"memory", required_argument, NULL, MEMORY},
+					     {"kernel", required_argument, NULL, KERNEL},
+					     {"append", required_argument, NULL, APPEND},
+					     {"qemu", required_argument, NULL, QEMU},
+					     {"qemu-args", required_argument, NULL, QEMU_ARGS},
+					     {"limit", required_argument, NULL, LIMIT},
+					     {"keep", required_argument, NULL, KEEP},
+					     {"json", optional_argument, NULL, JSON},
+					     {NULL, 0, NULL, 0}};
+
+static int take_option(struct test_options *o, int option, char *value)
+{
+	switch (option) {
+	case SUBJECT:
+		return take_list(o, value, take_subject, "--subject");
+	case CLOCKSOURCE:
+		return take_list(o, value, take_clocksource, "--clocksource");
+	case SCENARIO:
+		return take_list(o, value, take_scenario, "--scenario");
+	case DURATION:
+		return take_duration("--duration", value, &o->duration_ns);
+	case REPEAT:
+		return take_number("--repeat", value, MAX_REPEAT, &o->repeat);
+	case CPUS:
+		return take_number("--cpus", value, MAX_CPUS, &o->cpus);
+	case MEMORY:
+		return take_memory(value, &o->memory);
+	case LIMIT:
+		return take_limit(o, value);
+	case KERNEL:
+		o->kernel = value;
+		return CMD_OK;
+	case APPEND:
+		o->append = value;
+		return CMD_OK;
+	case QEMU:
+		o->qemu = value;
+		return CMD_OK;
+	case QEMU_ARGS:
+		o->qemu_args = value;
+		return CMD_OK;
+	case KEEP:
+		o->keep = value;
+		return CMD_OK;
+	default:
+		o->json = true;
+		o->json_file = value;
+		return CMD_OK;
+	}
+}
+
+/* What was not said: vmtime, kvm-clock, every scenario that exists. */
+static void fill_defaults(struct test_options *o)
+{
+	bool any = false;
+
+	if (o->subject_count == 0)
+		o->subjects[o->subject_count++] = TEST_VMTIME;
+	if (o->clocksource_count == 0)
+		o->clocksources[o->clocksource_count++] = "kvm-clock";
+	for (int i = 0; i < TEST_SCENARIOS; i++)
+		any |= o->scenarios[i];
+	for (int i = 0; i < TEST_SCENARIOS && !any; i++)
+		o->scenarios[i] = true;
+}
+
+/* What goes together and what does not. */
+static int check(const struct test_options *o)
+{
+	bool vmtime = false;
+
+	for (unsigned i = 0; i < o->subject_count; i++)
+		vmtime |= o->subjects[i] == TEST_VMTIME;
+	if (vmtime && find(o->clocksources, (int)o->clocksource_count, "hpet") >= 0)
+		return cmd_error("test", CMD_USAGE,
+				 "clock source hpet is not in this version's own VM yet "
+				 "(--subject qemu has one)");
+	if (!vmtime && o->run_options[0])
+		return cmd_error(
+			"test", CMD_USAGE,
+			"options after -- are for vmtime run, which is not a subject here");
+	if (o->kernel && access(o->kernel, R_OK) < 0)
+		return cmd_error("test", CMD_USAGE, "cannot read kernel %s: %s", o->kernel,
+				 strerror(errno));
+	return CMD_OK;
+}
+
+/* `lists` holds copies of the arguments that are cut; the command line itself may be needed again
+ * in the lab. */
+static int parse(int argc, char **argv, struct test_options *o, char **lists)
+{
+	static const char *known[sizeof(long_options) / sizeof(long_options[0]) + 1];
+	char names[sizeof(long_options) / sizeof(long_options[0])][16];
+	int option, status = CMD_OK, copies = 0;
+
+	opterr = 0;
+	while (!status && (option = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
+		if (option == ':')
+			return cmd_error("test", CMD_USAGE, "%s needs a value", argv[optind - 1]);
+		if (option == '?') {
+			for (int i = 0; long_options[i].name; i++) {
+				snprintf(names[i], sizeof(names[i]), "--%s", long_options[i].name);
+				known[i] = names[i];
+			}
+			return cmd_unknown_option("test", argv[optind - 1], known);
+		}
+		lists[copies] = optarg ? strdup(optarg) : NULL;
+		if (optarg && !lists[copies])
+			return cmd_error("test", CMD_CANNOT, "out of memory");
+		status = take_option(o, option, lists[copies++]);
+	}
+	if (status)
+		return status;
+	if (optind < argc && strcmp(argv[optind - 1], "--") != 0)
+		return cmd_error("test", CMD_USAGE,
+				 "'%s' is no option (those for vmtime run go after --)",
+				 argv[optind]);
+	o->run_options = argv + optind;
+	fill_defaults(o);
+	return check(o);
+}
+
+static int find_kernel(const char *wanted, char *buf, size_t size)
+{
+	struct utsname name;
+
+	if (wanted) {
+		snprintf(buf, size, "%s", wanted);
+		return CMD_OK;
+	}
+	if (files_kernel("guest", buf, size) == 0)
+		return CMD_OK;
+	uname(&name);
+	snprintf(buf, size, "/boot/vmlinuz-%s", name.release);
+	if (access(buf, R_OK) == 0)
+		return CMD_OK;
+	return cmd_error(
+		"test", CMD_CANNOT,
+		"no kernel for the guest (scripts/fetch-kernels gets one; or --kernel FILE)");
+}
+
+/* "2026-11-25T18:11:00.123456789Z" */
+static void format_now(char *buf, size_t size)
+{
+	int64_t ns = hostclock_realtime_ns();
+	time_t seconds = (time_t)(ns / 1000000000);
+	struct tm utc;
+	size_t length;
+
+	gmtime_r(&seconds, &utc);
+	length = strftime(buf, size, "%Y-%m-%dT%H:%M:%S", &utc);
+	snprintf(buf + length, size - length, ".%09dZ", (int)(ns % 1000000000));
+}
+
+static int run(int argc, char **argv, const struct test_options *o)
+{
+	const char *written[3] = {NULL};
+	struct where_needs needs = {
+		.memory = o->memory, .timeout_ns = test_plan_longest_ns(o), .written = written};
+	struct test_report report = {0};
+	char kernel[PATH_MAX], initrd[PATH_MAX];
+	int status, n = 0, error;
+
+	if (o->json_file)
+		written[n++] = o->json_file;
+	if (o->keep)
+		written[n] = o->keep;
+	status = find_kernel(o->kernel, kernel, sizeof(kernel));
+	if (status)
+		return status;
+	if (files_data("observer.cpio", initrd, sizeof(initrd)) < 0)
+		return cmd_error(
+			"test", CMD_CANNOT,
+			"observer.cpio is not beside this command (build or install it whole)");
+	status = where_run(argc, argv, &needs);
+	if (status != WHERE_HERE)
+		return status;
+	format_now(report.started, sizeof(report.started));
+	status = test_plan_run(o, kernel, initrd, &report);
+	if (status == CMD_OK) {
+		status = test_report_status(o, &report);
+		error = o->json ? test_report_json(o, &report) : 0;
+		if (error)
+			status = cmd_error("test", CMD_CANNOT, "cannot write the JSON to %s: %s",
+					   o->json_file ? o->json_file : "standard output",
+					   strerror(-error));
+		else if (!o->json)
+			test_report_table(o, &report);
+	}
+	test_report_free(&report);
+	return status;
+}
 
 static int main_test(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	return cmd_error("test", CMD_CANNOT, "not built yet");
+	struct test_options options = {.repeat = 1, .cpus = 1, .memory = 512ULL << 20};
+	char **lists = calloc((size_t)argc + 1, sizeof(*lists));
+	int status = lists ? parse(argc, argv, &options, lists)
+			   : cmd_error("test", CMD_CANNOT, "out of memory");
+
+	if (!status)
+		status = run(argc, argv, &options);
+	for (int i = 0; lists && i < argc; i++)
+		free(lists[i]);
+	free(lists);
+	return status;
 }
 
-const struct cmd_verb cmd_test = {"test", main_test, "to be written", "usage: vmtime test\n"};
+const struct cmd_verb cmd_test = {
+	"test", main_test, "how wrong is a guest's clock, in nanoseconds",
+	"usage: vmtime test [OPTIONS] [-- RUN-OPTIONS]\n"
+	"\n"
+	"  --subject LIST      vmtime, qemu; the first is judged, the others are peers (vmtime)\n"
+	"  --clocksource LIST  kvm-clock, tsc, hpet, acpi_pm, jiffies (kvm-clock)\n"
+	"  --scenario LIST     boot, steady, all (all)\n"
+	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s)\n"
+	"  --repeat N          boots of each (1)\n"
+	"  --cpus N, --memory SIZE, --kernel FILE, --append STR\n"
+	"                      of the guest (1, 512M, the stock kernel, nothing more)\n"
+	"  --qemu PATH, --qemu-args STR\n"
+	"                      which QEMU, and what it is told besides\n"
+	"  --limit SCENARIO=DUR\n"
+	"                      another limit\n"
+	"  --keep DIR          console, messages and samples of each run stay there\n"
+	"  --json[=FILE]       one JSON object instead of the table\n"
+	"  RUN-OPTIONS         go to vmtime run\n"
+	"\n"
+	"example: vmtime test --subject vmtime,qemu --clocksource kvm-clock,tsc --duration 10s\n"};

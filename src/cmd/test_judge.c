@@ -49,6 +49,7 @@ void judge_skip(struct judge_row *ret_row, const char *format, ...)
 	va_list args;
 
 	memset(ret_row, 0, sizeof(*ret_row));
+	ret_row->judged = JUDGE_FIGURES;
 	ret_row->verdict = JUDGE_SKIP;
 	va_start(args, format);
 	vsnprintf(ret_row->reason, sizeof(ret_row->reason), format, args);
@@ -116,6 +117,7 @@ static void conclude(struct judge_row *row, enum judge_figure figure, uint64_t b
 {
 	char value[32], limit[32], bracket[32];
 
+	row->judged = figure;
 	set(row, JUDGE_BRACKET, (int64_t)bracket_ns);
 	set(row, JUDGE_LIMIT, (int64_t)limit_ns);
 	row->verdict = judge_compare(row->value[figure], bracket_ns, limit_ns);
@@ -263,6 +265,7 @@ static void judge_line(struct judge_row *row, const struct judge_point *p, size_
 
 	if (!row->known[JUDGE_FREQUENCY_ERROR]) {
 		row->verdict = JUDGE_SKIP;
+		row->judged = JUDGE_FIGURES;
 		snprintf(row->reason, sizeof(row->reason),
 			 "the readings cover less than the 10 s that a frequency needs");
 		return;
@@ -284,6 +287,18 @@ static void judge_line(struct judge_row *row, const struct judge_point *p, size_
 	}
 }
 
+/* The tightest reading within JUDGE_END_NS of the one at `end`. */
+static const struct judge_point *tightest(const struct judge_point *p, size_t count, size_t end)
+{
+	const struct judge_point *best = &p[end];
+
+	for (size_t i = 0; i < count; i++)
+		if (llabs(p[i].host_ns - p[end].host_ns) <= JUDGE_END_NS &&
+		    p[i].realtime_bound_ns < best->realtime_bound_ns)
+			best = &p[i];
+	return best;
+}
+
 void judge_steady(const struct judge_point *points, size_t count, const struct judge_clock *clock,
 		  uint64_t limit_ns, uint64_t default_limit_ns, struct judge_row *ret_row)
 {
@@ -293,13 +308,14 @@ void judge_steady(const struct judge_point *points, size_t count, const struct j
 	struct judge_row *row = ret_row;
 
 	memset(row, 0, sizeof(*row));
-	if (n < 3) {
-		judge_skip(row, "only %zu of %zu readings can be used", n, count);
+	if (n < 3 || p[n - 1].host_ns - p[0].host_ns <= 2 * JUDGE_END_NS) {
+		judge_skip(row, "only %zu of %zu readings, over too short a time, can be used", n,
+			   count);
 		free(p);
 		return;
 	}
-	first = &p[0];
-	last = &p[n - 1];
+	first = tightest(p, n, 0);
+	last = tightest(p, n, n - 1);
 	set(row, JUDGE_REALTIME_ERROR, last->realtime_error_ns);
 	set(row, JUDGE_REALTIME_CHANGE, last->realtime_error_ns - first->realtime_error_ns);
 	set(row, JUDGE_MONOTONIC_GAP, last->monotonic_error_ns - first->monotonic_error_ns);

@@ -51,7 +51,8 @@ struct judge_row {
 	int64_t value[JUDGE_FIGURES];
 	bool known[JUDGE_FIGURES]; /* what was not measured is not shown, never as 0 */
 	enum judge_verdict verdict;
-	char reason[256]; /* why it failed or was skipped; "" when it passed */
+	enum judge_figure judged; /* the figure that the limit is for; JUDGE_FIGURES: none */
+	char reason[256];         /* why it failed or was skipped; "" when it passed */
 };
 
 /* What can be asked of a clock source: kvm-clock, whose rate the hypervisor sets, has to stay where
@@ -78,9 +79,12 @@ enum judge_verdict judge_compare(int64_t value_ns, uint64_t bracket_ns, uint64_t
 void judge_boot(const struct judge_point *first, uint64_t since_start_ns, uint64_t limit_ns,
 		struct judge_row *ret_row);
 
+enum { JUDGE_END_NS = 500000000 };
+
 /* "steady": `count` readings in order of time, which cover at least `duration_ns`.  `limit_ns`
  * overrides the clock's own limit where it is not 0; `default_limit_ns` is the scenario's.
- * Readings whose bounds are more than twice the median were disturbed and do not count. */
+ * Readings whose bounds are more than twice the median were disturbed and do not count; each end
+ * is the tightest reading of its JUDGE_END_NS. */
 void judge_steady(const struct judge_point *points, size_t count, const struct judge_clock *clock,
 		  uint64_t limit_ns, uint64_t default_limit_ns, struct judge_row *ret_row);
 

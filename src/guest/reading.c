@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "guest/reading.h"
+#include "host/vdso.h"
 
 /* A clock that is read without an exit gets tight after some hundred tries: an interrupt, or an
  * emulated CPU that translates code, spoils most of the first ones.  One that costs an exit does
@@ -15,40 +16,50 @@ static const clockid_t clock_ids[SAMPLE_CLOCKS] = {
 	[SAMPLE_BOOTTIME] = CLOCK_BOOTTIME,
 };
 
-/* LFENCE on both sides does what RDTSCP does and more, on every CPU: nothing of what is measured
- * starts before the first count or ends after the last. */
-static uint64_t tsc(void)
+/* The two ends of a try, with no fence that is not needed: the clock's own code orders its count
+ * after the one before it, and the one after it waits for all that came before. */
+static uint64_t tsc_before(void)
 {
 	uint32_t low, high;
 
-	__asm__ volatile("lfence; rdtsc; lfence" : "=a"(low), "=d"(high) : : "memory");
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
 	return (uint64_t)high << 32 | low;
 }
 
-static void look_back(struct reading_seen *seen, int which, int64_t ns, uint64_t lo, uint64_t hi)
+static uint64_t tsc_after(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
+/* Only counts taken after a fence are in order with one another. */
+static void look_back(struct reading_seen *seen, int which, int64_t ns, uint64_t after)
 {
 	if (ns < seen->last_ns[which])
 		seen->backward[which]++;
-	if (lo < seen->last_tsc)
+	if (after < seen->last_tsc)
 		seen->backward[SAMPLE_TSC]++;
 	seen->last_ns[which] = ns;
-	seen->last_tsc = hi;
+	seen->last_tsc = after;
 }
 
-static void take_clock(struct reading_seen *seen, int which, struct sample_clock *ret_clock)
+static void take_clock(struct reading_seen *seen, int which, vdso_clock_gettime *get,
+		       struct sample_clock *ret_clock)
 {
 	struct sample_clock best = {.width = UINT64_MAX};
-	uint64_t start = tsc();
+	uint64_t start = tsc_after();
 
 	for (int i = 0; i < MAX_TRIES; i++) {
 		struct timespec t = {0};
-		uint64_t lo = tsc(), hi;
+		uint64_t lo = tsc_before(), hi;
 		int64_t ns;
 
-		clock_gettime(clock_ids[which], &t);
-		hi = tsc();
+		get(clock_ids[which], &t);
+		hi = tsc_after();
 		ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-		look_back(seen, which, ns, lo, hi);
+		look_back(seen, which, ns, hi);
 		if (hi - lo < best.width) {
 			best.tsc = lo;
 			best.width = hi - lo;
@@ -62,8 +73,10 @@ static void take_clock(struct reading_seen *seen, int which, struct sample_clock
 
 void reading_take(struct reading_seen *seen, struct sample *ret_sample)
 {
+	vdso_clock_gettime *const vdso = vdso_find_clock_gettime();
+
 	for (int i = 0; i < SAMPLE_CLOCKS; i++)
-		take_clock(seen, i, &ret_sample->clock[i]);
+		take_clock(seen, i, vdso ? vdso : clock_gettime, &ret_sample->clock[i]);
 	for (int i = 0; i < SAMPLE_BACKWARD; i++)
 		ret_sample->backward[i] = seen->backward[i];
 }

@@ -10,7 +10,7 @@
 
 __extension__ typedef __int128 i128;
 
-enum { NS_PER_S = 1000000000, TRIES = 40 };
+enum { NS_PER_S = 1000000000, TRIES = 40, BURSTS = 10 };
 
 /* The clock showed ns at some count within tsc +- half. */
 struct point {
@@ -69,20 +69,46 @@ void pairs_free(struct pairs *p)
 	free(p);
 }
 
+/* Keeps of each clock the tighter of the two. */
+static void keep_tighter(struct hostclock_pair *best, const struct hostclock_pair *pair)
+{
+	if (pair->realtime_tsc_hi - pair->realtime_tsc_lo <
+	    best->realtime_tsc_hi - best->realtime_tsc_lo) {
+		best->realtime_tsc_lo = pair->realtime_tsc_lo;
+		best->realtime_tsc_hi = pair->realtime_tsc_hi;
+		best->realtime_ns = pair->realtime_ns;
+	}
+	if (pair->monotonic_tsc_hi - pair->monotonic_tsc_lo <
+	    best->monotonic_tsc_hi - best->monotonic_tsc_lo) {
+		best->monotonic_tsc_lo = pair->monotonic_tsc_lo;
+		best->monotonic_tsc_hi = pair->monotonic_tsc_hi;
+		best->monotonic_ns = pair->monotonic_ns;
+	}
+}
+
+static const struct hostclock_pair no_pair = {.realtime_tsc_hi = UINT64_MAX,
+					      .monotonic_tsc_hi = UINT64_MAX};
+
+/* How tight a pair can get changes from one moment to the next, and no number of tries at once
+ * helps: so it is tried ten times over the period. */
 static void *keep_pairing(void *arg)
 {
 	struct pairs *p = arg;
-	struct hostclock_pair pair;
+	struct hostclock_pair pair, best = no_pair;
 	bool stop = false;
 
-	while (!stop) {
-		uint64_t next_ns = hostclock_monotonic_ns() + p->period_ns;
+	for (unsigned n = 1; !stop; n++) {
+		uint64_t next_ns = hostclock_monotonic_ns() + p->period_ns / BURSTS;
 		struct timespec next = {.tv_sec = (time_t)(next_ns / NS_PER_S),
 					.tv_nsec = (long)(next_ns % NS_PER_S)};
 		int over = 0;
 
 		if (hostclock_pair(TRIES, &pair) == 0)
-			pairs_add(p, &pair);
+			keep_tighter(&best, &pair);
+		if (n % BURSTS == 0 && best.realtime_tsc_hi != UINT64_MAX) {
+			pairs_add(p, &best);
+			best = no_pair;
+		}
 		pthread_mutex_lock(&p->lock);
 		while (!p->stop && over != ETIMEDOUT)
 			over = pthread_cond_timedwait(&p->stop_asked, &p->lock, &next);
@@ -96,7 +122,7 @@ int pairs_start(struct pairs *p, uint64_t period_ns)
 {
 	int error;
 
-	if (p->running || period_ns == 0)
+	if (p->running || period_ns < BURSTS)
 		return -EINVAL;
 	p->period_ns = period_ns;
 	error = pthread_create(&p->thread, NULL, keep_pairing, p);

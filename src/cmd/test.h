@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test.h - what the parts of `vmtime test` share: what was asked, and what came out. */
+#ifndef CMD_TEST_H
+#define CMD_TEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmd/test_judge.h"
+#include "guest/sample.h"
+
+enum test_scenario { TEST_BOOT, TEST_STEADY, TEST_SCENARIOS };
+
+extern const char *const test_scenario_names[TEST_SCENARIOS];
+
+enum test_subject { TEST_VMTIME, TEST_QEMU, TEST_SUBJECTS };
+
+extern const char *const test_subject_names[TEST_SUBJECTS];
+
+enum { TEST_LIST_MAX = 16 };
+
+struct test_options {
+	enum test_subject subjects[TEST_SUBJECTS]; /* the first is the one that is judged */
+	unsigned subject_count;
+	const char *clocksources[TEST_LIST_MAX]; /* as Linux spells them */
+	unsigned clocksource_count;
+	bool scenarios[TEST_SCENARIOS];
+	uint64_t duration_ns;               /* 0: each scenario's own */
+	uint64_t limits_ns[TEST_SCENARIOS]; /* 0: the scenario's or the clock source's own */
+	unsigned repeat, cpus;
+	uint64_t memory;    /* bytes */
+	const char *kernel; /* NULL: the stock one */
+	const char *qemu;   /* NULL: qemu-system-x86_64 */
+	const char *qemu_args;
+	const char *append; /* more of the guest's command line, or NULL */
+	const char *keep;   /* directory for logs and samples, or NULL */
+	bool json;
+	const char *json_file;    /* NULL: standard output */
+	char *const *run_options; /* after "--", NULL-ended */
+};
+
+/* One row of the results. */
+struct test_result {
+	enum test_subject subject;
+	const char *clocksource;
+	enum test_scenario scenario;
+	unsigned run; /* from 1 */
+	struct judge_row row;
+};
+
+/* What is known of a subject once it ran. */
+struct test_known {
+	bool present;
+	char version[32];
+	char **command; /* of its first run, NULL-ended, owned */
+	bool has_guest;
+	struct sample_hello guest;
+};
+
+struct test_report {
+	char started[40]; /* RFC 3339 with nine digits */
+	uint64_t tsc_hz;  /* 0: not measured */
+	struct test_known subjects[TEST_SUBJECTS];
+	struct test_result *results;
+	size_t count;
+};
+
+/* Room for one more result at the end, zeroed; NULL without memory. */
+struct test_result *test_report_add(struct test_report *report);
+void test_report_free(struct test_report *report);
+
+/* The table for people on standard output, worst first. */
+void test_report_table(const struct test_options *options, const struct test_report *report);
+
+/* The JSON object to standard output or its file.  0, or negative errno. */
+int test_report_json(const struct test_options *options, const struct test_report *report);
+
+/* The exit status that the results of the first subject make. */
+int test_report_status(const struct test_options *options, const struct test_report *report);
+
+#endif

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_plan.c - runs each subject with each clock source and gathers the results. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "cmd/test_plan.h"
+#include "cmd/test_sample.h"
+#include "cmd/test_subject.h"
+#include "host/hostclock.h"
+
+#define SECOND 1000000000ULL
+
+static const uint64_t pair_period_ns = SECOND / 5;
+static const size_t pair_history = 4096; /* 13 minutes */
+static const uint64_t boot_limit_ns = 180 * SECOND;
+static const uint64_t clocksource_limit_ns = 30 * SECOND;
+static const uint64_t silence_limit_ns = 30 * SECOND;
+static const uint64_t map_period_ns = SECOND;
+static const uint64_t line_least_ns = 10 * SECOND; /* a frequency needs that much */
+
+static const uint64_t default_limits_ns[TEST_SCENARIOS] = {
+	[TEST_BOOT] = SECOND, [TEST_STEADY] = 1000};
+static const uint64_t default_steady_ns = 60 * SECOND;
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number)
+{
+	stop_signal = number;
+}
+
+/* One boot of one guest, from start to verdicts. */
+struct run {
+	const struct test_options *options;
+	struct test_report *report;
+	struct pairs *pairs;
+	struct test_machine_config config;
+	unsigned number;
+
+	struct test_machine machine;
+	struct test_stream stream;
+	struct kvmtsc_map map;
+	bool has_map;
+	int fd;
+	uint64_t started_ns, last_news_ns, map_read_ns;
+	size_t steady_from; /* first reading on the clock source that is wanted */
+	bool on_clocksource, done;
+	bool cannot; /* measuring is not possible here at all */
+	struct why why;
+};
+
+static uint64_t steady_ns(const struct test_options *o, const char *clocksource)
+{
+	uint64_t wanted_ns = o->duration_ns ? o->duration_ns : default_steady_ns;
+	struct judge_clock clock = {0};
+
+	judge_find_clock(clocksource, 0, 0, &clock);
+	return clock.on_a_line && wanted_ns < line_least_ns ? line_least_ns : wanted_ns;
+}
+
+uint64_t test_plan_longest_ns(const struct test_options *o)
+{
+	uint64_t all_ns = 0;
+
+	for (unsigned i = 0; i < o->clocksource_count; i++)
+		all_ns += boot_limit_ns + clocksource_limit_ns + silence_limit_ns +
+			  (o->scenarios[TEST_STEADY] ? 2 * steady_ns(o, o->clocksources[i]) : 0);
+	return all_ns * o->subject_count * o->repeat + 60 * SECOND;
+}
+
+/* What is going on, on one line that is overwritten; only for a person who watches. */
+static void show_progress(const struct run *r, uint64_t now_ns)
+{
+	const char *scenario = test_scenario_names[r->on_clocksource ? TEST_STEADY : TEST_BOOT];
+
+	if (!isatty(STDERR_FILENO))
+		return;
+	fprintf(stderr, "\r\033[K%s, %s, run %u of %u: %s, %llu s",
+		test_subject_names[r->config.subject], r->config.clocksource, r->number,
+		r->options->repeat, scenario, (now_ns - r->started_ns) / SECOND);
+}
+
+static void clear_progress(void)
+{
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+}
+
+static int give_up(struct run *r, const char *what)
+{
+	char words[160];
+
+	test_machine_last_words(&r->machine, words, sizeof(words));
+	return why_set(&r->why, -ETIMEDOUT, "%s%s%s%s", what,
+		       words[0] ? " (the last it said: '" : "", words, words[0] ? "')" : "");
+}
+
+static int ended(struct run *r)
+{
+	char what[96];
+	int status = r->machine.status;
+
+	snprintf(what, sizeof(what), "the machine ended by itself with %s %d",
+		 WIFEXITED(status) ? "status" : "signal",
+		 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+	return give_up(r, what);
+}
+
+/* Connects where not yet, waits a moment for bytes and takes them. */
+static int receive(struct run *r)
+{
+	struct pollfd wait = {.events = POLLIN};
+	char bytes[4096];
+	ssize_t n;
+
+	if (r->fd < 0) {
+		r->fd = test_machine_connect(&r->machine);
+		if (r->fd < 0 && r->fd != -EAGAIN)
+			return why_set(&r->why, r->fd, "cannot connect to the guest's port: %s",
+				       strerror(-r->fd));
+	}
+	wait.fd = r->fd; /* a negative one is not waited for */
+	if (poll(&wait, 1, 50) <= 0 || !(wait.revents & (POLLIN | POLLHUP)))
+		return 0;
+	n = read(r->fd, bytes, sizeof(bytes));
+	if (n > 0)
+		return test_stream_take(&r->stream, bytes, (size_t)n);
+	return 0; /* closed: the machine is ending, which is seen by its status */
+}
+
+/* The map is what KVM applies now; a guest that is only run keeps the one it has. */
+static int read_map(struct run *r, uint64_t now_ns)
+{
+	struct kvmtsc_map map;
+	int error;
+
+	if (r->stream.count == 0 || (r->has_map && now_ns - r->map_read_ns < map_period_ns))
+		return 0;
+	error = kvmtsc_read(NULL, r->machine.pid, &map, &r->why);
+	if (error) {
+		r->cannot = error == -EACCES || error == -ENOENT;
+		return error;
+	}
+	if (r->has_map && !kvmtsc_same(&map, &r->map))
+		return why_set(&r->why, -ESTALE,
+			       "the guest's TSC offset changed from %" PRId64 " to %" PRId64
+			       " while it ran",
+			       r->map.offset, map.offset);
+	r->map = map;
+	r->has_map = true;
+	r->map_read_ns = now_ns;
+	return 0;
+}
+
+/* Looks for the clock source, then for the end of the steady time. */
+static int look_at_readings(struct run *r, size_t from)
+{
+	const struct test_stream *s = &r->stream;
+	const char *wanted = r->config.clocksource;
+
+	for (size_t i = from; i < s->evaluated && !r->done; i++) {
+		const struct test_reading *reading = &s->readings[i];
+		bool there = strcmp(reading->sample.current, wanted) == 0;
+
+		if (r->on_clocksource && !there)
+			return why_set(
+				&r->why, -ESTALE,
+				"the guest left clock source %s for %s while it was measured",
+				wanted, reading->sample.current);
+		if (there && !r->on_clocksource) {
+			r->on_clocksource = true;
+			r->steady_from = i;
+		}
+		if (r->on_clocksource)
+			r->done = !r->options->scenarios[TEST_STEADY] ||
+				  (uint64_t)(reading->point.host_ns -
+					     s->readings[r->steady_from].point.host_ns) >=
+					  steady_ns(r->options, wanted) + 2 * JUDGE_END_NS;
+	}
+	return 0;
+}
+
+static int check_limits(struct run *r, uint64_t now_ns)
+{
+	char what[256];
+
+	if (r->stream.evaluated == 0 && now_ns - r->started_ns > boot_limit_ns)
+		return give_up(r, r->stream.count ? "the guest's TSC is none of this host's"
+						  : "the guest did not send a reading in 180 s");
+	if (r->stream.evaluated && now_ns - r->last_news_ns > silence_limit_ns)
+		return give_up(r, "the guest fell silent");
+	if (r->stream.evaluated && !r->on_clocksource &&
+	    (uint64_t)(r->stream.readings[r->stream.evaluated - 1].point.host_ns -
+		       r->stream.readings[0].point.host_ns) > clocksource_limit_ns) {
+		snprintf(what, sizeof(what), "the guest uses clock source %s, not %s; it has %s",
+			 r->stream.readings[r->stream.evaluated - 1].sample.current,
+			 r->config.clocksource, r->stream.hello.available);
+		return why_set(&r->why, -ENODEV, "%s", what);
+	}
+	return 0;
+}
+
+/* Runs the machine until all readings are there.  0, or a negative errno with its why. */
+static int measure(struct run *r)
+{
+	int error = 0;
+
+	while (!error && !r->done && !stop_signal) {
+		size_t before = r->stream.evaluated;
+		bool over = test_machine_has_ended(&r->machine);
+		uint64_t now_ns;
+
+		error = receive(r);
+		now_ns = hostclock_monotonic_ns();
+		if (!error && over)
+			error = ended(r);
+		if (!error)
+			error = read_map(r, now_ns);
+		if (!error && r->has_map)
+			error = test_stream_evaluate(&r->stream, &r->map, r->pairs);
+		if (error == -ERANGE)
+			why_set(&r->why, error, "the guest's TSC is none of this host's");
+		if (!error)
+			error = look_at_readings(r, before);
+		if (r->stream.evaluated > before)
+			r->last_news_ns = now_ns;
+		if (!error && !r->done)
+			error = check_limits(r, now_ns);
+		show_progress(r, now_ns);
+	}
+	return error;
+}
+
+/* A clock source that the guest does not have cannot be judged; a guest that does not run, or
+ * whose time cannot be followed, has failed. */
+static void judge_trouble(const struct run *r, int error, struct judge_row *row)
+{
+	judge_skip(row, "%s", r->why.text);
+	if (error != -ENODEV)
+		row->verdict = JUDGE_FAIL;
+}
+
+static void judge_scenario(const struct run *r, enum test_scenario scenario, int error,
+			   struct judge_row *row)
+{
+	const struct test_stream *s = &r->stream;
+	uint64_t limit_ns = r->options->limits_ns[scenario];
+	struct judge_clock clock = {0};
+	struct judge_point *points;
+	size_t count = s->evaluated - r->steady_from;
+
+	if (error) {
+		judge_trouble(r, error, row);
+	} else if (scenario == TEST_BOOT && s->readings[0].sample.seq > 0) {
+		judge_skip(row, "the guest's first reading was lost on the way");
+	} else if (scenario == TEST_BOOT) {
+		judge_boot(&s->readings[0].point,
+			   (uint64_t)s->readings[0].point.host_ns - r->started_ns,
+			   limit_ns ? limit_ns : default_limits_ns[scenario], row);
+	} else {
+		points = calloc(count, sizeof(*points));
+		for (size_t i = 0; points && i < count; i++)
+			points[i] = s->readings[r->steady_from + i].point;
+		judge_find_clock(r->config.clocksource, pairs_tsc_hz(r->pairs), s->hello.tick_ns,
+				 &clock);
+		judge_steady(points, points ? count : 0, &clock, limit_ns,
+			     default_limits_ns[scenario], row);
+		free(points);
+	}
+}
+
+static int add_results(struct run *r, int error)
+{
+	for (int i = 0; i < TEST_SCENARIOS; i++) {
+		struct test_result *result;
+
+		if (!r->options->scenarios[i])
+			continue;
+		result = test_report_add(r->report);
+		if (!result)
+			return cmd_error("test", CMD_CANNOT, "out of memory");
+		result->subject = r->config.subject;
+		result->clocksource = r->config.clocksource;
+		result->scenario = (enum test_scenario)i;
+		result->run = r->number;
+		judge_scenario(r, (enum test_scenario)i, error, &result->row);
+	}
+	return CMD_OK;
+}
+
+/* What is told of the subject: its first command line, its guest. */
+static void remember(struct run *r)
+{
+	struct test_known *known = &r->report->subjects[r->config.subject];
+
+	if (!known->command) {
+		known->command = r->machine.command;
+		r->machine.command = NULL;
+	}
+	if (r->stream.has_hello && !known->has_guest) {
+		known->guest = r->stream.hello;
+		known->has_guest = true;
+	}
+}
+
+/* DIR/SUBJECT-CLOCKSOURCE-RUN where logs are to be kept.  0 or an exit status. */
+static int make_keep(struct run *r, char *buf, size_t size)
+{
+	char path[PATH_MAX + 16];
+
+	if (!r->options->keep)
+		return CMD_OK;
+	snprintf(buf, size, "%s/%s-%s-%u", r->options->keep, test_subject_names[r->config.subject],
+		 r->config.clocksource, r->number);
+	if ((mkdir(r->options->keep, 0755) < 0 && errno != EEXIST) ||
+	    (mkdir(buf, 0755) < 0 && errno != EEXIST))
+		return cmd_error("test", CMD_USAGE, "cannot make %s: %s", buf, strerror(errno));
+	r->config.keep = buf;
+	snprintf(path, sizeof(path), "%s/samples.txt", buf);
+	r->stream.record = fopen(path, "we");
+	if (!r->stream.record)
+		return cmd_error("test", CMD_USAGE, "cannot write %s: %s", path, strerror(errno));
+	return CMD_OK;
+}
+
+static int run_once(struct run *r)
+{
+	char keep[PATH_MAX];
+	int error, status = make_keep(r, keep, sizeof(keep));
+
+	if (status)
+		return status;
+	r->fd = -1;
+	r->started_ns = r->last_news_ns = hostclock_monotonic_ns();
+	error = test_machine_start(&r->config, &r->machine, &r->why);
+	if (!error) {
+		error = measure(r);
+		clear_progress();
+	}
+	if (r->fd >= 0)
+		close(r->fd);
+	if (r->machine.pid)
+		remember(r);
+	test_machine_stop(&r->machine);
+	if (stop_signal)
+		status = 128 + stop_signal;
+	else if (r->cannot)
+		status = cmd_error("test", CMD_CANNOT, "%s", r->why.text);
+	else
+		status = add_results(r, error);
+	if (r->stream.record)
+		fclose(r->stream.record);
+	test_stream_free(&r->stream);
+	return status;
+}
+
+/* A peer that is not there is left out with its reason; the subject itself has to be. */
+static int find_subject(const struct test_options *o, enum test_subject subject,
+			struct test_report *report)
+{
+	struct test_known *known = &report->subjects[subject];
+	int error;
+
+	if (subject == TEST_VMTIME) {
+		snprintf(known->version, sizeof(known->version), "%s", VMTIME_VERSION);
+		known->present = true;
+		return CMD_OK;
+	}
+	error = test_qemu_version(o, known->version, sizeof(known->version));
+	known->present = !error;
+	if (error && subject == o->subjects[0])
+		return cmd_error(
+			"test", CMD_CANNOT,
+			"cannot run %s: %s (apt-get install qemu-system-x86, or --qemu PATH)",
+			o->qemu ? o->qemu : "qemu-system-x86_64", strerror(-error));
+	return CMD_OK;
+}
+
+static int skip_subject(const struct test_options *o, enum test_subject subject,
+			struct test_report *report)
+{
+	for (unsigned c = 0; c < o->clocksource_count; c++) {
+		for (int i = 0; i < TEST_SCENARIOS; i++) {
+			struct test_result *result =
+				o->scenarios[i] ? test_report_add(report) : NULL;
+
+			if (!o->scenarios[i])
+				continue;
+			if (!result)
+				return cmd_error("test", CMD_CANNOT, "out of memory");
+			*result = (struct test_result){.subject = subject,
+						       .clocksource = o->clocksources[c],
+						       .scenario = (enum test_scenario)i,
+						       .run = 1};
+			judge_skip(&result->row, "there is no %s here",
+				   test_subject_names[subject]);
+		}
+	}
+	return CMD_OK;
+}
+
+static int run_subject(const struct test_options *o, enum test_subject subject, const char *kernel,
+		       const char *initrd, struct pairs *pairs, struct test_report *report)
+{
+	int status = find_subject(o, subject, report);
+
+	if (!status && !report->subjects[subject].present)
+		return skip_subject(o, subject, report);
+	for (unsigned c = 0; !status && c < o->clocksource_count; c++) {
+		for (unsigned n = 1; !status && n <= o->repeat; n++) {
+			struct run r = {.options = o,
+					.report = report,
+					.pairs = pairs,
+					.config = {.options = o,
+						   .subject = subject,
+						   .clocksource = o->clocksources[c],
+						   .kernel = kernel,
+						   .initrd = initrd},
+					.number = n};
+
+			status = run_once(&r);
+		}
+	}
+	return status;
+}
+
+int test_plan_run(const struct test_options *o, const char *kernel, const char *initrd,
+		  struct test_report *report)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+	struct pairs *pairs = pairs_new(pair_history);
+	int status = CMD_OK;
+
+	if (!pairs || pairs_start(pairs, pair_period_ns) < 0)
+		status = cmd_error("test", CMD_CANNOT, "cannot start the thread that reads clocks");
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	for (unsigned i = 0; !status && i < o->subject_count; i++)
+		status = run_subject(o, o->subjects[i], kernel, initrd, pairs, report);
+	if (pairs)
+		report->tsc_hz = pairs_tsc_hz(pairs);
+	pairs_free(pairs);
+	if (stop_signal) {
+		signal(stop_signal, SIG_DFL);
+		raise(stop_signal);
+	}
+	return status;
+}

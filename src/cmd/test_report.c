@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_report.c - the results of `vmtime test`: the table for people and the JSON for the rest. */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <libsmartcols.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "cmd/lab.h"
+#include "cmd/test.h"
+#include "host/hostclock.h"
+#include "kvm/probe.h"
+
+__extension__ typedef unsigned __int128 u128;
+
+struct test_result *test_report_add(struct test_report *report)
+{
+	struct test_result *grown =
+		reallocarray(report->results, report->count + 1, sizeof(*report->results));
+
+	if (!grown)
+		return NULL;
+	report->results = grown;
+	memset(&grown[report->count], 0, sizeof(*grown));
+	return &grown[report->count++];
+}
+
+void test_report_free(struct test_report *report)
+{
+	for (int i = 0; i < TEST_SUBJECTS; i++) {
+		char **command = report->subjects[i].command;
+
+		for (char **word = command; word && *word; word++)
+			free(*word);
+		free(command);
+	}
+	free(report->results);
+	memset(report, 0, sizeof(*report));
+}
+
+static unsigned count_of(const struct test_report *report, enum test_subject subject,
+			 enum judge_verdict verdict)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < report->count; i++)
+		n += report->results[i].subject == subject &&
+		     report->results[i].row.verdict == verdict;
+	return n;
+}
+
+int test_report_status(const struct test_options *options, const struct test_report *report)
+{
+	enum test_subject first = options->subjects[0];
+
+	if (count_of(report, first, JUDGE_FAIL))
+		return CMD_FAULT;
+	return count_of(report, first, JUDGE_PASS) ? CMD_OK : CMD_SKIPPED;
+}
+
+/* Fails first, then what could not be told; in each, what is nearest to its limit or furthest
+ * beyond. */
+static int worst_first(const void *left, const void *right)
+{
+	static const int rank[] = {[JUDGE_FAIL] = 0, [JUDGE_SKIP] = 1, [JUDGE_PASS] = 2};
+	const struct judge_row *a = &(*(const struct test_result *const *)left)->row;
+	const struct judge_row *b = &(*(const struct test_result *const *)right)->row;
+	u128 x, y;
+
+	if (a->verdict != b->verdict)
+		return rank[a->verdict] - rank[b->verdict];
+	if (a->judged == JUDGE_FIGURES || b->judged == JUDGE_FIGURES)
+		return (a->judged == JUDGE_FIGURES) - (b->judged == JUDGE_FIGURES);
+	x = (u128)(uint64_t)llabs(a->value[a->judged]) * (uint64_t)b->value[JUDGE_LIMIT];
+	y = (u128)(uint64_t)llabs(b->value[b->judged]) * (uint64_t)a->value[JUDGE_LIMIT];
+	return (x < y) - (x > y);
+}
+
+enum column {
+	SUBJECT,
+	CLOCKSOURCE,
+	SCENARIO,
+	POLICY,
+	RUN,
+	ERROR,
+	CHANGE,
+	GAP,
+	FREQUENCY,
+	BRACKET,
+	LIMIT,
+	VERDICT,
+	COLUMNS
+};
+
+static const struct {
+	const char *title;
+	int flags;
+} columns[COLUMNS] = {
+	[SUBJECT] = {"subject", 0},
+	[CLOCKSOURCE] = {"clocksource", 0},
+	[SCENARIO] = {"scenario", 0},
+	[POLICY] = {"policy", 0},
+	[RUN] = {"run", SCOLS_FL_RIGHT},
+	[ERROR] = {"REALTIME error", SCOLS_FL_RIGHT},
+	[CHANGE] = {"change", SCOLS_FL_RIGHT},
+	[GAP] = {"MONOTONIC gap", SCOLS_FL_RIGHT},
+	[FREQUENCY] = {"frequency", SCOLS_FL_RIGHT},
+	[BRACKET] = {"+-", SCOLS_FL_RIGHT},
+	[LIMIT] = {"limit", SCOLS_FL_RIGHT},
+	[VERDICT] = {"verdict", 0},
+};
+
+/* "qemu 7.2": two parts of a version are enough to read; vmtime is this one. */
+static void subject_title(const struct test_report *report, enum test_subject subject, char *buf,
+			  size_t size)
+{
+	const char *version = report->subjects[subject].version;
+	const char *dot = strchr(version, '.');
+	size_t length = dot ? (size_t)(dot + 1 - version) + strcspn(dot + 1, ".") : 0;
+
+	if (subject == TEST_VMTIME || !length)
+		snprintf(buf, size, "%s", test_subject_names[subject]);
+	else
+		snprintf(buf, size, "%s %.*s", test_subject_names[subject], (int)length, version);
+}
+
+/* Which columns say something: runs when there are several, frequencies when one was judged. */
+static void find_columns(const struct test_options *options, const struct test_report *report,
+			 bool *shown)
+{
+	for (int i = 0; i < COLUMNS; i++)
+		shown[i] = true;
+	shown[RUN] = options->repeat > 1;
+	shown[FREQUENCY] = false;
+	for (size_t i = 0; i < report->count; i++)
+		if (report->results[i].row.judged == JUDGE_REALTIME_RESIDUAL)
+			shown[FREQUENCY] = true;
+}
+
+static void cell_text(const struct test_report *report, const struct test_result *r,
+		      enum column column, char *buf, size_t size)
+{
+	static const enum judge_figure figures[COLUMNS] = {
+		[ERROR] = JUDGE_REALTIME_ERROR, [CHANGE] = JUDGE_REALTIME_CHANGE,
+		[GAP] = JUDGE_MONOTONIC_GAP,    [FREQUENCY] = JUDGE_FREQUENCY_ERROR,
+		[BRACKET] = JUDGE_BRACKET,      [LIMIT] = JUDGE_LIMIT};
+	int64_t value = r->row.value[figures[column]];
+
+	if (column == SUBJECT)
+		subject_title(report, r->subject, buf, size);
+	else if (column == CLOCKSOURCE)
+		snprintf(buf, size, "%s", r->clocksource);
+	else if (column == SCENARIO)
+		snprintf(buf, size, "%s", test_scenario_names[r->scenario]);
+	else if (column == POLICY)
+		snprintf(buf, size, "-");
+	else if (column == RUN)
+		snprintf(buf, size, "%u", r->run);
+	else if (column == VERDICT)
+		snprintf(buf, size, "%s", judge_verdict_names[r->row.verdict]);
+	else if (!r->row.known[figures[column]])
+		snprintf(buf, size, "-");
+	else if (column == FREQUENCY)
+		snprintf(buf, size, "%+" PRId64 " ppb", value);
+	else
+		cmd_format_ns(buf, size, value, column != BRACKET && column != LIMIT);
+}
+
+static const struct test_result **sorted(const struct test_report *report)
+{
+	const struct test_result **rows = calloc(report->count + 1, sizeof(*rows));
+
+	for (size_t i = 0; rows && i < report->count; i++)
+		rows[i] = &report->results[i];
+	if (rows)
+		qsort(rows, report->count, sizeof(*rows), worst_first);
+	return rows;
+}
+
+static bool fill_table(struct libscols_table *table, const bool *shown,
+		       const struct test_report *report, const struct test_result *const *rows)
+{
+	static const char *const colors[] = {
+		[JUDGE_PASS] = "green", [JUDGE_FAIL] = "red", [JUDGE_SKIP] = "yellow"};
+	char text[64];
+
+	for (int i = 0; i < COLUMNS; i++)
+		if (shown[i] &&
+		    !scols_table_new_column(table, columns[i].title, 0, columns[i].flags))
+			return false;
+	for (size_t n = 0; n < report->count; n++) {
+		struct libscols_line *line = scols_table_new_line(table, NULL);
+		size_t at = 0;
+
+		if (!line)
+			return false;
+		for (int i = 0; i < COLUMNS; i++) {
+			if (!shown[i])
+				continue;
+			cell_text(report, rows[n], (enum column)i, text, sizeof(text));
+			if (scols_line_set_data(line, at, text) < 0)
+				return false;
+			if (i == VERDICT)
+				scols_cell_set_color(scols_line_get_cell(line, at),
+						     colors[rows[n]->row.verdict]);
+			at++;
+		}
+	}
+	return true;
+}
+
+static void print_reasons(const struct test_report *report, const struct test_result *const *rows)
+{
+	for (size_t n = 0; n < report->count; n++) {
+		const struct test_result *r = rows[n];
+		char title[48];
+
+		if (!r->row.reason[0])
+			continue;
+		subject_title(report, r->subject, title, sizeof(title));
+		printf("%s, %s, %s: %s\n", title, r->clocksource, test_scenario_names[r->scenario],
+		       r->row.reason);
+	}
+}
+
+static void print_counts(const struct test_report *report, enum test_subject subject)
+{
+	unsigned skipped = count_of(report, subject, JUDGE_SKIP);
+
+	printf("%u passed, %u failed", count_of(report, subject, JUDGE_PASS),
+	       count_of(report, subject, JUDGE_FAIL));
+	if (skipped)
+		printf(", %u skipped", skipped);
+}
+
+void test_report_table(const struct test_options *options, const struct test_report *report)
+{
+	const struct test_result **rows = sorted(report);
+	struct libscols_table *table = scols_new_table();
+	const char *no_color = getenv("NO_COLOR");
+	bool shown[COLUMNS];
+
+	setlocale(LC_CTYPE, "");
+	find_columns(options, report, shown);
+	if (rows && table && fill_table(table, shown, report, rows)) {
+		scols_table_enable_colors(table,
+					  isatty(STDOUT_FILENO) && (!no_color || !*no_color));
+		scols_print_table(table);
+		print_reasons(report, rows);
+	}
+	scols_unref_table(table);
+	free(rows);
+	print_counts(report, options->subjects[0]);
+	printf(" (%s)", test_subject_names[options->subjects[0]]);
+	for (unsigned i = 1; i < options->subject_count; i++) {
+		printf("%s%s ", i == 1 ? "; peers: " : ", ",
+		       test_subject_names[options->subjects[i]]);
+		print_counts(report, options->subjects[i]);
+	}
+	printf("\n");
+}
+
+static void cpu_model(char *buf, size_t size)
+{
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	char line[256];
+
+	snprintf(buf, size, "unknown");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (strncmp(line, "model name", 10) != 0 || !strchr(line, ':'))
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		snprintf(buf, size, "%s", strchr(line, ':') + 2);
+		break;
+	}
+	if (file)
+		fclose(file);
+}
+
+static json_t *host_json(const struct test_report *report)
+{
+	static const char *const classes[] = {[PROBE_TSC_NONE] = "none",
+					      [PROBE_TSC_OFFSET] = "offset",
+					      [PROBE_TSC_OFFSET_SCALING] = "offset+scaling"};
+	enum probe_tsc_class class;
+	struct utsname name;
+	char cpu[128], source[32];
+	json_t *host;
+
+	uname(&name);
+	cpu_model(cpu, sizeof(cpu));
+	host = json_pack("{s:s, s:s, s:s}", "kernel", name.release, "cpu", cpu, "kvm",
+			 getenv(LAB_VARIABLE) ? "lab" : "host");
+	if (hostclock_source(source, sizeof(source)) == 0)
+		json_object_set_new(host, "clocksource", json_string(source));
+	if (report->tsc_hz)
+		json_object_set_new(host, "tsc_khz",
+				    json_integer((json_int_t)((report->tsc_hz + 500) / 1000)));
+	if (probe_tsc(&class, NULL) == 0)
+		json_object_set_new(host, "tsc_class", json_string(classes[class]));
+	return host;
+}
+
+static json_t *subject_json(const struct test_known *known, enum test_subject subject)
+{
+	json_t *o = json_pack("{s:s}", "name", test_subject_names[subject]);
+	json_t *command = json_array(), *sources = json_array();
+	char available[sizeof(known->guest.available)], *save = NULL;
+
+	if (known->version[0])
+		json_object_set_new(o, "version", json_string(known->version));
+	for (char **word = known->command; word && *word; word++)
+		json_array_append_new(command, json_string(*word));
+	json_object_set_new(o, "command", command);
+	if (!known->has_guest) {
+		json_decref(sources);
+		return o;
+	}
+	memcpy(available, known->guest.available, sizeof(available));
+	for (char *name = strtok_r(available, ",", &save); name; name = strtok_r(NULL, ",", &save))
+		json_array_append_new(sources, json_string(name));
+	json_object_set_new(o, "guest",
+			    json_pack("{s:s, s:I, s:o}", "kernel", known->guest.kernel, "cpus",
+				      (json_int_t)known->guest.cpus, "available_clocksource",
+				      sources));
+	return o;
+}
+
+static json_t *result_json(const struct test_result *r)
+{
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:I}", "subject",
+			      test_subject_names[r->subject], "clocksource", r->clocksource,
+			      "scenario", test_scenario_names[r->scenario], "policy", "-", "run",
+			      (json_int_t)r->run);
+
+	for (int i = 0; i < JUDGE_FIGURES; i++)
+		if (r->row.known[i])
+			json_object_set_new(o, judge_figure_names[i],
+					    json_integer(r->row.value[i]));
+	json_object_set_new(o, "verdict", json_string(judge_verdict_names[r->row.verdict]));
+	json_object_set_new(o, "reason", json_string(r->row.reason));
+	return o;
+}
+
+static json_t *report_json(const struct test_options *options, const struct test_report *report)
+{
+	json_t *subjects = json_array(), *results = json_array();
+
+	for (unsigned i = 0; i < options->subject_count; i++) {
+		enum test_subject subject = options->subjects[i];
+
+		json_array_append_new(subjects, subject_json(&report->subjects[subject], subject));
+	}
+	for (size_t i = 0; i < report->count; i++)
+		json_array_append_new(results, result_json(&report->results[i]));
+	return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:[], s:[], s:[], s:[]}",
+			 "schema_version", 1, "vmtime", VMTIME_VERSION, "kind", "test", "started",
+			 report->started, "host", host_json(report), "subjects", subjects,
+			 "results", results, "faces", "pairs", "costs", "ticks");
+}
+
+/* A regular file is replaced as a whole, so that nobody ever reads half of it. */
+static int write_file(const char *path, const char *text)
+{
+	char temporary[4096];
+	struct stat status;
+	bool replace = stat(path, &status) < 0 || S_ISREG(status.st_mode);
+	FILE *file;
+	int error = 0;
+
+	if (replace)
+		snprintf(temporary, sizeof(temporary), "%s.%d.tmp", path, (int)getpid());
+	else
+		snprintf(temporary, sizeof(temporary), "%s", path);
+	file = fopen(temporary, "we");
+	if (!file)
+		return -errno;
+	if (fputs(text, file) < 0 || fputc('\n', file) < 0)
+		error = -errno;
+	if (fclose(file) != 0 && !error)
+		error = -errno;
+	if (!error && replace && rename(temporary, path) < 0)
+		error = -errno;
+	if (error && replace)
+		unlink(temporary);
+	return error;
+}
+
+int test_report_json(const struct test_options *options, const struct test_report *report)
+{
+	json_t *root = report_json(options, report);
+	char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+	int error = 0;
+
+	if (!text)
+		error = -ENOMEM;
+	else if (options->json_file)
+		error = write_file(options->json_file, text);
+	else if (puts(text) < 0 || fflush(stdout) < 0)
+		error = -errno;
+	free(text);
+	json_decref(root);
+	return error;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_sample.c - the readings that a guest sends, each set against the host's clocks. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/test_sample.h"
+
+static struct test_reading *add_reading(struct test_stream *s)
+{
+	if (s->count == s->capacity) {
+		size_t capacity = s->capacity ? 2 * s->capacity : 256;
+		struct test_reading *grown =
+			reallocarray(s->readings, capacity, sizeof(*s->readings));
+
+		if (!grown)
+			return NULL;
+		s->readings = grown;
+		s->capacity = capacity;
+	}
+	return &s->readings[s->count];
+}
+
+static int take_line(struct test_stream *s)
+{
+	struct test_reading *r = add_reading(s);
+	struct sample_hello hello;
+	struct sample sample;
+	int kind;
+
+	if (!r)
+		return -ENOMEM;
+	kind = sample_parse(s->line, &hello, &sample);
+	if (s->record)
+		fprintf(s->record, "%s\n", s->line);
+	if (kind == SAMPLE_KIND_HELLO) {
+		s->hello = hello;
+		s->has_hello = true;
+	} else if (kind == SAMPLE_KIND_READING &&
+		   (s->count == 0 || sample.seq > s->readings[s->count - 1].sample.seq)) {
+		memset(r, 0, sizeof(*r));
+		r->sample = sample;
+		s->count++;
+	} else if ((s->line[0] == 'H' || s->line[0] == 'S') && s->line[1] == ' ') {
+		s->damaged++;
+	}
+	return 0;
+}
+
+int test_stream_take(struct test_stream *s, const char *bytes, size_t size)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < size && !error; i++) {
+		if (bytes[i] == '\n') {
+			s->line[s->length] = '\0';
+			if (!s->overlong)
+				error = take_line(s);
+			s->overlong = false;
+			s->length = 0;
+		} else if (s->length + 1 < sizeof(s->line)) {
+			s->line[s->length++] = bytes[i];
+		} else {
+			s->overlong = true;
+		}
+	}
+	return error;
+}
+
+/* One clock of a reading against the host's: guest minus host, with everything in the bound. */
+static int compare(const struct sample_clock *guest, const struct kvmtsc_map *map,
+		   struct pairs *pairs, enum pairs_clock clock, struct pairs_value *ret_host,
+		   int64_t *ret_error_ns)
+{
+	uint64_t lo, hi;
+	int result;
+
+	kvmtsc_to_host(map, guest->tsc, guest->tsc + guest->width, &lo, &hi);
+	if (hi < lo)
+		return -ERANGE;
+	result = pairs_at(pairs, clock, lo, hi, ret_host);
+	if (!result)
+		*ret_error_ns = guest->ns - ret_host->ns;
+	return result;
+}
+
+static int evaluate(struct test_reading *r, const struct kvmtsc_map *map, struct pairs *pairs)
+{
+	struct pairs_value realtime, monotonic;
+	struct judge_point p = {0};
+	int result = compare(&r->sample.clock[SAMPLE_REALTIME], map, pairs, PAIRS_REALTIME,
+			     &realtime, &p.realtime_error_ns);
+
+	if (!result)
+		result = compare(&r->sample.clock[SAMPLE_MONOTONIC], map, pairs, PAIRS_MONOTONIC,
+				 &monotonic, &p.monotonic_error_ns);
+	if (result)
+		return result;
+	p.host_ns = monotonic.ns;
+	p.realtime_bound_ns = realtime.bound_ns;
+	p.monotonic_bound_ns = monotonic.bound_ns;
+	for (int i = 0; i < SAMPLE_CLOCKS; i++)
+		p.backward_steps += r->sample.backward[i];
+	r->point = p;
+	return 0;
+}
+
+int test_stream_evaluate(struct test_stream *s, const struct kvmtsc_map *map, struct pairs *pairs)
+{
+	while (s->evaluated < s->count) {
+		int result = evaluate(&s->readings[s->evaluated], map, pairs);
+
+		if (result)
+			return result == -EAGAIN ? 0 : result;
+		s->evaluated++;
+	}
+	return 0;
+}
+
+void test_stream_free(struct test_stream *s)
+{
+	free(s->readings);
+	s->readings = NULL;
+	s->count = s->capacity = s->evaluated = 0;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_sample.h - the readings that a guest sends, each set against the host's clocks.
+ *
+ * Text comes in as it comes; what counts is the TSC in each reading.  A reading waits until the
+ * host's pairs reach past it. */
+#ifndef CMD_TEST_SAMPLE_H
+#define CMD_TEST_SAMPLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cmd/test_judge.h"
+#include "guest/sample.h"
+#include "host/kvmtsc.h"
+#include "host/pairs.h"
+
+/* A reading as the guest sent it, and as the host sees it. */
+struct test_reading {
+	struct sample sample;
+	struct judge_point point;
+};
+
+struct test_stream {
+	char line[SAMPLE_LINE_MAX];
+	size_t length;
+	bool overlong; /* the line at hand is longer than any of ours: skip to its end */
+
+	bool has_hello;
+	struct sample_hello hello;
+	struct test_reading *readings; /* in order of sequence */
+	size_t count, capacity;        /* readings that have come */
+	size_t evaluated;              /* of these, from the front, have a point */
+	uint64_t damaged;              /* lines that began as ours but were not whole */
+	FILE *record;                  /* every line goes there too; may be NULL */
+};
+
+/* Takes `size` bytes as they came.  0 or -ENOMEM. */
+int test_stream_take(struct test_stream *s, const char *bytes, size_t size);
+
+/* Evaluates what can be by now.  0; -ERANGE: a reading is older than the history of pairs, which
+ * means that its TSC cannot be right. */
+int test_stream_evaluate(struct test_stream *s, const struct kvmtsc_map *map, struct pairs *pairs);
+
+void test_stream_free(struct test_stream *s);
+
+#endif

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_subject.c - starts and stops the virtual machine that is tested: vmtime's own or QEMU's. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/files.h"
+#include "cmd/test_subject.h"
+
+/* A command line being built; out of memory shows in the end. */
+struct words {
+	char **list;
+	size_t count;
+	bool failed;
+};
+
+static void add(struct words *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct words *w, const char *format, ...)
+{
+	char **grown = reallocarray(w->list, w->count + 2, sizeof(*w->list));
+	va_list args;
+
+	if (!grown) {
+		w->failed = true;
+		return;
+	}
+	w->list = grown;
+	va_start(args, format);
+	if (vasprintf(&w->list[w->count], format, args) < 0) {
+		w->list[w->count] = NULL;
+		w->failed = true;
+	} else {
+		w->list[++w->count] = NULL;
+	}
+	va_end(args);
+}
+
+static void free_words(char **list)
+{
+	for (char **word = list; word && *word; word++)
+		free(*word);
+	free(list);
+}
+
+/* What Linux needs to be told so that it uses this clock source and no better one. */
+static void guest_command_line(const struct test_machine_config *c, char *buf, size_t size)
+{
+	bool jiffies = strcmp(c->clocksource, "jiffies") == 0 ||
+		       strcmp(c->clocksource, "refined-jiffies") == 0;
+
+	snprintf(buf, size, "console=ttyS0 quiet panic=-1 clocksource=%s%s%s%s", c->clocksource,
+		 jiffies ? " nohz=off highres=off nolapic_timer" : "",
+		 c->options->append ? " " : "", c->options->append ? c->options->append : "");
+}
+
+static bool wants_tsc(const char *clocksource)
+{
+	return strncmp(clocksource, "tsc", 3) == 0;
+}
+
+static void vmtime_command(struct words *w, const struct test_machine_config *c,
+			   const struct test_machine *m)
+{
+	char self[PATH_MAX], line[4096];
+
+	if (files_self(self, sizeof(self)) < 0)
+		w->failed = true;
+	guest_command_line(c, line, sizeof(line));
+	add(w, "%s", self);
+	add(w, "run");
+	add(w, "--kernel");
+	add(w, "%s", c->kernel);
+	add(w, "--initrd");
+	add(w, "%s", c->initrd);
+	add(w, "--append");
+	add(w, "%s", line);
+	add(w, "--cpus");
+	add(w, "%u", c->options->cpus);
+	add(w, "--memory");
+	add(w, "%" PRIu64, c->options->memory);
+	add(w, "--serial");
+	add(w, "file:%s", m->console);
+	add(w, "--serial");
+	add(w, "unix:%s", m->port);
+	if (wants_tsc(c->clocksource)) {
+		add(w, "--invtsc");
+		add(w, "on");
+	} else if (strstr(c->clocksource, "jiffies")) {
+		add(w, "--ticks");
+		add(w, "catchup");
+	}
+	for (char *const *option = c->options->run_options; option && *option; option++)
+		add(w, "%s", *option);
+}
+
+/* QEMU's option parser takes a comma in a path when it is doubled. */
+static void double_commas(const char *path, char *buf, size_t size)
+{
+	size_t n = 0;
+
+	for (; *path && n + 3 < size; path++) {
+		if (*path == ',')
+			buf[n++] = ',';
+		buf[n++] = *path;
+	}
+	buf[n] = '\0';
+}
+
+/* What an operator gives who reads the manual: the timers' policies as libvirt sets them, no HPET
+ * unless it is asked for, no device that is not needed. */
+static void qemu_command(struct words *w, const struct test_machine_config *c,
+			 const struct test_machine *m)
+{
+	const char *qemu = c->options->qemu ? c->options->qemu : "qemu-system-x86_64";
+	bool hpet = strcmp(c->clocksource, "hpet") == 0;
+	char line[4096], path[2 * PATH_MAX];
+
+	guest_command_line(c, line, sizeof(line));
+	add(w, "%s", qemu);
+	add(w, "-nodefaults");
+	add(w, "-no-user-config");
+	add(w, "-no-reboot");
+	add(w, "-display");
+	add(w, "none");
+	add(w, "-machine");
+	add(w, "q35,accel=kvm,hpet=%s", hpet ? "on" : "off");
+	add(w, "-cpu");
+	add(w, "host%s", wants_tsc(c->clocksource) ? ",invtsc=on" : "");
+	add(w, "-smp");
+	add(w, "%u", c->options->cpus);
+	add(w, "-m");
+	add(w, "%" PRIu64 "K", c->options->memory / 1024);
+	add(w, "-rtc");
+	add(w, "base=utc,clock=host,driftfix=slew");
+	add(w, "-global");
+	add(w, "kvm-pit.lost_tick_policy=delay");
+	add(w, "-kernel");
+	add(w, "%s", c->kernel);
+	add(w, "-initrd");
+	add(w, "%s", c->initrd);
+	add(w, "-append");
+	add(w, "%s", line);
+	double_commas(m->console, path, sizeof(path));
+	add(w, "-chardev");
+	add(w, "file,id=console,path=%s", path);
+	add(w, "-serial");
+	add(w, "chardev:console");
+	double_commas(m->port, path, sizeof(path));
+	add(w, "-chardev");
+	add(w, "socket,id=samples,path=%s,server=on,wait=off", path);
+	add(w, "-serial");
+	add(w, "chardev:samples");
+	if (c->options->qemu_args) {
+		char *args = strdup(c->options->qemu_args), *save = NULL;
+
+		for (char *word = args ? strtok_r(args, " ", &save) : NULL; word;
+		     word = strtok_r(NULL, " ", &save))
+			add(w, "%s", word);
+		w->failed |= !args;
+		free(args);
+	}
+}
+
+/* A new directory in `in` that can hold a socket: a directory lent to the lab cannot. */
+static int make_directory(struct test_machine *m, const char *in)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd, error = 0;
+
+	if (strlen(in) > sizeof(m->dir) - sizeof("/vmtime-test.XXXXXX"))
+		return -ENAMETOOLONG;
+	snprintf(m->dir, sizeof(m->dir), "%s/vmtime-test.XXXXXX", in);
+	if (!mkdtemp(m->dir)) {
+		error = -errno;
+		m->dir[0] = '\0';
+		return error;
+	}
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/samples", m->dir);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		error = -errno;
+	if (fd >= 0)
+		close(fd);
+	unlink(address.sun_path);
+	if (error) {
+		rmdir(m->dir);
+		m->dir[0] = '\0';
+	}
+	return error;
+}
+
+static int make_places(struct test_machine *m, const char *keep, struct why *why)
+{
+	const char *const candidates[] = {getenv("TMPDIR"), "/tmp", "/run"};
+	int error = -ENOENT;
+
+	for (size_t i = 0; error && i < sizeof(candidates) / sizeof(candidates[0]); i++)
+		if (candidates[i])
+			error = make_directory(m, candidates[i]);
+	if (error)
+		return why_set(why, error,
+			       "cannot make a socket in a directory of TMPDIR or /tmp: %s",
+			       strerror(-error));
+	snprintf(m->port, sizeof(m->port), "%s/samples", m->dir);
+	snprintf(m->console, sizeof(m->console), "%s/console.log", keep ? keep : m->dir);
+	snprintf(m->errors, sizeof(m->errors), "%s/vmm.log", keep ? keep : m->dir);
+	return 0;
+}
+
+static void remove_places(struct test_machine *m)
+{
+	char path[PATH_MAX];
+	static const char *const names[] = {"samples", "console.log", "vmm.log"};
+
+	if (!m->dir[0])
+		return;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", m->dir, names[i]);
+		unlink(path);
+	}
+	rmdir(m->dir);
+	m->dir[0] = '\0';
+}
+
+/* In the child.  Its other threads are gone, so no lock that one may have held is wanted. */
+static void become(const struct test_machine *m, int null, int log, pid_t parent)
+{
+	sigset_t none;
+
+	setpgid(0, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(127);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	dup2(null, STDIN_FILENO);
+	dup2(log, STDOUT_FILENO);
+	dup2(log, STDERR_FILENO);
+	execvp(m->command[0], m->command);
+	dprintf(STDERR_FILENO, "cannot run %s: %m\n", m->command[0]);
+	_exit(127);
+}
+
+static int spawn(struct test_machine *m, struct why *why)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int log = open(m->errors, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	pid_t parent = getpid(), pid = null < 0 || log < 0 ? -1 : fork();
+	int error = pid < 0 ? why_set(why, -errno, "cannot start the VM: %m") : 0;
+
+	if (pid == 0)
+		become(m, null, log, parent);
+	if (pid > 0) {
+		setpgid(pid, pid); /* here too, so that it is done whoever comes first */
+		m->pid = pid;
+	}
+	if (null >= 0)
+		close(null);
+	if (log >= 0)
+		close(log);
+	return error;
+}
+
+int test_machine_start(const struct test_machine_config *c, struct test_machine *ret_machine,
+		       struct why *why)
+{
+	struct test_machine *m = ret_machine;
+	struct words w = {0};
+	int error;
+
+	memset(m, 0, sizeof(*m));
+	error = make_places(m, c->keep, why);
+	if (error)
+		return error;
+	if (c->subject == TEST_QEMU)
+		qemu_command(&w, c, m);
+	else
+		vmtime_command(&w, c, m);
+	m->command = w.list;
+	error = w.failed ? why_set(why, -ENOMEM, "out of memory") : spawn(m, why);
+	if (error)
+		test_machine_stop(m);
+	return error;
+}
+
+int test_machine_connect(const struct test_machine *m)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd;
+
+	if (strlen(m->port) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(address.sun_path, m->port, strlen(m->port));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		int error = -errno;
+
+		close(fd);
+		return error == -ENOENT || error == -ECONNREFUSED ? -EAGAIN : error;
+	}
+	return fd;
+}
+
+bool test_machine_has_ended(struct test_machine *m)
+{
+	if (!m->ended && m->pid > 0 && waitpid(m->pid, &m->status, WNOHANG) == m->pid)
+		m->ended = true;
+	return m->ended;
+}
+
+/* The last line of a file that has something to say, of at most its last 4 KiB. */
+static void last_line(const char *path, char *buf, size_t size)
+{
+	char text[4097];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = 0;
+	char *line, *save = NULL;
+
+	buf[0] = '\0';
+	if (fd < 0)
+		return;
+	if (lseek(fd, -(off_t)(sizeof(text) - 1), SEEK_END) < 0)
+		lseek(fd, 0, SEEK_SET);
+	length = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[length > 0 ? length : 0] = '\0';
+	for (line = strtok_r(text, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save)) {
+		if (strspn(line, " \t") == strlen(line) || strstr(line, "reboot: "))
+			continue; /* the kernel's farewell says nothing about why */
+		snprintf(buf, size, "%s", line);
+	}
+}
+
+void test_machine_last_words(const struct test_machine *m, char *buf, size_t size)
+{
+	last_line(m->errors, buf, size);
+	if (!buf[0])
+		last_line(m->console, buf, size);
+	for (char *c = buf; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = ' ';
+}
+
+void test_machine_stop(struct test_machine *m)
+{
+	enum { STEP_MS = 10, PATIENCE_MS = 5000 };
+	const struct timespec step = {.tv_nsec = STEP_MS * 1000000};
+
+	if (m->pid > 0 && !test_machine_has_ended(m)) {
+		kill(m->pid, SIGTERM);
+		for (int ms = 0; ms < PATIENCE_MS && !test_machine_has_ended(m); ms += STEP_MS)
+			nanosleep(&step, NULL);
+	}
+	if (m->pid > 0 && !m->ended) {
+		kill(-m->pid, SIGKILL);
+		waitpid(m->pid, &m->status, 0);
+	}
+	m->pid = 0;
+	free_words(m->command);
+	m->command = NULL;
+	remove_places(m);
+}
+
+int test_qemu_version(const struct test_options *options, char *buf, size_t size)
+{
+	const char *qemu = options->qemu ? options->qemu : "qemu-system-x86_64";
+	char text[256] = "", *at;
+	int out[2], status;
+	ssize_t length;
+	pid_t pid;
+
+	if (pipe2(out, O_CLOEXEC) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0) {
+		dup2(out[1], STDOUT_FILENO);
+		execlp(qemu, qemu, "--version", (char *)NULL);
+		_exit(127);
+	}
+	close(out[1]);
+	length = read(out[0], text, sizeof(text) - 1);
+	close(out[0]);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -EIO;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		return -ENOENT;
+	text[length > 0 ? length : 0] = '\0';
+	at = strstr(text, "version ");
+	if (!at || !WIFEXITED(status))
+		return -EIO;
+	at += strlen("version ");
+	at[strcspn(at, " (\n")] = '\0';
+	snprintf(buf, size, "%s", at);
+	return 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_subject.h - starts and stops the virtual machine that is tested: vmtime's own or QEMU's.
+ *
+ * Either boots the same kernel with the observer as process 1, console and samples on two serial
+ * ports, in a process group of its own that dies with this process. */
+#ifndef CMD_TEST_SUBJECT_H
+#define CMD_TEST_SUBJECT_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "cmd/test.h"
+#include "host/why.h"
+
+struct test_machine {
+	pid_t pid; /* 0: none */
+	bool ended;
+	int status;                               /* of wait, once it has ended */
+	char **command;                           /* NULL-ended, owned */
+	char dir[64];                             /* for the socket; removed at the end */
+	char console[PATH_MAX], errors[PATH_MAX]; /* what guest and VMM said */
+	char port[PATH_MAX];                      /* the socket of the samples */
+};
+
+struct test_machine_config {
+	const struct test_options *options;
+	enum test_subject subject;
+	const char *clocksource;
+	const char *kernel, *initrd;
+	const char *keep; /* directory for console and errors, or NULL */
+};
+
+/* 0 or negative errno with nothing left behind. */
+int test_machine_start(const struct test_machine_config *config, struct test_machine *ret_machine,
+		       struct why *why);
+
+/* A connection to the samples' port, non-blocking; -EAGAIN: not there yet. */
+int test_machine_connect(const struct test_machine *m);
+
+/* True once its process has ended; never waits. */
+bool test_machine_has_ended(struct test_machine *m);
+
+/* The last line that says why it failed: the VMM's own, else the guest's; "" when there is none. */
+void test_machine_last_words(const struct test_machine *m, char *buf, size_t size);
+
+/* Ends it, asking first, and removes what is not to be kept.  Takes one that was never started. */
+void test_machine_stop(struct test_machine *m);
+
+/* "7.2.22" of the QEMU that would be started.  0, -ENOENT when there is none, -EIO. */
+int test_qemu_version(const struct test_options *options, char *buf, size_t size);
+
+#endif
