@@ -62,7 +62,7 @@ struct vmt_clock {
 	uint64_t utc_bound_ns; /* half width */
 	uint32_t rate_num; /* warp: virtual seconds a host second, as a fraction; 1/1 normally */
 	uint32_t rate_den;
-	int64_t discipline_ppt; /* beside the announced frequency, parts in 10^12; faster is positive */
+	int64_t discipline_ppt; /* beside the announced frequency, in 10^-12; faster is positive */
 	uint64_t epoch;         /* counts the changes */
 };
 

@@ -35,9 +35,9 @@ typedef uint64_t vmt_ns;
 #define VMT_LINES 4 /* output lines of the face that has the most */
 
 struct vmt_out {
-	/* Call advance again no later than this; VMT_NEVER: no need.  Always later than `now`.  Until
-	 * the guest touches the face, no line that its header calls wired does anything before, and
-	 * one does at exactly this instant. */
+	/* Call advance again no later than this; VMT_NEVER: no need.  Always later than `now`.
+	 * Until the guest touches the face, no line that its header calls wired does anything
+	 * before, and one does at exactly this instant. */
 	vmt_ns deadline;
 	vmt_ns ready; /* the guest gets this answer no earlier; normally `now` */
 	uint64_t

@@ -6,8 +6,8 @@
  * IRQ 8 at a periodic rate, at an alarm and after each update.
  *
  * What is modelled
- * - The time is UTC, floor((now + utc_offset_ns + what the guest made of it) / 1 s).  What the guest
- *   sets is kept as a distance to UTC, so that a step of UTC moves the clock with it; a step
+ * - The time is UTC, floor((now + utc_offset_ns + what the guest made of it) / 1 s).  What the
+ *   guest sets is kept as a distance to UTC, so that a step of UTC moves the clock with it; a step
  *   forward over an alarm fires it.
  * - The update cycle: UIP is 1 for the last 2228 us of each second: 244 us of warning, then 1984 us
  *   of update.  At its end, which is the edge of the second to the nanosecond, UIP falls, the

@@ -18,7 +18,7 @@ struct vmt_board_face {
 	int (*save)(const struct vmt_board *b, void *buf, size_t size);
 	int (*load)(struct vmt_board *b, vmt_ns now, const void *buf, size_t size);
 
-	/* What its lines did: ticks, pulses and levels.  `set`: the guest may have programmed it. */
+	/* What its lines did: ticks, pulses and levels.  `set`: the guest may have set it up. */
 	void (*lines)(struct vmt_board *b, const struct vmt_out *lines, int set,
 		      struct vmt_board_out *out);
 	/* A tick's retry_ns has come. */

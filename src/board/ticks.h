@@ -18,8 +18,8 @@ bool vmt_ticks_ack(struct vmt_board_ticks *t, vmt_ns now);
 void vmt_ticks_refused(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now);
 
 /* For a source that holds its line until it is served (RTC): after a call that raised the line
- * `rises` times, found it high `missed` times, and left it at `level`.  shown: how many of the rises
- * showed a tick that is owed already. */
+ * `rises` times, found it high `missed` times, and left it at `level`.  shown: how many of the
+ * rises showed a tick that is owed already. */
 bool vmt_ticks_held(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now,
 		    const struct vmt_out *out, uint64_t shown);
 void vmt_ticks_held_refused(struct vmt_board_ticks *t, vmt_ns now);

@@ -14,7 +14,7 @@ struct judge_point {
 	int64_t host_ns;           /* the host's CLOCK_MONOTONIC then */
 	int64_t realtime_error_ns; /* guest's CLOCK_REALTIME minus the host's */
 	uint64_t realtime_bound_ns;
-	int64_t monotonic_error_ns; /* the same of CLOCK_MONOTONIC: only its change means something */
+	int64_t monotonic_error_ns; /* the same of CLOCK_MONOTONIC: only its change has meaning */
 	uint64_t monotonic_bound_ns;
 	uint64_t backward_steps; /* of any clock, on any CPU, since the guest started */
 };

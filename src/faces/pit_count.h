@@ -4,9 +4,9 @@
  * Clocks ("ticks") are counted from virtual time 0.  An access at tick t falls between clock t and
  * clock t + 1: what it programs is loaded at t + 1, and what it reads is what clock t left.
  *
- * The counter is never stored while it runs.  A count of N that was loaded at clock b has at clock t
- * elapsed d = t - b clocks (plus skew_ticks, what was over when it was held or joined in mid-cycle);
- * value and OUT follow from N and d, by the mode (figures 15 to 20 of the data sheet). */
+ * The counter is never stored while it runs.  A count of N that was loaded at clock b has at clock
+ * t elapsed d = t - b clocks (plus skew_ticks, what was over when it was held or joined in
+ * mid-cycle); value and OUT follow from N and d, by the mode (figures 15 to 20 of the data sheet). */
 #ifndef FACES_PIT_COUNT_H
 #define FACES_PIT_COUNT_H
 

@@ -2,8 +2,8 @@
 /* rtc.c - MC146818 real-time clock: registers, updates, interrupts.
  *
  * While the time runs it is never stored: it is UTC plus what the guest made of it.  While it
- * stands (SET, or the divider held) its bytes stand in the CMOS memory, and when it goes on they are
- * turned into a distance to UTC again. */
+ * stands (SET, or the divider held) its bytes stand in the CMOS memory, and when it goes on they
+ * are turned into a distance to UTC again. */
 #include <vmtime/rtc.h>
 
 #include <assert.h>

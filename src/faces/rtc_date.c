@@ -20,8 +20,8 @@ static int64_t floor_mod(int64_t n, int64_t d)
 	return n - floor_div(n, d) * d;
 }
 
-/* Years begin in March here, so that the leap day is a year's last and months have lengths by a rule:
- * 153 days each five, from March on. */
+/* Years begin in March here, so that the leap day is a year's last and months have lengths by a
+ * rule: 153 days each five, from March on. */
 static struct date date_of(int64_t days_since_1970)
 {
 	int64_t days = days_since_1970 + DAYS_TO_1970;

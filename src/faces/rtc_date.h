@@ -2,7 +2,8 @@
 /* rtc_date.h - the calendar of the RTC, and how its bytes show it.
  *
  * Time is a signed number of seconds since 1970-01-01 00:00:00 in the Gregorian calendar, leap
- * seconds not counted.  The clock shows four digits of the year: it comes round after 10,000 years. */
+ * seconds not counted.  The clock shows four digits of the year: it comes round after 10,000
+ * years. */
 #ifndef FACES_RTC_DATE_H
 #define FACES_RTC_DATE_H
 
@@ -31,8 +32,8 @@ struct vmt_rtc_format {
 uint8_t vmt_rtc_show(int64_t seconds, uint8_t week_skew, unsigned index,
 		     struct vmt_rtc_format format);
 
-/* The seconds that the bytes of a CMOS memory show, and its day of the week against that of the date.
- * What is out of range carries over; results lie within +-10^12. */
+/* The seconds that the bytes of a CMOS memory show, and its day of the week against that of the
+ * date.  What is out of range carries over; results lie within +-10^12. */
 int64_t vmt_rtc_parse(const uint8_t *cmos, struct vmt_rtc_format format, uint8_t *ret_week_skew);
 
 /* What an alarm byte matches: a number, any, or none, since no time is ever shown so. */

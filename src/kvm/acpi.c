@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* acpi.c - the ACPI tables of the small machine (ACPI 6.5, 5.2); its AML is in dsdt.asl and rtc.asl.
+/* acpi.c - the ACPI tables of the small machine (ACPI 6.5, 5.2); its AML: dsdt.asl and rtc.asl.
  *
  * Every field that is not written is 0 and means "not there": offsets are given instead of structs,
  * because the tables are packed and 19 of 20 fields of the FADT stay empty. */

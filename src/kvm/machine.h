@@ -73,7 +73,7 @@ struct machine;
 int machine_create(const struct machine_config *config, struct event_base *base,
 		   struct machine **ret_machine, struct why *why);
 
-/* Runs from power-on to the end; one call a machine.  0, or negative errno when it did not start. */
+/* Runs from power-on to the end; one call a machine.  0, or negative errno: it did not start. */
 int machine_run(struct machine *m, struct machine_end *ret_end, struct why *why);
 
 /* Ends machine_run() with MACHINE_END_STOPPED; from a callback of the loop. */

@@ -13,7 +13,7 @@
  * 0 or negative errno. */
 int thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg);
 
-/* Gives THREAD_KICK its handler; once a process is enough, more do no harm.  0 or negative errno. */
+/* Gives THREAD_KICK its handler; once a process is enough, more do no harm.  0, negative errno. */
 int thread_catch_kicks(void);
 
 #endif

@@ -47,8 +47,8 @@ static void set_fast_string(const struct vcpu *v)
 	(void)ioctl(v->fd, KVM_SET_MSRS, &msr);
 }
 
-/* At reset XCR0 has only its lowest bit.  Here it starts with all that the CPU offers, which is what
- * an operating system sets first: where KVM itself runs on an emulated CPU, it may never see the
+/* At reset XCR0 has only its lowest bit.  Here it starts with all that the CPU offers, what an
+ * operating system sets first: where KVM itself runs on an emulated CPU, it may never see the
  * guest's XSETBV, and would go on to load its own value at each entry and to compute CPUID's
  * sizes from it. */
 static int set_xcr0(const struct vcpu *v, struct cpuid_table *cpuid, struct why *why)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* acpi_test.c - the ACPI tables: a reader that trusts nothing walks them, and iasl takes them apart. */
+/* acpi_test.c - the ACPI tables: walked by a reader that trusts nothing, taken apart by iasl. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot_multiboot_test.c - Multiboot 1 images, flat and ELF, made here byte by byte; then they lie. */
+/* boot_multiboot_test.c - Multiboot 1 images, flat and ELF, made byte by byte; then they lie. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>

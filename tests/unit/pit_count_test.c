@@ -248,7 +248,7 @@ static uint8_t random_control(struct random *random, bool *ret_bcd)
 	return (uint8_t)(access << 4 | mode << 1 | *ret_bcd);
 }
 
-/* A byte of a count: mostly small, so that much happens; proper digits in BCD, and no count of 1. */
+/* A byte of a count: mostly small, so that much happens; proper digits in BCD, no count of 1. */
 static uint8_t random_byte(struct random *random, bool bcd, bool high)
 {
 	unsigned value = high ? random_below(random, 16) == 0 : random_below(random, 12) + 2;

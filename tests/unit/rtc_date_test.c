@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rtc_date_test.c - the RTC's calendar against the C library's, and its alarm against a search second
- * by second. */
+/* rtc_date_test.c - the RTC's calendar against the C library's, and its alarm against a search
+ * second by second. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
