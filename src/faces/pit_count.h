@@ -6,7 +6,7 @@
  *
  * The counter is never stored while it runs.  A count of N that was loaded at clock b has at clock
  * t elapsed d = t - b clocks (plus skew_ticks, what was over when it was held or joined in
- * mid-cycle); value and OUT follow from N and d, by the mode (the data sheet's figures 15 to 20). */
+ * mid-cycle); value and OUT follow from N and d, by the mode (data sheet, figures 15 to 20). */
 #ifndef FACES_PIT_COUNT_H
 #define FACES_PIT_COUNT_H
 
