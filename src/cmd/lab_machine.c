@@ -159,7 +159,7 @@ static int fill_arguments(struct qemu_arguments *arguments, const struct lab_opt
 		"-device",
 		"virtio-serial-pci,max_ports=2",
 		"-device",
-		"virtserialport,chardev=port,nr=1,name=" LAB_PORT,
+		("virtserialport,chardev=port,nr=1,name=" LAB_PORT),
 	};
 	int error;
 
