@@ -144,7 +144,7 @@ VMT_API void vmt_board_reset(struct vmt_board *b, vmt_ns now, struct vmt_board_o
 VMT_API void vmt_board_utc(struct vmt_board *b, vmt_ns now, int64_t utc_offset_ns,
 			   struct vmt_board_out *ret_out);
 
-/* All 0 for a source that does not exist. */
+/* As of the last vmt_board_advance(); all 0 for a source that does not exist. */
 VMT_API void vmt_board_ledger(const struct vmt_board *b, uint32_t source,
 			      struct vmt_ledger *ret_ledger);
 

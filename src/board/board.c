@@ -72,14 +72,20 @@ static void advance(struct vmt_board *b, struct vmt_board_out *out)
 	}
 }
 
-/* Each call begins so: time does not go back, and what is due happens first. */
-static void begin(struct vmt_board *b, vmt_ns now, struct vmt_board_out *out)
+/* Time does not go back, and ends before never. */
+static void raise_now(struct vmt_board *b, vmt_ns now, struct vmt_board_out *out)
 {
 	if (now < b->now)
 		b->late_now++;
 	else
 		b->now = now < VMT_NEVER ? now : VMT_NEVER - 1;
 	*out = (struct vmt_board_out){.ready = b->now, .level = b->level};
+}
+
+/* Each call begins so: what is due happens first. */
+static void begin(struct vmt_board *b, vmt_ns now, struct vmt_board_out *out)
+{
+	raise_now(b, now, out);
 	if (b->deadline <= b->now)
 		advance(b, out);
 }
@@ -220,7 +226,8 @@ int vmt_board_write(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t ad
 
 void vmt_board_advance(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out)
 {
-	begin(b, now, ret_out);
+	raise_now(b, now, ret_out);
+	advance(b, ret_out);
 	end(b, ret_out);
 }
 
@@ -257,7 +264,8 @@ void vmt_board_power_button(struct vmt_board *b, vmt_ns now, struct vmt_board_ou
 
 void vmt_board_reset(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out)
 {
-	begin(b, now, ret_out);
+	raise_now(b, now, ret_out);
+	advance(b, ret_out);
 	for (uint32_t i = 0; i < VMT_FACES; i++)
 		if (has(&b->config, i)) {
 			vmt_board_faces[i].reset(b, b->now);
@@ -392,10 +400,8 @@ int vmt_board_load(struct vmt_board *b, vmt_ns now, const void *buf, size_t size
 	if (length != left)
 		return -EINVAL;
 	*b = loaded;
-	b->deadline = 0;
 	b->level = 0;
-	begin(b, now, ret_out);
-	end(b, ret_out);
+	vmt_board_advance(b, now, ret_out);
 	ret_out->level_changed = has(&b->config, VMT_FACE_PMTMR) ? LEVEL_SOURCES : 0;
 	return 0;
 }
