@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* board_test.c - one VM's faces behind their ports: access, deadlines, interrupts, save and load. */
+/* board_test.c - one VM's faces behind their ports: access, deadlines, interrupts, saved state. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
