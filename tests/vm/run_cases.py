@@ -1,0 +1,528 @@
+# SPDX-License-Identifier: Apache-2.0
+"""run_cases.py VMTIME KERNEL BUSYBOX_INITRD [WORD...] - vmtime run, told by its guests.
+
+Needs a working /dev/kvm; tests/vm/run_test.sh runs it in the lab.  Prints a line a case:
+`ok - run: name`, `not ok - run: name: why`.
+"""
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import traceback
+
+VMTIME, KERNEL, BUSYBOX = sys.argv[1:4]
+WORDS = sys.argv[4:]
+PATIENCE_S = 240  # for one answer; only a hang takes that long
+SOME = 20000  # bytes of output: each costs an exit, of which the lab does 5000 to 20000 a second
+
+# A guest without kvm-clock whose only ticks are the PIT's.
+JIFFIES = ["--kvm-clock", "none", "--ticks", "catchup"]
+JIFFIES_APPEND = "nolapic_timer clocksource=jiffies nohz=off highres=off"
+
+
+class Failure(Exception):
+    pass
+
+
+def check(condition, why):
+    if not condition:
+        raise Failure(why)
+
+
+class Guest:
+    """A running `vmtime run`, its console on pipes unless `console` is another pair."""
+
+    def __init__(self, *options, append=None, stdin=subprocess.PIPE, stdout=subprocess.PIPE):
+        command = [VMTIME, "run", *options]
+        if append is not None:
+            command += ["--append", append]
+        self.process = subprocess.Popen(command, stdin=stdin, stdout=stdout,
+                                        stderr=subprocess.PIPE)
+        if stdin == subprocess.PIPE:
+            self.to_guest = self.process.stdin.fileno()
+        if stdout == subprocess.PIPE:
+            self.from_guest = self.process.stdout.fileno()
+        self.output = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def use(self, fd):
+        self.to_guest = self.from_guest = fd
+
+    def expect(self, pattern, patience=PATIENCE_S):
+        """Reads until the pattern comes; the match.  What is before it is used up."""
+        end = time.monotonic() + patience
+        while True:
+            found = re.search(pattern, self.output)
+            if found:
+                self.output = self.output[found.end():]
+                return found
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.from_guest], [], [], left)[0]:
+                raise Failure(f"no {pattern!r} in {patience} s after: {self.output[-600:]!r}")
+            try:
+                data = os.read(self.from_guest, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                raise Failure(f"ended before {pattern!r}: {self.output[-600:]!r}")
+            self.output += data
+
+    def send(self, text):
+        os.write(self.to_guest, text.encode())
+
+    def shell(self, command):
+        """Runs a command in the guest's shell; its output."""
+        self.send(f"{command}; echo \"<<$?>>\"\n")
+        found = self.expect(rb"(?s)<<\$\?>>\"\r?\n(.*?)<<(\d+)>>")
+        check(found[2] == b"0", f"{command}: status {found[2].decode()}: {found[1]!r}")
+        self.expect(rb"# ")
+        return found[1].decode().replace("\r", "").strip()
+
+    def status(self, patience=PATIENCE_S):
+        """Waits for the end; its exit status and stderr."""
+        end = time.monotonic() + patience
+        while self.process.stdout and time.monotonic() < end:
+            if select.select([self.process.stdout], [], [], 1)[0]:
+                data = os.read(self.process.stdout.fileno(), 65536)
+                self.output += data
+                if not data:
+                    break
+        try:
+            status = self.process.wait(max(1, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise Failure(f"did not end: {self.output[-600:]!r}") from None
+        return status, self.process.stderr.read().decode(errors="replace")
+
+
+def linux(*options, append=""):
+    return Guest("--kernel", KERNEL, "--initrd", BUSYBOX, *options,
+                 append="console=ttyS0 quiet " + append)
+
+
+def uptime(guest):
+    """The guest's uptime, and the host's clock about when it was read."""
+    before = time.monotonic()
+    text = guest.shell("cat /proc/uptime")
+    return float(text.split()[0]), (before + time.monotonic()) / 2
+
+
+def rate(guest, seconds):
+    """Guest seconds per host second."""
+    guest_start, host_start = uptime(guest)
+    time.sleep(seconds)
+    guest_end, host_end = uptime(guest)
+    return (guest_end - guest_start) / (host_end - host_start)
+
+
+# ---- Multiboot images of a few instructions -------------------------------------------------
+
+def multiboot(code, load=0x100000):
+    """A flat image; code starts at load + 32."""
+    flags = 0x10000
+    magic = 0x1BADB002
+    header = struct.pack("<IIIIIIII", magic, flags, -(magic + flags) & 0xFFFFFFFF, load, load, 0,
+                         0, load + 32)
+    return header + code
+
+
+def out_byte(port, value):
+    return b"\x66\xba" + struct.pack("<H", port) + b"\xb0" + bytes([value]) + b"\xee"
+
+
+HALT = b"\xf4\xeb\xfd"
+TRIPLE_FAULT = b"\x0f\x01\x1d" + struct.pack("<I", 0x180000) + b"\xcc"  # lidt of zeroes; int3
+
+
+def send_bytes(count):
+    """OUTSB of `count` bytes from 2 MiB upward to the first serial port."""
+    return (b"\xbe" + struct.pack("<I", 0x200000) + b"\xb9" + struct.pack("<I", count) +
+            b"\x66\xba\xf8\x03\xfc\xf3\x6e")
+
+
+class Image:
+    def __init__(self, code):
+        self.code = code
+
+    def __enter__(self):
+        self.file = tempfile.NamedTemporaryFile(suffix=".img")
+        self.file.write(multiboot(self.code))
+        self.file.flush()
+        return self.file.name
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
+def run(*options, code=None, patience=120):
+    """A short run to its end: status, standard output, standard error."""
+    def go(kernel):
+        command = [VMTIME, "run", *(["--kernel", kernel] if kernel else []), *options]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, timeout=patience)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{command[1:]} did not end in {patience} s") from None
+        return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+    if code is None:
+        return go(None)
+    with Image(code) as kernel:
+        return go(kernel)
+
+
+def refused(status, word, *options, **kwargs):
+    """Ends with that status after one line on stderr that has the word."""
+    got, output, errors = run(*options, **kwargs)
+    check(got == status, f"{options}: status {got}, not {status}: {errors!r}")
+    check(errors.count("\n") == 1 and errors.startswith("vmtime run: "),
+          f"{options}: not one line: {errors!r}")
+    check(word in errors, f"{options}: no {word!r} in {errors!r}")
+    check(output == b"", f"{options}: printed {output!r}")
+
+
+# ---- The cases ------------------------------------------------------------------------------
+
+def shell_on_two_cpus_switches_off_with_0():
+    with linux("--cpus", "2") as g:
+        g.expect(rb"# ")
+        check(g.shell("nproc") == "2", "not two CPUs online")
+        check(g.shell("cat /sys/devices/system/clocksource/clocksource0/current_clocksource")
+              == "kvm-clock", "not on kvm-clock")
+        warnings = g.shell("dmesg | grep -iE 'warning:|consistency|call trace|bug:' || true")
+        check(warnings == "", f"the kernel warns: {warnings}")
+        uart = g.shell("dmesg | grep 'ttyS0 at'")
+        check("16550A" in uart, f"the serial port is not found as a 16550A: {uart}")
+        check(g.shell("printf '%s' abc | tr a-c A-C") == "ABC", "no echo of what was typed")
+        long = "x" * 600  # more than the FIFO holds, typed at once
+        check(g.shell(f"echo {long} | tr -d '\\n' | wc -c") == "600", "typed bytes were lost")
+        g.send("poweroff -f\n")
+        status, errors = g.status()
+        check((status, errors) == (0, ""), f"status {status}: {errors}")
+
+
+def reboot_boots_again():
+    with linux("--cpus", "2") as g:
+        g.expect(rb"# ")
+        first, _ = uptime(g)
+        g.shell("touch /tmp/was-here")
+        g.send("reboot -f\n")
+        g.expect(rb"# [^r]*\Z|# $", PATIENCE_S)
+        check(g.shell("ls /tmp") == "", "the memory was not emptied")
+        second, _ = uptime(g)
+        check(second < first + 60, f"uptime went from {first} to {second}")
+        check(g.shell("nproc") == "2", "not two CPUs online again")
+        g.send("poweroff -f\n")
+        check(g.status()[0] == 0, "did not switch off after a reset")
+
+
+def eight_cpus_come_online():
+    with linux("--cpus", "8") as g:
+        g.expect(rb"# ")
+        check(g.shell("nproc") == "8", "not eight CPUs online")
+        g.send("poweroff -f\n")
+        check(g.status()[0] == 0, "did not switch off")
+
+
+def without_kvm_clock_it_boots_on_acpi_pm():
+    with linux("--kvm-clock", "none", "--cpus", "2", append="clocksource=acpi_pm") as g:
+        g.expect(rb"# ")
+        check(g.shell("cat /sys/devices/system/clocksource/clocksource0/current_clocksource")
+              == "acpi_pm", "not on acpi_pm")
+        check(g.shell("dmesg | grep -c kvm-clock || true") == "0", "it found kvm-clock")
+        check("tsc_early_khz=" in g.shell("cat /proc/cmdline"), "no hint of the TSC's frequency")
+        r = rate(g, 5)
+        check(0.97 < r < 1.03, f"its clock runs at {r:.3f}")
+        g.send("poweroff -f\n")
+        check(g.status()[0] == 0, "did not switch off")
+
+
+def ticks_alone_keep_time_and_survive_a_masked_pin():
+    with linux(*JIFFIES, "--verbose", append=JIFFIES_APPEND + " iomem=relaxed") as g:
+        g.expect(rb"# ")
+        check(g.shell("cat /sys/devices/system/clocksource/clocksource0/current_clocksource")
+              .endswith("jiffies"), "not on jiffies")
+        r = rate(g, 8)
+        check(0.97 < r < 1.03, f"its clock runs at {r:.3f}")
+        # IOAPIC pin 2: index register 0x14; bit 16 masks.
+        entry = g.shell("devmem 0xfec00000 32 0x14; devmem 0xfec00010 32")
+        check(int(entry, 0) & 0x10000 == 0, f"pin 2 is masked before: {entry}")
+        masked = f"devmem 0xfec00010 32 {int(entry, 0) | 0x10000:#x}"
+        g.shell(f"devmem 0xfec00000 32 0x14; {masked}")
+        before, _ = uptime(g)
+        time.sleep(1)
+        during, _ = uptime(g)
+        check(during - before < 0.2, f"{during - before:.2f} s passed while masked")
+        g.shell(f"devmem 0xfec00000 32 0x14; devmem 0xfec00010 32 {int(entry, 0):#x}")
+        time.sleep(3)  # the second that was owed is caught up
+        r = rate(g, 5)
+        check(0.95 < r < 1.05, f"after the pin was unmasked its clock runs at {r:.3f}")
+        g.send("poweroff -f\n")
+        status, errors = g.status()
+        check(status == 0, f"status {status}: {errors}")
+        check("ticks of the PIT:" in errors, f"no ledger in {errors!r}")
+
+
+def the_kernels_pit_can_be_had_to_compare():
+    with linux("--kvm-clock", "none", "--pit", "kernel", "--ticks", "catchup",
+               append=JIFFIES_APPEND) as g:
+        g.expect(rb"# ")
+        r = rate(g, 5)
+        check(0.95 < r < 1.05, f"its clock runs at {r:.3f}")
+        g.send("poweroff -f\n")
+        check(g.status()[0] == 0, "did not switch off")
+
+
+def the_exit_port_gives_the_status():
+    status, _, errors = run("--exit-port", code=out_byte(0xf4, 5) + HALT)
+    check((status, errors) == (11, ""), f"status {status}: {errors}")
+
+
+def without_the_option_there_is_no_exit_port():
+    status, _, errors = run(code=out_byte(0xf4, 5) + out_byte(0x605, 0x34) + HALT)
+    check((status, errors) == (0, ""), f"status {status}: {errors}")
+
+
+def a_triple_fault_ends_with_1_and_a_line():
+    refused(1, "triple fault", code=TRIPLE_FAULT)
+    status, _, errors = run("--verbose", code=TRIPLE_FAULT)
+    check(status == 1 and "rip" in errors, f"no registers: {errors}")
+
+
+def all_output_reaches_a_file():
+    with tempfile.TemporaryDirectory() as d:
+        path = d + "/console"
+        status, _, errors = run("--serial", "file:" + path, "--exit-port",
+                                code=send_bytes(SOME) + out_byte(0xf4, 0) + HALT)
+        check((status, errors) == (1, ""), f"status {status}: {errors}")
+        size = os.path.getsize(path)
+        check(size == SOME, f"{size} bytes of {SOME}")
+
+
+def connect(path):
+    end = time.monotonic() + 30
+    while True:
+        s = socket.socket(socket.AF_UNIX)
+        try:
+            s.connect(path)
+            return s
+        except OSError:
+            s.close()
+            check(time.monotonic() < end, f"no socket at {path}")
+            time.sleep(0.05)
+
+
+def a_socket_gives_all_that_its_reader_takes():
+    with tempfile.TemporaryDirectory() as d, Image(
+            send_bytes(SOME) + out_byte(0x605, 0x34) + HALT) as kernel:
+        path = d + "/console"
+        with Guest("--kernel", kernel, "--serial", "unix:" + path) as g:
+            s = connect(path)
+            check(os.stat(path).st_mode & 0o777 == 0o600, "the socket is open to others")
+            total = 0
+            while data := s.recv(65536):
+                total += len(data)
+            status, errors = g.status()
+            check((status, errors) == (0, ""), f"status {status}: {errors}")
+            check(total == SOME, f"{total} bytes of {SOME}")
+            check(not os.path.exists(path), "the socket is still there")
+
+
+def nobody_at_the_socket_holds_nothing_up():
+    with tempfile.TemporaryDirectory() as d:
+        path = d + "/console"
+        stale = socket.socket(socket.AF_UNIX)
+        stale.bind(path)
+        stale.close()  # nobody listens: to be replaced
+        status, _, errors = run("--serial", "unix:" + path,
+                                code=send_bytes(SOME) + out_byte(0x605, 0x34) + HALT)
+        check((status, errors) == (0, ""), f"status {status}: {errors}")
+        check(not os.path.exists(path), "the socket is still there")
+
+
+def clients_of_a_socket_come_and_go():
+    with tempfile.TemporaryDirectory() as d:
+        path = d + "/console"
+        with linux("--serial", "unix:" + path) as g:
+            first = connect(path)
+            g.use(first.fileno())
+            g.expect(rb"# ")
+            first.close()
+            second = connect(path)
+            g.use(second.fileno())
+            check(g.shell("echo $((6 * 7))") == "42", "the second client has no shell")
+            g.process.terminate()
+            status, errors = g.status()
+            check((status, errors) == (128 + signal.SIGTERM, ""), f"status {status}: {errors}")
+            check(not os.path.exists(path), "the socket is still there")
+
+
+def on_terminal(action):
+    """A guest that only waits, on a terminal: action(guest, terminal); (status, mode kept)."""
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    with Image(out_byte(0x3f8, ord("!")) + HALT) as kernel:
+        # A session of its own, so that the terminal is the one in whose foreground it runs.
+        script = ("import fcntl, os, sys, termios; os.setsid(); "
+                  "fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])")
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, VMTIME, "run", "--kernel", kernel],
+            stdin=theirs, stdout=theirs, stderr=subprocess.PIPE)
+        try:
+            check(select.select([ours], [], [], 60)[0], "no output on the terminal")
+            os.read(ours, 100)
+            raw = termios.tcgetattr(theirs)
+            check(not raw[3] & termios.ICANON, "the terminal was not made raw")
+            action(process, ours)
+            status = process.wait(60)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        after = termios.tcgetattr(theirs)
+    os.close(ours)
+    os.close(theirs)
+    check(after == before, "the terminal was left changed")
+    return status
+
+
+def ctrl_a_x_ends_it_and_restores_the_terminal():
+    status = on_terminal(lambda process, terminal: os.write(terminal, b"\x03\x01\x01\x01x"))
+    check(status == 0, f"status {status}")
+
+
+def signals_end_it_and_restore_the_terminal():
+    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        status = on_terminal(lambda process, terminal, n=number: process.send_signal(n))
+        check(status == 128 + number, f"signal {number}: status {status}")
+
+
+def wrong_options_are_named():
+    refused(2, "'--cpus'", "--cpu", "2")
+    refused(2, "--cpus 0", "--cpus=0")
+    refused(2, "--cpus 300", "--cpus", "300")
+    refused(2, "at least 16M", "--memory", "1M")
+    refused(2, "not a size", "--memory", "lots")
+    refused(2, "--serial", "--serial", "tcp:1")
+    refused(2, "needs a value", "--kernel")
+    refused(2, "NAME=VALUE", "--env", "x")
+    refused(2, "no such argument", "vmlinuz")
+    refused(2, "possible: user, kernel, none", "--pit", "best")
+
+
+def what_is_not_built_yet_is_refused_by_name():
+    refused(2, "--qmp is not in this version yet", "--qmp", "/tmp/x")
+    refused(2, "--rtc exact is not in this version yet", "--rtc", "exact")
+    refused(2, "--kvm-clock user is not in this version yet", "--kvm-clock=user")
+    refused(2, "--rate 0.5 is not in this version yet", "--rate", "0.5")
+    refused(2, "--on-pause is not in this version yet", "--on-pause", "freeze")
+    refused(2, "--kvm-clock none", "--date", "2030-01-01T00:00:00Z")
+
+
+def bad_images_are_named():
+    with tempfile.TemporaryDirectory() as d:
+        def file(name, data):
+            with open(f"{d}/{name}", "wb") as f:
+                f.write(data)
+            return f"{d}/{name}"
+        with open(KERNEL, "rb") as f:
+            whole = f.read()
+        refused(2, d + "/none", "--kernel", d + "/none")
+        refused(2, "empty", "--kernel", file("empty", b""))
+        refused(2, "text", "--kernel", file("text", b"just text\n" * 900))
+        refused(2, "truncated", "--kernel", file("truncated", whole[:20000]))
+        refused(2, d, "--kernel", d)
+        refused(2, d + "/initrd", "--kernel", KERNEL, "--initrd", d + "/initrd")
+        refused(2, "command line", "--kernel", KERNEL, "--append", "x" * 5000)
+        refused(2, "memory", "--kernel", KERNEL, "--initrd", BUSYBOX, "--memory", "24M")
+
+
+def bad_places_for_a_console_are_named():
+    with tempfile.TemporaryDirectory() as d:
+        busy = socket.socket(socket.AF_UNIX)
+        busy.bind(d + "/busy")
+        busy.listen()
+        open(d + "/file", "w").close()
+        for place, word in (("unix:" + d + "/busy", "in use"), ("unix:" + d + "/file", "no socket"),
+                            ("unix:" + d + "/no/where", "No such file"),
+                            ("unix:/proc/x", "/proc/x"), ("unix:" + d + "/" + "x" * 200, "bytes"),
+                            ("file:" + d + "/no/where", "No such file"), ("file:" + d, "directory")):
+            refused(2, word, "--serial", place, code=HALT)
+        check(sorted(os.listdir(d)) == ["busy", "file"], f"left behind: {os.listdir(d)}")
+        busy.close()
+
+
+def without_permission_it_says_so():
+    with Image(HALT) as kernel:
+        os.chmod(kernel, 0o644)
+        done = subprocess.run([VMTIME, "run", "--kernel", kernel], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, user=65534, group=65534,
+                              extra_groups=[], timeout=60)
+        errors = done.stderr.decode()
+        check(done.returncode == 3, f"status {done.returncode}: {errors}")
+        check("permission" in errors.lower() and "/dev/kvm" in errors, errors)
+
+
+def two_machines_run_at_once():
+    with Image(out_byte(0xf4, 3) + HALT) as one, Image(out_byte(0xf4, 4) + HALT) as two:
+        with Guest("--kernel", one, "--exit-port") as a, \
+                Guest("--kernel", two, "--exit-port") as b:
+            check(a.status()[0] == 7 and b.status()[0] == 9, "one disturbs the other")
+
+
+CASES = [
+    the_exit_port_gives_the_status,
+    without_the_option_there_is_no_exit_port,
+    a_triple_fault_ends_with_1_and_a_line,
+    all_output_reaches_a_file,
+    a_socket_gives_all_that_its_reader_takes,
+    nobody_at_the_socket_holds_nothing_up,
+    ctrl_a_x_ends_it_and_restores_the_terminal,
+    signals_end_it_and_restore_the_terminal,
+    two_machines_run_at_once,
+    wrong_options_are_named,
+    what_is_not_built_yet_is_refused_by_name,
+    bad_images_are_named,
+    bad_places_for_a_console_are_named,
+    without_permission_it_says_so,
+    shell_on_two_cpus_switches_off_with_0,
+    reboot_boots_again,
+    eight_cpus_come_online,
+    clients_of_a_socket_come_and_go,
+    without_kvm_clock_it_boots_on_acpi_pm,
+    ticks_alone_keep_time_and_survive_a_masked_pin,
+    the_kernels_pit_can_be_had_to_compare,
+]
+
+
+def main():
+    failed = 0
+    for case in CASES:
+        name = case.__name__.replace("_", " ")
+        if WORDS and not any(word in case.__name__ for word in WORDS):
+            continue
+        start = time.monotonic()
+        try:
+            case()
+            print(f"ok - run: {name} ({time.monotonic() - start:.0f} s)", flush=True)
+        except Exception as error:  # whatever it is, the other cases go on
+            failed += 1
+            why = str(error) if isinstance(error, Failure) else traceback.format_exc()
+            print(f"not ok - run: {name}: " + " | ".join(why.splitlines()), flush=True)
+    sys.exit(1 if failed else 0)
+
+
+main()

@@ -1,0 +1,19 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# run_test - vmtime run with real guests, in one boot of the lab; see run_cases.py.
+#
+# usage: tests/vm/run_test.sh [WORD...]    only the cases whose name has one of the words
+#        VMTIME=PATH tries another build than build/vmtime
+set -u
+root=$(cd "$(dirname "$0")/../.." && pwd)
+vmtime=${VMTIME:-$root/build/vmtime}
+kernel=$(echo "${XDG_CACHE_HOME:-$HOME/.cache}"/vmtime/guest/boot/vmlinuz-*)
+if [ ! -r "$kernel" ]; then
+	echo "skip - run: no kernel for guests was fetched (make setup)"
+	exit 77
+fi
+work=$(mktemp -d "${TMPDIR:-/tmp}/vmtime-run-test.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+"$root/scripts/busybox-initrd" "$work/busybox.cpio" || exit 1
+"$vmtime" lab --timeout 20min -- python3 "$root/tests/vm/run_cases.py" "$vmtime" "$kernel" \
+	"$work/busybox.cpio" "$@" </dev/null
