@@ -24,7 +24,7 @@ enum { LINES = sizeof(lines) / sizeof(lines[0]) };
 
 vmt_ns chipset_now(const struct chipset *c)
 {
-	return vmt_clock_now(&c->clock, hostclock_tsc());
+	return vmt_clock_now(&c->clock, c->counts_tsc ? hostclock_tsc() : hostclock_monotonic_ns());
 }
 
 static void wake(const struct chipset *c)
@@ -73,12 +73,13 @@ static void apply(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 }
 
 int chipset_init(struct chipset *c, const struct vmt_board_config *config,
-		 const struct vmt_clock *clock, struct why *why)
+		 const struct vmt_clock *clock, bool counts_tsc, struct why *why)
 {
 	int result;
 
 	memset(c, 0, sizeof(*c));
 	c->clock = *clock;
+	c->counts_tsc = counts_tsc;
 	c->pm_timer = config->faces & VMT_HAS_PMTMR;
 	c->pm_timer_port = config->pmtmr_port;
 	c->deadline = c->armed = VMT_NEVER;

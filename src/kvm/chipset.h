@@ -23,6 +23,7 @@ struct chipset {
 	pthread_mutex_t lock;
 	struct vmt_board board;
 	struct vmt_clock clock;
+	bool counts_tsc; /* the clock's counter: the TSC, else CLOCK_MONOTONIC in ns */
 	bool pm_timer;
 	uint16_t pm_timer_port;
 	const struct vm *vm; /* whose lines are moved; NULL: none yet */
@@ -31,9 +32,9 @@ struct chipset {
 	int wake_fd;         /* eventfd: the deadline is earlier than the one armed */
 };
 
-/* The board as `config` says, at virtual time `now` = 0 of `clock`.  0 or negative errno. */
+/* The board as `config` says, at virtual time 0 of `clock`.  0 or negative errno. */
 int chipset_init(struct chipset *c, const struct vmt_board_config *config,
-		 const struct vmt_clock *clock, struct why *why);
+		 const struct vmt_clock *clock, bool counts_tsc, struct why *why);
 void chipset_destroy(struct chipset *c);
 
 /* From here on the lines of `vm` are moved; a VM made anew has all lines low. */

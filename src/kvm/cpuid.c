@@ -67,7 +67,7 @@ enum {
 
 struct kvm_cpuid_entry2 *cpuid_find(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
 {
-	for (uint32_t i = 0; i < table->head.nent; i++) {
+	for (uint32_t i = 0; i < table->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &table->entries[i];
 
 		if (e->function == leaf &&
@@ -82,10 +82,10 @@ static void drop(struct cpuid_table *table, uint32_t leaf)
 {
 	uint32_t kept = 0;
 
-	for (uint32_t i = 0; i < table->head.nent; i++)
+	for (uint32_t i = 0; i < table->nent; i++)
 		if (table->entries[i].function != leaf)
 			table->entries[kept++] = table->entries[i];
-	table->head.nent = kept;
+	table->nent = kept;
 }
 
 static struct kvm_cpuid_entry2 *add(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf,
@@ -93,9 +93,9 @@ static struct kvm_cpuid_entry2 *add(struct cpuid_table *table, uint32_t leaf, ui
 {
 	struct kvm_cpuid_entry2 *e;
 
-	if (table->head.nent >= CPUID_MAX_ENTRIES)
+	if (table->nent >= CPUID_MAX_ENTRIES)
 		return NULL;
-	e = &table->entries[table->head.nent++];
+	e = &table->entries[table->nent++];
 	*e = (struct kvm_cpuid_entry2){.function = leaf, .index = subleaf};
 	if (indexed)
 		e->flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
@@ -209,7 +209,7 @@ static int build_hypervisor(struct cpuid_table *table, const struct cpuid_config
 /* Cache levels 1 and 2 belong to one core, level 3 and up to all: a share count of `cpus`. */
 static void share_caches(struct cpuid_table *table, uint32_t leaf, uint32_t cpus)
 {
-	for (uint32_t i = 0; i < table->head.nent; i++) {
+	for (uint32_t i = 0; i < table->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &table->entries[i];
 		uint32_t sharing;
 
@@ -283,7 +283,7 @@ static void build_xsave(struct cpuid_table *table)
 	if (!root)
 		return;
 	user = (root->eax | (uint64_t)root->edx << 32) & components(table);
-	for (uint32_t i = 0; i < table->head.nent; i++) {
+	for (uint32_t i = 0; i < table->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &table->entries[i];
 		bool state = e->function == LEAF_XSAVE && e->index >= 2 && e->index < 64;
 		bool supervisor = e->ecx & 1;
@@ -294,7 +294,7 @@ static void build_xsave(struct cpuid_table *table)
 			size = (uint64_t)e->ebx + e->eax; /* offset and size */
 		table->entries[kept++] = *e;
 	}
-	table->head.nent = kept;
+	table->nent = kept;
 	root = cpuid_find(table, LEAF_XSAVE, 0);
 	root->eax = (uint32_t)user;
 	root->edx = (uint32_t)(user >> 32);
@@ -318,7 +318,7 @@ int cpuid_build(struct cpuid_table *table, const struct cpuid_config *config)
 
 void cpuid_for_cpu(struct cpuid_table *table, uint32_t cpu)
 {
-	for (uint32_t i = 0; i < table->head.nent; i++) {
+	for (uint32_t i = 0; i < table->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &table->entries[i];
 
 		if (e->function == LEAF_FEATURES) {

@@ -15,6 +15,7 @@
 #ifndef KVM_CPUID_H
 #define KVM_CPUID_H
 
+#include <assert.h>
 #include <linux/kvm.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,11 +23,14 @@
 
 #define CPUID_MAX_ENTRIES 256
 
-/* struct kvm_cpuid2 with room for its entries, as the ioctls want it. */
+/* A struct kvm_cpuid2 with room for its entries, as the ioctls want it. */
 struct cpuid_table {
-	struct kvm_cpuid2 head;
+	uint32_t nent, padding;
 	struct kvm_cpuid_entry2 entries[CPUID_MAX_ENTRIES];
 };
+
+static_assert(offsetof(struct cpuid_table, entries) == offsetof(struct kvm_cpuid2, entries),
+	      "the layout of the kernel's struct");
 
 struct cpuid_config {
 	uint32_t cpus;

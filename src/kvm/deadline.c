@@ -41,7 +41,8 @@ static void arm(const struct deadline *d, vmt_ns deadline)
 	uint64_t counter = vmt_clock_counter_at(&d->chipset->clock, deadline);
 
 	if (counter != UINT64_MAX) {
-		uint64_t at = monotonic_at(&d->chipset->clock, counter);
+		uint64_t at = d->chipset->counts_tsc ? monotonic_at(&d->chipset->clock, counter)
+						     : counter;
 
 		t.it_value.tv_sec = (time_t)(at / NS_PER_S);
 		t.it_value.tv_nsec = (long)(at % NS_PER_S);

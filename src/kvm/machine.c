@@ -17,7 +17,7 @@
 #include "kvm/memory.h"
 #include "kvm/thread.h"
 
-enum { PAIR_TRIES = 20 };
+enum { PAIR_TRIES = 20, NS_PER_MS = 1000000 };
 
 struct machine {
 	const struct machine_config *config;
@@ -181,6 +181,36 @@ static int load_image(struct machine *m, struct boot_state *ret_state, struct wh
 	return result;
 }
 
+/* Starts the clock: on the TSC where the host itself trusts it, else on CLOCK_MONOTONIC. */
+static int start_clock(struct machine *m, bool tsc, struct vmt_clock *ret_clock, struct why *why)
+{
+	const struct machine_config *config = m->config;
+	uint64_t khz = tsc ? m->vm.tsc_khz : NS_PER_MS; /* of the counter */
+	struct hostclock_pair pair;
+	struct vmt_reading at;
+	uint64_t lo, hi;
+	int result = hostclock_pair(PAIR_TRIES, &pair);
+
+	if (result < 0)
+		return why_set(why, result, "cannot read the host's clocks");
+	lo = pair.realtime_tsc_lo;
+	hi = pair.realtime_tsc_hi;
+	m->tsc_offset = 0 - (lo + (hi - lo) / 2);
+	at.utc_ns = pair.realtime_ns;
+	if (!tsc) {
+		lo = hostclock_monotonic_ns();
+		at.utc_ns = hostclock_realtime_ns();
+		hi = hostclock_monotonic_ns();
+	}
+	at.counter = lo + (hi - lo) / 2;
+	at.utc_bound_ns = ((hi - lo) / 2 + 1) * NS_PER_MS / khz + 1;
+	if (config->has_date)
+		at.utc_ns = config->date_ns;
+	result = vmt_clock_start(khz * 1000, &at, ret_clock, NULL);
+	return result < 0 ? why_set(why, result, "a TSC of %u kHz is not possible", m->vm.tsc_khz)
+			  : 0;
+}
+
 /* Virtual time begins, and with it the guest's TSC, both at 0. */
 static int power_on(struct machine *m, struct why *why)
 {
@@ -193,27 +223,18 @@ static int power_on(struct machine *m, struct why *why)
 		.pmtmr_port = ACPI_PM_TIMER_PORT,
 		.pmtmr_bits = 24,
 	};
-	struct hostclock_pair pair;
-	struct vmt_reading at;
+	bool tsc = hostclock_tsc_is_stable();
 	struct vmt_clock clock;
-	uint64_t width;
-	int result = hostclock_pair(PAIR_TRIES, &pair);
+	int result = start_clock(m, tsc, &clock, why);
 
-	if (result < 0)
-		return why_set(why, result, "cannot read the host's clocks");
-	width = pair.realtime_tsc_hi - pair.realtime_tsc_lo;
-	at.counter = pair.realtime_tsc_lo + width / 2;
-	at.utc_ns = config->has_date ? config->date_ns : pair.realtime_ns;
-	at.utc_bound_ns = (width / 2 + 1) * 1000000 / m->vm.tsc_khz + 1;
-	result = vmt_clock_start((uint64_t)m->vm.tsc_khz * 1000, &at, &clock, NULL);
-	if (result < 0)
-		return why_set(why, result, "a TSC of %u kHz is not possible", m->vm.tsc_khz);
-	result = chipset_init(&m->chipset, &board, &clock, why);
-	if (result < 0)
-		return result;
-	m->tsc_offset = 0 - at.counter;
-	m->powered = true;
-	return 0;
+	if (result == 0 && config->invariant_tsc && !tsc)
+		return why_set(why, -ENODEV,
+			       "an invariant TSC cannot be promised: this host does not trust its "
+			       "own (run without --invtsc on)");
+	if (result == 0)
+		result = chipset_init(&m->chipset, &board, &clock, tsc, why);
+	m->powered = result == 0;
+	return result;
 }
 
 /* All that there is to do before a vCPU runs, in this order. */

@@ -36,10 +36,10 @@ static int refused(struct why *why, const char *what)
  * without that bit ignore or refuse it. */
 static void set_fast_string(const struct vcpu *v)
 {
-	struct {
-		struct kvm_msrs head;
+	struct { /* a struct kvm_msrs with one entry */
+		uint32_t nmsrs, pad;
 		struct kvm_msr_entry entry;
-	} msr = {.head.nmsrs = 1, .entry.index = MSR_MISC_ENABLE};
+	} msr = {.nmsrs = 1, .entry.index = MSR_MISC_ENABLE};
 
 	if (ioctl(v->fd, KVM_GET_MSRS, &msr) != 1)
 		return;

@@ -82,9 +82,15 @@ static int add_slot(const struct vm *vm, uint32_t slot, uint64_t gpa, const uint
 	return 0;
 }
 
-static void route(struct kvm_irq_routing *table, uint32_t gsi, uint32_t chip, uint32_t pin)
+/* A struct kvm_irq_routing with room for its entries. */
+struct routes {
+	uint32_t nr, flags;
+	struct kvm_irq_routing_entry entries[ISA_LINES + IOAPIC_PINS];
+};
+
+static void route(struct routes *r, uint32_t gsi, uint32_t chip, uint32_t pin)
 {
-	struct kvm_irq_routing_entry *entry = &table->entries[table->nr++];
+	struct kvm_irq_routing_entry *entry = &r->entries[r->nr++];
 
 	entry->gsi = gsi;
 	entry->type = KVM_IRQ_ROUTING_IRQCHIP;
@@ -94,21 +100,18 @@ static void route(struct kvm_irq_routing *table, uint32_t gsi, uint32_t chip, ui
 
 static int set_routes(const struct vm *vm, struct why *why)
 {
-	struct {
-		struct kvm_irq_routing table;
-		struct kvm_irq_routing_entry room[ISA_LINES + IOAPIC_PINS];
-	} r = {0};
+	struct routes r = {0};
 
 	for (uint32_t gsi = 0; gsi < IOAPIC_PINS; gsi++) {
 		if (gsi == CASCADE)
 			continue;
 		if (gsi < PIC_INPUTS)
-			route(&r.table, gsi, KVM_IRQCHIP_PIC_MASTER, gsi);
+			route(&r, gsi, KVM_IRQCHIP_PIC_MASTER, gsi);
 		else if (gsi < ISA_LINES)
-			route(&r.table, gsi, KVM_IRQCHIP_PIC_SLAVE, gsi - PIC_INPUTS);
-		route(&r.table, gsi, KVM_IRQCHIP_IOAPIC, gsi == VM_GSI_TICK ? CASCADE : gsi);
+			route(&r, gsi, KVM_IRQCHIP_PIC_SLAVE, gsi - PIC_INPUTS);
+		route(&r, gsi, KVM_IRQCHIP_IOAPIC, gsi == VM_GSI_TICK ? CASCADE : gsi);
 	}
-	if (ioctl(vm->fd, KVM_SET_GSI_ROUTING, &r.table) < 0)
+	if (ioctl(vm->fd, KVM_SET_GSI_ROUTING, &r) < 0)
 		return refused(why, "the interrupt routes");
 	return 0;
 }
@@ -208,7 +211,7 @@ int vm_create(const struct guest_memory *memory, const struct vm_config *config,
 
 int vm_supported_cpuid(const struct vm *vm, struct cpuid_table *ret_table, struct why *why)
 {
-	ret_table->head.nent = CPUID_MAX_ENTRIES;
+	ret_table->nent = CPUID_MAX_ENTRIES;
 	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, ret_table) < 0)
 		return refused(why, "to tell the CPU's features");
 	return 0;

@@ -13,7 +13,7 @@
 static void put(struct cpuid_table *t, uint32_t leaf, int32_t subleaf, uint32_t eax, uint32_t ebx,
 		uint32_t ecx, uint32_t edx)
 {
-	t->entries[t->head.nent++] = (struct kvm_cpuid_entry2){
+	t->entries[t->nent++] = (struct kvm_cpuid_entry2){
 		.function = leaf,
 		.index = subleaf < 0 ? 0 : (uint32_t)subleaf,
 		.flags = subleaf < 0 ? 0 : KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
@@ -229,9 +229,9 @@ static void a_full_table_is_an_error(void **state)
 
 	(void)state;
 	fill(&t);
-	while (t.head.nent < CPUID_MAX_ENTRIES)
+	while (t.nent < CPUID_MAX_ENTRIES)
 		put(&t, 0x12345678, -1, 0, 0, 0, 0);
-	for (unsigned i = 0; i < t.head.nent; i++) /* no leaf to take out, either */
+	for (unsigned i = 0; i < t.nent; i++) /* no leaf to take out, either */
 		if (t.entries[i].function > 1 && t.entries[i].function < 0x80000000)
 			t.entries[i].function = 0x12345678;
 	assert_int_equal(cpuid_build(&t, &plain), -ENOSPC);
