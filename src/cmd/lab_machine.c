@@ -158,13 +158,13 @@ static int fill_arguments(struct qemu_arguments *arguments, const struct lab_opt
 		"chardev:console",
 		"-device",
 		"virtio-serial-pci,max_ports=2",
-		"-device",
-		("virtserialport,chardev=port,nr=1,name=" LAB_PORT),
 	};
 	int error;
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		add(arguments, "%s", fixed[i]);
+	add(arguments, "-device");
+	add(arguments, "virtserialport,chardev=port,nr=1,name=%s", LAB_PORT);
 	add(arguments, "-smp");
 	add(arguments, "%u", options->cpus);
 	add(arguments, "-m");

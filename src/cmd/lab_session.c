@@ -106,8 +106,10 @@ static void last_line_add(struct last_line *line, const char *data, size_t size)
 		if (line->complete)
 			line->length = 0;
 		line->complete = false;
+		if (c < ' ' || c == 127) /* the terminal is not to act on it */
+			c = '?';
 		if (line->length + 1 < LINE_SIZE)
-			line->text[line->length++] = c >= ' ' && c < 127 ? c : '?';
+			line->text[line->length++] = c;
 		line->text[line->length] = '\0';
 	}
 }

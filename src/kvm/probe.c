@@ -101,7 +101,8 @@ static void fill_memory(uint8_t *memory)
 	memcpy(memory + CODE, guest_code, sizeof(guest_code));
 }
 
-static int create_vm(struct tiny_guest *guest)
+/* These two: false with errno. */
+static bool create_vm(struct tiny_guest *guest)
 {
 	struct kvm_userspace_memory_region region = {.memory_size = MEMORY_SIZE};
 	uint64_t identity = IDENTITY_PAGE;
@@ -109,28 +110,28 @@ static int create_vm(struct tiny_guest *guest)
 
 	guest->vm = ioctl(guest->kvm, KVM_CREATE_VM, 0);
 	if (guest->vm < 0)
-		return -errno;
-	/* Intel's need these two and AMD's refuse them: whether it works is seen later. */
+		return false;
+	/* Some of Intel's need these two: whether they took effect is seen when the guest runs. */
 	ioctl(guest->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity);
 	ioctl(guest->vm, KVM_SET_TSS_ADDR, TSS_PAGES);
 	guest->memory =
 		mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (guest->memory == MAP_FAILED)
-		return -errno;
+		return false;
 	fill_memory(guest->memory);
 	region.userspace_addr = (uintptr_t)guest->memory;
 	if (ioctl(guest->vm, KVM_SET_USER_MEMORY_REGION, &region) < 0)
-		return -errno;
+		return false;
 	guest->vcpu = ioctl(guest->vm, KVM_CREATE_VCPU, 0);
 	run_size = ioctl(guest->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (guest->vcpu < 0 || run_size < 0)
-		return -errno;
+		return false;
 	guest->run =
 		mmap(NULL, (size_t)run_size, PROT_READ | PROT_WRITE, MAP_SHARED, guest->vcpu, 0);
-	return guest->run == MAP_FAILED ? -errno : 0;
+	return guest->run != MAP_FAILED;
 }
 
-static int enter_long_mode(const struct tiny_guest *guest)
+static bool enter_long_mode(const struct tiny_guest *guest)
 {
 	const struct kvm_segment code = {.limit = 0xffffffff,
 					 .selector = 8,
@@ -150,17 +151,15 @@ static int enter_long_mode(const struct tiny_guest *guest)
 	struct kvm_sregs sregs;
 
 	if (ioctl(guest->vcpu, KVM_GET_SREGS, &sregs) < 0)
-		return -errno;
+		return false;
 	sregs.cr0 = 0x80000033; /* PG, NE, ET, MP, PE */
 	sregs.cr3 = PML4;
 	sregs.cr4 = 0x20;   /* PAE */
 	sregs.efer = 0x500; /* LMA, LME */
 	sregs.cs = code;
 	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
-	if (ioctl(guest->vcpu, KVM_SET_SREGS, &sregs) < 0 ||
-	    ioctl(guest->vcpu, KVM_SET_REGS, &regs) < 0)
-		return -errno;
-	return 0;
+	return ioctl(guest->vcpu, KVM_SET_SREGS, &sregs) == 0 &&
+	       ioctl(guest->vcpu, KVM_SET_REGS, &regs) == 0;
 }
 
 /* The guest's code once around.  False when it did anything else. */
@@ -227,11 +226,10 @@ static struct finding examine(int kvm)
 	struct tiny_guest guest = {.kvm = kvm};
 	struct reading reading;
 
-	finding.error = create_vm(&guest);
-	if (!finding.error)
-		finding.error = enter_long_mode(&guest);
-	if (finding.error)
+	if (!create_vm(&guest) || !enter_long_mode(&guest)) {
+		finding.error = -errno;
 		return finding;
+	}
 	if (!read_guest_tsc(&guest, &reading)) {
 		finding.stage = STAGE_RUN;
 		return finding;
