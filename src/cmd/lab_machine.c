@@ -152,8 +152,6 @@ static int fill_arguments(struct qemu_arguments *arguments, const struct lab_opt
 		"-no-reboot",
 		"-rtc",
 		"base=utc",
-		"-append",
-		KERNEL_COMMAND_LINE,
 		"-serial",
 		"chardev:console",
 		"-device",
@@ -163,6 +161,8 @@ static int fill_arguments(struct qemu_arguments *arguments, const struct lab_opt
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		add(arguments, "%s", fixed[i]);
+	add(arguments, "-append");
+	add(arguments, "%s", KERNEL_COMMAND_LINE);
 	add(arguments, "-device");
 	add(arguments, "virtserialport,chardev=port,nr=1,name=%s", LAB_PORT);
 	add(arguments, "-smp");
