@@ -170,7 +170,8 @@ static void a_loaded_board_goes_on_like_the_saved_one(void **state)
 		same(loaded, saved);
 		twin = random;
 		for (int i = 0; i < 100; i++) {
-			out = again = (struct vmt_board_out){0}; /* an access to nowhere writes none */
+			out = again =
+				(struct vmt_board_out){0}; /* an access to nowhere writes none */
 			step(&saved, &random, &out);
 			step(&loaded, &twin, &again);
 			if (i == 0)

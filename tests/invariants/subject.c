@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* subject.c - the table of faces that the invariants run over. */
+#include "subject.h"
+
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Two calls as one. */
+static struct vmt_out both(struct vmt_out first, struct vmt_out second)
+{
+	for (int i = 0; i < VMT_LINES; i++)
+		second.rises[i] += first.rises[i];
+	return second;
+}
+
+static void pit_start(union subject_state *s, vmt_ns now)
+{
+	vmt_pit_reset(&s->pit, now);
+}
+
+static struct vmt_out pit_advance(union subject_state *s, vmt_ns now)
+{
+	return vmt_pit_advance(&s->pit, now);
+}
+
+static struct vmt_out pit_read(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+			       uint32_t *ret_value)
+{
+	uint8_t byte;
+	struct vmt_out out = vmt_pit_read(&s->pit, now, reg, &byte);
+
+	(void)width;
+	*ret_value = byte;
+	return out;
+}
+
+static struct vmt_out pit_write(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+				uint32_t value)
+{
+	(void)width;
+	return vmt_pit_write(&s->pit, now, reg, (uint8_t)value);
+}
+
+static struct vmt_out pit_other(union subject_state *s, vmt_ns now, uint32_t which, uint32_t value)
+{
+	struct vmt_out until = vmt_pit_advance(&s->pit, now); /* a reset tells of no edges */
+
+	(void)which;
+	(void)value;
+	vmt_pit_reset(&s->pit, now);
+	return both(until, vmt_pit_advance(&s->pit, now));
+}
+
+static int pit_save(const union subject_state *s, void *buf, size_t size)
+{
+	return vmt_pit_save(&s->pit, buf, size);
+}
+
+static int pit_load(union subject_state *s, vmt_ns now, const void *buf, size_t size)
+{
+	return vmt_pit_load(&s->pit, now, buf, size);
+}
+
+static const uint16_t pit_likely[][2] = {
+	{3, 0x30}, {3, 0x34}, {3, 0x36}, {3, 0x38}, {3, 0x14}, {3, 0x16}, {3, 0x18}, {3, 0x1a},
+	{3, 0x35}, {3, 0xb0}, {3, 0x92}, {3, 0x9a}, {3, 0x00}, {3, 0xce}, {0, 2},    {0, 3},
+	{0, 0},    {0, 200},  {2, 7},    {2, 0},    {4, 0},    {4, 1},    {4, 0},    {4, 1},
+};
+
+static void rtc_start(union subject_state *s, vmt_ns now)
+{
+	vmt_rtc_init(&s->rtc, now, INT64_C(1704164645123456789));
+}
+
+static struct vmt_out rtc_advance(union subject_state *s, vmt_ns now)
+{
+	return vmt_rtc_advance(&s->rtc, now);
+}
+
+static struct vmt_out rtc_read(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+			       uint32_t *ret_value)
+{
+	uint8_t byte;
+	struct vmt_out out = vmt_rtc_read(&s->rtc, now, reg, &byte);
+
+	(void)width;
+	*ret_value = byte;
+	return out;
+}
+
+static struct vmt_out rtc_write(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+				uint32_t value)
+{
+	struct vmt_out index, data;
+
+	if (width < 2)
+		return vmt_rtc_write(&s->rtc, now, reg, (uint8_t)value);
+	index = vmt_rtc_write(&s->rtc, now, VMT_RTC_INDEX, (uint8_t)value); /* as outw does */
+	data = vmt_rtc_write(&s->rtc, now, VMT_RTC_DATA, (uint8_t)(value >> 8));
+	return both(index, data);
+}
+
+static struct vmt_out rtc_other(union subject_state *s, vmt_ns now, uint32_t which, uint32_t value)
+{
+	int64_t step = (int64_t)(int32_t)value * (which == 0 ? 1 : 1000000000);
+	struct vmt_out until;
+
+	if (which < 2)
+		return vmt_rtc_utc(&s->rtc, now, INT64_C(1704164645123456789) + step);
+	if (which == 2)
+		return vmt_rtc_repeat(&s->rtc, now);
+	until = vmt_rtc_advance(&s->rtc, now);
+	vmt_rtc_reset(&s->rtc, now);
+	return both(until, vmt_rtc_advance(&s->rtc, now));
+}
+
+static int rtc_save(const union subject_state *s, void *buf, size_t size)
+{
+	return vmt_rtc_save(&s->rtc, buf, size);
+}
+
+static int rtc_load(union subject_state *s, vmt_ns now, const void *buf, size_t size)
+{
+	return vmt_rtc_load(&s->rtc, now, buf, size);
+}
+
+/* Register 2 stands for index and data in one access, by its width. */
+static const uint16_t rtc_likely[][2] = {
+	{2, 0x260a}, {2, 0x2f0a}, {2, 0x210a}, {2, 0x700a}, {2, 0x020b}, {2, 0x420b},
+	{2, 0x220b}, {2, 0x120b}, {2, 0x720b}, {2, 0x760b}, {2, 0x820b}, {2, 0x000b},
+	{2, 0xff01}, {2, 0xff03}, {2, 0xff05}, {2, 0x3001}, {2, 0x1503}, {2, 0x9205},
+	{2, 0x5900}, {2, 0x1304}, {2, 0x9932}, {0, 0x0c},   {0, 0x0a},   {0, 0x00},
+};
+
+static void pmtmr_start(union subject_state *s, vmt_ns now)
+{
+	vmt_pmtmr_init(&s->pmtmr, now, 24);
+}
+
+static struct vmt_out pmtmr_advance(union subject_state *s, vmt_ns now)
+{
+	return vmt_pmtmr_advance(&s->pmtmr, now);
+}
+
+static struct vmt_out pmtmr_read(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+				 uint32_t *ret_value)
+{
+	return vmt_pmtmr_read(&s->pmtmr, now, reg, width, ret_value);
+}
+
+static struct vmt_out pmtmr_write(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+				  uint32_t value)
+{
+	return vmt_pmtmr_write(&s->pmtmr, now, reg, width, value);
+}
+
+static struct vmt_out pmtmr_other(union subject_state *s, vmt_ns now, uint32_t which,
+				  uint32_t value)
+{
+	struct vmt_out until;
+
+	(void)value;
+	if (which)
+		return vmt_pmtmr_button(&s->pmtmr, now);
+	until = vmt_pmtmr_advance(&s->pmtmr, now);
+	vmt_pmtmr_reset(&s->pmtmr, now);
+	return both(until, vmt_pmtmr_advance(&s->pmtmr, now));
+}
+
+static int pmtmr_save(const union subject_state *s, void *buf, size_t size)
+{
+	return vmt_pmtmr_save(&s->pmtmr, buf, size);
+}
+
+static int pmtmr_load(union subject_state *s, vmt_ns now, const void *buf, size_t size)
+{
+	return vmt_pmtmr_load(&s->pmtmr, now, buf, size);
+}
+
+static const uint16_t pmtmr_likely[][2] = {
+	{VMT_PMTMR_EN, 1},  {VMT_PMTMR_EN, 0x101},  {VMT_PMTMR_EN, 0},
+	{VMT_PMTMR_STS, 1}, {VMT_PMTMR_STS, 0x100}, {VMT_PMTMR_STS, 0xffff},
+};
+
+const struct subject subjects[SUBJECTS] = {
+	{"pit", 5, 1, 1 << VMT_PIT_OUT0, 0, 1, pit_start, pit_advance, pit_read, pit_write,
+	 pit_other, pit_save, pit_load, pit_likely, COUNT(pit_likely)},
+	{"rtc", 2, 2, 1 << VMT_RTC_IRQ, 1 << VMT_RTC_IRQ, 4, rtc_start, rtc_advance, rtc_read,
+	 rtc_write, rtc_other, rtc_save, rtc_load, rtc_likely, COUNT(rtc_likely)},
+	{"pmtmr", 12, 4, 1 << VMT_PMTMR_SCI, 1 << VMT_PMTMR_SCI, 2, pmtmr_start, pmtmr_advance,
+	 pmtmr_read, pmtmr_write, pmtmr_other, pmtmr_save, pmtmr_load, pmtmr_likely,
+	 COUNT(pmtmr_likely)},
+};
