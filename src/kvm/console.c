@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* console.c - the host's side of a serial port: the ring, and moving bytes out and in. */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,7 +224,44 @@ static void end_of_input(struct console *c)
 		event_add(c->listen, NULL); /* it may still read, but makes way for the next */
 }
 
-/* One read.  False when there is nothing to be had now. */
+/* The port's room; with none, console_has_room() is to wake us. */
+static unsigned room_or_wait(struct console *c)
+{
+	unsigned room = c->port.room(c->port.port);
+
+	if (room)
+		return room;
+	pthread_mutex_lock(&c->ring.lock);
+	c->input_waits = true;
+	pthread_mutex_unlock(&c->ring.lock);
+	return c->port.room(c->port.port); /* it may have come in between */
+}
+
+static void deliver(struct console *c)
+{
+	unsigned room;
+
+	while (c->typed_length && (room = room_or_wait(c)) > 0) {
+		unsigned n = room < c->typed_length ? room : (unsigned)c->typed_length;
+
+		c->port.input(c->port.port, c->typed + c->typed_first, n);
+		c->typed_first += n;
+		c->typed_length -= n;
+	}
+}
+
+static void keep(struct console *c, const uint8_t *bytes, size_t length)
+{
+	size_t room = sizeof(c->typed) - c->typed_length;
+
+	memmove(c->typed, c->typed + c->typed_first, c->typed_length);
+	c->typed_first = 0;
+	length = length < room ? length : room;
+	memcpy(c->typed + c->typed_length, bytes, length);
+	c->typed_length += length;
+}
+
+/* One read of at most `room` bytes.  False when there is nothing to be had now. */
 static bool read_some(struct console *c, unsigned room)
 {
 	uint8_t bytes[64];
@@ -238,28 +276,17 @@ static bool read_some(struct console *c, unsigned room)
 	}
 	if (c->terminal)
 		length = unescape(c, bytes, length);
-	if (length)
-		c->port.input(c->port.port, bytes, length);
+	keep(c, bytes, length);
+	deliver(c);
 	return true;
-}
-
-/* The port's room; with none, console_has_room() is to wake us. */
-static unsigned room_or_wait(struct console *c)
-{
-	unsigned room = c->port.room(c->port.port);
-
-	if (room)
-		return room;
-	pthread_mutex_lock(&c->ring.lock);
-	c->input_waits = true;
-	pthread_mutex_unlock(&c->ring.lock);
-	return c->port.room(c->port.port); /* it may have come in between */
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct console *c = arg;
-	unsigned room = room_or_wait(c);
+	/* A terminal is always read: ctrl-a x is for a guest that takes no input any more.  What is
+	 * typed meanwhile is kept, as far as there is place. */
+	unsigned room = c->terminal ? UINT_MAX : room_or_wait(c);
 
 	(void)fd;
 	(void)what;
@@ -288,6 +315,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	(void)!read(fd, &count, sizeof(count));
 	if (!evtimer_pending(c->timer, NULL))
 		service_output(c);
+	deliver(c);
 	if (c->at_end)
 		return;
 	if (c->in)

@@ -31,9 +31,11 @@ struct console {
 	int in_fd, out_fd; /* -1: none now */
 	bool own_in, own_out;
 	bool is_socket;
-	struct event *in, *out; /* NULL: always ready, or not there */
-	bool input_waits;       /* for room; guarded by ring.lock */
-	bool at_end;            /* input has ended */
+	struct event *in, *out;       /* NULL: always ready, or not there */
+	bool input_waits;             /* for room; guarded by ring.lock */
+	bool at_end;                  /* input has ended */
+	uint8_t typed[CONSOLE_STAGE]; /* read, but the port had no room yet */
+	size_t typed_first, typed_length;
 
 	uint8_t stage[CONSOLE_STAGE]; /* taken from the ring, not yet written */
 	size_t stage_first, stage_length;

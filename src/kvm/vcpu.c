@@ -47,6 +47,14 @@ static void set_fast_string(const struct vcpu *v)
 	(void)ioctl(v->fd, KVM_SET_MSRS, &msr);
 }
 
+/* What CPUID does not show of KVM's own is then not there, either.  Older kernels cannot. */
+static void enforce_features(const struct vcpu *v)
+{
+	struct kvm_enable_cap cap = {.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID, .args = {1}};
+
+	(void)ioctl(v->fd, KVM_ENABLE_CAP, &cap);
+}
+
 /* At reset XCR0 has only its lowest bit.  Here it starts with all that the CPU offers, what an
  * operating system sets first: where KVM itself runs on an emulated CPU, it may never see the
  * guest's XSETBV, and would go on to load its own value at each entry and to compute CPUID's
@@ -82,6 +90,7 @@ int vcpu_create(const struct vm *vm, uint32_t cpu, struct cpuid_table *cpuid, st
 		return result;
 	}
 	v->run = run;
+	enforce_features(v);
 	cpuid_for_cpu(cpuid, cpu);
 	if (ioctl(v->fd, KVM_SET_CPUID2, cpuid) < 0) {
 		result = refused(why, "the CPU's features");

@@ -20,6 +20,7 @@ static void a_small_guest_has_one_piece(void **state)
 	(void)state;
 	assert_int_equal(memory_create(16 * MIB, &m, NULL), 0);
 	assert_int_equal(m.low_size, 16 * MIB);
+	assert_int_equal((uintptr_t)m.low % (2 * MIB), 0); /* for huge pages */
 	assert_null(m.high);
 	assert_int_equal(m.high_size, 0);
 	assert_ptr_equal(memory_at(&m, 0, 16 * MIB), m.low);
