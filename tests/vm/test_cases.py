@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""test_cases.py VMTIME ROOT WORK [WORD...] - vmtime test, with guests that run.
+
+Needs a working /dev/kvm and root; tests/vm/test_test.sh runs it in the lab.  Prints a line a case:
+`ok - test: name`, `not ok - test: name: why`, `skip - test: name: reason`.
+"""
+import glob
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+VMTIME, ROOT, WORK = sys.argv[1:4]
+WORDS = sys.argv[4:]
+PATIENCE_S = 400
+failures = 0
+
+
+class Skip(Exception):
+    pass
+
+
+def check(condition, why):
+    if not condition:
+        raise AssertionError(why)
+
+
+def case(name, test):
+    global failures
+    if WORDS and not any(word in name for word in WORDS):
+        return
+    try:
+        test()
+        print(f"ok - test: {name}", flush=True)
+    except Skip as reason:
+        print(f"skip - test: {name}: {reason}", flush=True)
+    except Exception as why:  # whatever it was, the others still run
+        failures += 1
+        print(f"not ok - test: {name}: {type(why).__name__} {why}", flush=True)
+
+
+def run(*options):
+    return subprocess.run([VMTIME, "test", *options], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          timeout=PATIENCE_S)
+
+
+def left_behind():
+    """Sockets, directories and machines of ours that are still there."""
+    found = glob.glob("/tmp/vmtime-test.*") + glob.glob("/run/vmtime-test.*")
+    for status in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(status, "rb") as file:
+                words = file.read().split(b"\0")
+        except OSError:
+            continue  # it has just ended
+        if b"-kernel" in words or (b"run" in words and b"--kernel" in words):
+            found.append(b" ".join(words[:3]).decode(errors="replace"))
+    return found
+
+
+def result(report, **wanted):
+    rows = [row for row in report["results"]
+            if all(row[key] == value for key, value in wanted.items())]
+    check(len(rows) == 1, f"{len(rows)} results for {wanted}")
+    return rows[0]
+
+
+class Measured:
+    """One run that several cases look at: boots of both subjects with both tight clocks."""
+    done = None
+
+    @classmethod
+    def get(cls):
+        if cls.done is None:
+            cls.done = run("--subject", "vmtime,qemu", "--clocksource", "kvm-clock,tsc",
+                           "--scenario", "boot,steady", "--duration", "10s", "--cpus", "1",
+                           f"--json={WORK}/report.json", "--keep", f"{WORK}/kept")
+        check(cls.done.returncode in (0, 1), f"status {cls.done.returncode}: {cls.done.stderr}")
+        with open(f"{WORK}/report.json") as file:
+            return json.load(file)
+
+
+def schema_is_kept():
+    report = Measured.get()
+    try:
+        import jsonschema
+    except ImportError:
+        raise Skip("python3-jsonschema is not installed")
+    with open(f"{ROOT}/docs/schema/test.json") as file:
+        schema = json.load(file)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(report)
+    report["results"][0]["surprise"] = 1
+    check(not jsonschema.Draft202012Validator(schema).is_valid(report), "it allows anything")
+
+
+def both_subjects_pass():
+    report = Measured.get()
+    for subject in "vmtime", "qemu":
+        for clocksource in "kvm-clock", "tsc":
+            for scenario in "boot", "steady":
+                row = result(report, subject=subject, clocksource=clocksource, scenario=scenario)
+                check(row["verdict"] == "pass", row)
+    check(Measured.done.returncode == 0, f"status {Measured.done.returncode}")
+    check(Measured.done.stdout == "", f"also a table: {Measured.done.stdout}")
+
+
+def brackets_are_tight():
+    wide = [row for row in Measured.get()["results"] if not row["bracket_ns"] < 200]
+    check(not wide, wide)
+
+
+def figures_are_of_this_guest():
+    report = Measured.get()
+    check([s["name"] for s in report["subjects"]] == ["vmtime", "qemu"], report["subjects"])
+    for subject in report["subjects"]:
+        check(subject["guest"]["cpus"] == 1, subject)
+        check("kvm-clock" in subject["guest"]["available_clocksource"], subject)
+        check(subject["command"], subject)
+    for row in report["results"]:
+        if row["scenario"] == "steady":
+            check(row["duration_ns"] >= 10_000_000_000, row)
+            check(abs(row["frequency_error_ppb"]) < 2000, row)
+        else:
+            check("realtime_change_ns" not in row, "a figure that was not measured is there")
+
+
+def logs_are_kept():
+    Measured.get()
+    for subject in "vmtime", "qemu":
+        for clocksource in "kvm-clock", "tsc":
+            folder = f"{WORK}/kept/{subject}-{clocksource}-1"
+            with open(f"{folder}/samples.txt") as file:
+                lines = file.read().splitlines()
+            check(sum(line.startswith("S ") for line in lines) > 90, f"{len(lines)} lines")
+            check(os.path.exists(f"{folder}/console.log"), "no console log")
+
+
+def a_step_is_seen_to_within_the_bracket():
+    """The instrument itself: the guest steps CLOCK_REALTIME alone by exactly a millisecond, so the
+    change of CLOCK_REALTIME is that much more than the one of CLOCK_MONOTONIC."""
+    done = run("--subject", "qemu", "--scenario", "steady", "--duration", "10s",
+               "--append", "vmtime.step=1000000", "--json")
+    row = json.loads(done.stdout)["results"][0]
+    off = row["realtime_change_ns"] - row["monotonic_gap_ns"] - 1_000_000
+    check(abs(off) <= 2 * row["bracket_ns"], f"off by {off} ns: {row}")
+    check(row["verdict"] == "fail" and "realtime_change_ns" in row["reason"], row)
+    check(row["backward_steps"] == 0, row)
+    check(done.returncode == 1, f"status {done.returncode}")
+
+
+def a_step_back_is_counted_on_two_cpus():
+    done = run("--subject", "qemu", "--scenario", "steady", "--duration", "5s", "--cpus", "2",
+               "--append", "vmtime.step=-1000000", "--json")
+    report = json.loads(done.stdout)
+    row = report["results"][0]
+    check(report["subjects"][0]["guest"]["cpus"] == 2, report["subjects"])
+    off = row["realtime_change_ns"] - row["monotonic_gap_ns"] + 1_000_000
+    check(abs(off) <= 2 * row["bracket_ns"], f"off by {off} ns: {row}")
+    check(row["backward_steps"] == 1, row)
+
+
+def the_table_is_for_people():
+    done = run("--subject", "qemu", "--scenario", "boot")
+    lines = done.stdout.splitlines()
+    check(done.returncode == 0, f"status {done.returncode}: {done.stderr}")
+    check("\033" not in done.stdout, "colours in a pipe")
+    check(done.stderr == "", f"progress in a pipe: {done.stderr}")
+    check(lines[0].split()[:4] == ["subject", "clocksource", "scenario", "policy"], lines[0])
+    check(lines[1].startswith("qemu ") and lines[1].rstrip().endswith("pass"), lines[1])
+    check(lines[-1] == "1 passed, 0 failed (qemu)", lines[-1])
+
+
+def what_cannot_be_told_is_skipped():
+    done = run("--subject", "qemu", "--scenario", "boot", "--limit", "boot=1ns",
+               "--append", "vmtime.none=1", "--json")
+    row = json.loads(done.stdout)["results"][0]
+    # Surely wrong by more than a nanosecond, unless it is right to within the bracket.
+    wanted = {"fail": 1, "skip": 77}
+    check(row["verdict"] in wanted and done.returncode == wanted[row["verdict"]],
+          f"status {done.returncode}: {row}")
+    check(row["limit_ns"] == 1 and row["reason"], row)
+
+
+def a_clock_that_is_not_there_is_skipped():
+    done = run("--subject", "qemu", "--scenario", "boot,steady", "--clocksource", "hpet",
+               "--qemu-args", "-machine hpet=off", "--json")
+    rows = json.loads(done.stdout)["results"]
+    check(all(row["verdict"] == "skip" and "not hpet" in row["reason"] for row in rows), rows)
+    check(done.returncode == 77, f"status {done.returncode}")
+
+
+def a_guest_that_does_not_boot_fails_with_its_last_words():
+    done = run("--subject", "qemu", "--append", "rdinit=/nothing", "--json")
+    rows = json.loads(done.stdout)["results"]
+    check(all(row["verdict"] == "fail" and "panic" in row["reason"] for row in rows), rows)
+    check(done.returncode == 1, f"status {done.returncode}")
+    check(not left_behind(), left_behind())
+
+
+def a_vmm_that_cannot_start_says_why():
+    done = run("--subject", "qemu", "--scenario", "boot", "--qemu-args", "-no-such-option")
+    check(done.returncode == 1, f"status {done.returncode}")
+    check("no-such-option" in done.stdout, done.stdout)
+    check(not left_behind(), left_behind())
+
+
+def a_qemu_that_is_not_there_is_named():
+    done = run("--subject", "qemu", "--qemu", "/nowhere/qemu")
+    check(done.returncode == 3 and done.stderr.count("\n") == 1, done)
+    check("/nowhere/qemu" in done.stderr and "--qemu PATH" in done.stderr, done.stderr)
+
+
+def being_ended_leaves_nothing():
+    child = subprocess.Popen([VMTIME, "test", "--subject", "qemu", "--scenario", "boot"],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT)
+    end = time.monotonic() + 60
+    while len(left_behind()) < 2 and time.monotonic() < end:
+        time.sleep(0.2)
+    check(len(left_behind()) >= 2, "it did not start")
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=60)
+    check(child.returncode == -signal.SIGTERM, f"status {child.returncode}")
+    check(not left_behind(), left_behind())
+
+
+def nothing_is_left_behind():
+    Measured.get()
+    check(not left_behind(), left_behind())
+    check(os.listdir(WORK) and not glob.glob(f"{WORK}/*.tmp"), "a temporary file is left")
+
+
+case("the JSON is as its schema says", schema_is_kept)
+case("vmtime and QEMU pass on kvm-clock and tsc", both_subjects_pass)
+case("half brackets are below 200 ns", brackets_are_tight)
+case("the figures are of this guest", figures_are_of_this_guest)
+case("logs and samples are kept when asked for", logs_are_kept)
+case("nothing is left behind", nothing_is_left_behind)
+case("a step of 1 ms is seen to within the bracket", a_step_is_seen_to_within_the_bracket)
+case("a step back is counted, on two CPUs", a_step_back_is_counted_on_two_cpus)
+case("the table is for people", the_table_is_for_people)
+case("what cannot be told is skipped", what_cannot_be_told_is_skipped)
+case("a clock source that is not there is skipped", a_clock_that_is_not_there_is_skipped)
+case("a guest that does not boot fails with its last words",
+     a_guest_that_does_not_boot_fails_with_its_last_words)
+case("a VMM that cannot start says why", a_vmm_that_cannot_start_says_why)
+case("a QEMU that is not there is named", a_qemu_that_is_not_there_is_named)
+case("being ended leaves nothing", being_ended_leaves_nothing)
+sys.exit(1 if failures else 0)

@@ -1,0 +1,74 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# test_test - vmtime test on real guests: its figures, its verdicts, its manners.
+#
+# usage: tests/vm/test_test.sh [WORD...]    only the cases whose name has one of the words
+#        VMTIME=PATH tries another build than build/vmtime
+#
+# What costs no boot comes first; the rest runs in one boot of the lab; see test_cases.py.
+set -u
+root=$(cd "$(dirname "$0")/../.." && pwd)
+vmtime=${VMTIME:-$root/build/vmtime}
+work=$(mktemp -d "${TMPDIR:-/tmp}/vmtime-test-test.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+# refused NAME STATUS TEXT OPTION...: one line on stderr that holds TEXT, and that status.
+refused() {
+	name=$1 wanted=$2 text=$3
+	shift 3
+	"$vmtime" test "$@" >"$work/stdout" 2>"$work/stderr" </dev/null
+	status=$?
+	if [ "$status" -eq "$wanted" ] && [ "$(wc -l <"$work/stderr")" -eq 1 ] &&
+		[ ! -s "$work/stdout" ] && grep -qF -e "$text" "$work/stderr" &&
+		grep -q '^vmtime test: ' "$work/stderr"; then
+		echo "ok - test: $name"
+	else
+		echo "not ok - test: $name: status $status, '$(head -c 300 "$work/stderr")'"
+		failures=$((failures + 1))
+	fi
+}
+
+if [ $# -eq 0 ]; then
+	refused 'an unknown option is told its nearest' 2 "'--duration'" --durration 5s
+	refused 'an option without its value is named' 2 '--duration needs a value' --duration
+	refused 'a duration without a unit says so' 2 '--duration 10 has no unit' --duration 10
+	refused 'a duration that is none is named' 2 '--duration soon is no duration' --duration soon
+	refused 'a duration of nothing is refused' 2 '1ns to 24h' --duration 0s
+	refused 'a duration beyond a day is refused' 2 '1ns to 24h' --duration 25h
+	refused 'an unknown subject is named' 2 "no subject 'xen'" --subject vmtime,xen
+	refused 'an empty list is refused' 2 '--subject is empty' --subject ,
+	refused 'an unknown clock source is named' 2 "no clock source 'sundial'" --clocksource sundial
+	refused 'a clock source to come is refused by name' 2 'hyperv is not in this version' \
+		--clocksource hyperv
+	refused 'hpet is refused for vmtime by name' 2 'hpet is not in this version' \
+		--clocksource hpet
+	refused 'an unknown scenario is named' 2 "no scenario 'earthquake'" --scenario earthquake
+	refused 'a scenario to come is refused by name' 2 'pause is not in this version' \
+		--scenario boot,pause
+	refused 'a limit needs its scenario' 2 'SCENARIO=DUR' --limit 1us
+	refused 'a limit of an unknown scenario is refused' 2 "no scenario 'party'" --limit party=1us
+	refused 'a limit needs a unit' 2 'has no unit' --limit steady=5
+	refused 'no repeat at all is refused' 2 '--repeat 0' --repeat 0
+	refused 'cpus have to be a number' 2 '--cpus two' --cpus two
+	refused 'a memory that is none is named' 2 '--memory lots' --memory lots
+	refused 'a memory too small is refused' 2 '128M' --memory 4M
+	refused 'a kernel that is not there is named' 2 '/nowhere/bzImage' --kernel /nowhere/bzImage
+	refused 'a word that is no option is named' 2 "'boot'" boot
+	refused 'run options without subject vmtime are refused' 2 'not a subject' \
+		--subject qemu -- --pit kernel
+	refused 'a folder for the JSON that is not there is named' 2 '/nowhere/x.json' \
+		--json=/nowhere/x.json
+fi
+
+kernel=$(echo "${XDG_CACHE_HOME:-$HOME/.cache}"/vmtime/guest/boot/vmlinuz-*)
+if [ ! -r "$kernel" ]; then
+	echo "skip - test: no kernel for guests was fetched (make setup)"
+else
+	# Not in the lab: there the modules that check a schema may be missing.
+	mkdir "$work/out"
+	"$vmtime" lab --memory 2560M --timeout 20min --share "$work/out" -- \
+		python3 -W ignore "$root/tests/vm/test_cases.py" "$vmtime" "$root" "$work/out" "$@" \
+		</dev/null || failures=$((failures + 1))
+fi
+[ "$failures" -eq 0 ]
