@@ -55,6 +55,7 @@ static void a_count_between_two_pairs_is_on_the_line(void **state)
 	v = at(p, 3ULL * GAP + 1000);
 	assert_int_equal(v.ns, 3LL * GAP / 2 + 500);
 	assert_int_equal(v.bound_ns, HALF / 2 + 1);
+	assert_int_equal(at(p, 3ULL * GAP + 1001).ns, 3LL * GAP / 2 + 500); /* down */
 	assert_int_equal(pairs_at(p, PAIRS_REALTIME, 3ULL * GAP, 3ULL * GAP, &v), 0);
 	assert_int_equal(v.ns, 1000000000000000000 + 3LL * GAP / 2);
 	pairs_free(p);

@@ -168,6 +168,14 @@ static void disturbed_readings_do_not_count(void **state)
 	assert_int_equal(row.verdict, JUDGE_PASS);
 	assert_int_equal(row.value[JUDGE_REALTIME_CHANGE], 0);
 	assert_int_equal(row.value[JUDGE_DURATION], 9800000000);
+
+	g = make_guest(100, 0, 0);
+	for (size_t i = 95; i < 100; i += 2) {
+		g.points[i].realtime_bound_ns = i == 95 ? 50 * us : 80;
+		g.points[i].monotonic_bound_ns = i == 95 ? 80 : 50 * us;
+		g.points[i].monotonic_error_ns += 40000;
+	}
+	assert_int_equal(steady(&g, "tsc", 0).value[JUDGE_FREQUENCY_ERROR], 0);
 }
 
 static void a_read_that_costs_an_exit_is_judged_by_its_bracket(void **state)
@@ -204,7 +212,10 @@ static void jiffies_have_two_ticks_and_a_hundred_ppm(void **state)
 	assert_int_equal(row.verdict, JUDGE_PASS);
 	assert_int_equal(row.value[JUDGE_LIMIT], 8000000);
 	assert_in_range(row.value[JUDGE_FREQUENCY_ERROR], 40000, 75000);
-	g = make_guest(400, 600000, 0);
+	/* 100 ppm, and two ticks in 9.9 s (808 ppm) */
+	g = make_guest(100, 908000, 0);
+	assert_int_equal(steady(&g, "jiffies", 0).verdict, JUDGE_PASS);
+	g = make_guest(100, 909000, 0);
 	assert_int_equal(steady(&g, "jiffies", 0).verdict, JUDGE_FAIL);
 }
 
