@@ -12,46 +12,50 @@
 
 enum { SAVED_VERSION = 1, PORTS = 0x10000, BLOCK = 4 };
 enum { ALL_FACES = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_PMTMR, LEVEL_SOURCES = 1 << VMT_SOURCE_SCI };
+enum { TICKING = 2 }; /* sources with ticks are the first ones */
 
+enum where { HERE, AT_PM1A, AT_PMTMR };
+
+/* A face's registers from `reg` on, at `port` or where the configuration says. */
 struct range {
-	uint32_t port, size, face, reg;
+	uint16_t port, size;
+	uint8_t where, face, reg;
 };
 
-enum { RANGES = 5 };
-
-/* Where the faces answer. */
-static void ranges_of(const struct vmt_board_config *c, struct range ret_ranges[RANGES])
-{
-	ret_ranges[0] = (struct range){0x40, 4, VMT_FACE_PIT, VMT_PIT_COUNTER0};
-	ret_ranges[1] = (struct range){0x61, 1, VMT_FACE_PIT, VMT_PIT_PORT61};
-	ret_ranges[2] = (struct range){0x70, 2, VMT_FACE_RTC, VMT_RTC_INDEX};
-	ret_ranges[3] = (struct range){c->pm1a_port, BLOCK, VMT_FACE_PMTMR, VMT_PMTMR_STS};
-	ret_ranges[4] = (struct range){c->pmtmr_port, BLOCK, VMT_FACE_PMTMR, VMT_PMTMR_TMR};
-}
+static const struct range ranges[] = {
+	{0x40, 4, HERE, VMT_FACE_PIT, VMT_PIT_COUNTER0},
+	{0x61, 1, HERE, VMT_FACE_PIT, VMT_PIT_PORT61},
+	{0x70, 2, HERE, VMT_FACE_RTC, VMT_RTC_INDEX},
+	{0, BLOCK, AT_PM1A, VMT_FACE_PMTMR, VMT_PMTMR_STS},
+	{0, BLOCK, AT_PMTMR, VMT_FACE_PMTMR, VMT_PMTMR_TMR},
+};
+enum { RANGES = sizeof(ranges) / sizeof(ranges[0]) };
 
 static bool has(const struct vmt_board_config *c, uint32_t face)
 {
 	return c->faces >> face & 1;
 }
 
+static uint32_t first_port(const struct vmt_board_config *c, const struct range *r)
+{
+	return r->where == HERE ? r->port : r->where == AT_PM1A ? c->pm1a_port : c->pmtmr_port;
+}
+
 /* The range that answers a port; NULL: none. */
-static const struct range *find(const struct vmt_board_config *c, const struct range *ranges,
-				uint64_t port)
+static const struct range *find(const struct vmt_board_config *c, uint64_t port)
 {
 	for (const struct range *r = ranges; r < ranges + RANGES; r++)
-		if (port - r->port < r->size && has(c, r->face))
+		if (port - first_port(c, r) < r->size && has(c, r->face))
 			return r;
 	return NULL;
 }
 
+/* No two ranges meet, and none leaves the ports. */
 static bool overlap(const struct vmt_board_config *c)
 {
-	struct range ranges[RANGES];
-
-	ranges_of(c, ranges);
 	for (const struct range *r = ranges; r < ranges + RANGES; r++)
 		for (uint32_t i = 0; has(c, r->face) && i < r->size; i++)
-			if (find(c, ranges, r->port + i) != r || r->port + i >= PORTS)
+			if (find(c, first_port(c, r) + i) != r || first_port(c, r) + i >= PORTS)
 				return true;
 	return false;
 }
@@ -65,7 +69,7 @@ static void advance(struct vmt_board *b, struct vmt_board_out *out)
 
 		if (!has(&b->config, i))
 			continue;
-		from = face->advance(b, b->now);
+		face->advance(b, b->now, &from);
 		vmt_board_take(b, i, &from, 0, out);
 		if (b->ticks[face->source].retry_ns <= b->now)
 			face->retry(b, out);
@@ -95,12 +99,10 @@ static void end(struct vmt_board *b, struct vmt_board_out *out)
 {
 	vmt_ns at = VMT_NEVER;
 
-	for (uint32_t i = 0; i < VMT_FACES; i++) {
-		vmt_ns retry = b->ticks[vmt_board_faces[i].source].retry_ns;
-
-		at = b->due[i] < at ? b->due[i] : at;
-		at = retry < at ? retry : at;
-	}
+	for (const vmt_ns *due = b->due; due < b->due + VMT_FACES; due++)
+		at = *due < at ? *due : at;
+	for (const struct vmt_board_ticks *t = b->ticks; t < b->ticks + TICKING; t++)
+		at = t->retry_ns < at ? t->retry_ns : at;
 	b->deadline = at;
 	out->deadline = at;
 	out->level_changed = out->level ^ b->level;
@@ -130,56 +132,60 @@ int vmt_board_init(struct vmt_board *b, const struct vmt_board_config *config, v
 	return 0;
 }
 
+static uint32_t reg_of(const struct vmt_board *b, const struct range *r, uint64_t port)
+{
+	return r->reg + (uint32_t)port - first_port(&b->config, r);
+}
+
 static void read_face(struct vmt_board *b, const struct range *r, uint64_t port, uint32_t width,
 		      uint64_t *ret_value, struct vmt_board_out *out)
 {
-	uint32_t reg = r->reg + (uint32_t)(port - r->port);
-	struct vmt_out from = vmt_board_faces[r->face].read(b, b->now, reg, width, ret_value);
+	struct vmt_out from;
 
+	vmt_board_faces[r->face].read(b, b->now, reg_of(b, r, port), width, ret_value, &from);
 	vmt_board_take(b, r->face, &from, 0, out);
 }
 
 static void write_face(struct vmt_board *b, const struct range *r, uint64_t port, uint32_t width,
 		       uint64_t value, struct vmt_board_out *out)
 {
-	uint32_t reg = r->reg + (uint32_t)(port - r->port);
-	struct vmt_out from = vmt_board_faces[r->face].write(b, b->now, reg, width, value);
+	struct vmt_out from;
 
+	vmt_board_faces[r->face].write(b, b->now, reg_of(b, r, port), width, value, &from);
 	vmt_board_take(b, r->face, &from, 1, out);
 }
 
-/* 0 when the access falls on a face, *ret_whole when on one register of it. */
-static int place(const struct vmt_board *b, const struct range *ranges, uint32_t space,
-		 uint64_t addr, uint32_t width, const struct range **ret_whole)
+/* Whether the access falls on one register of the face there. */
+static bool fits(const struct vmt_board *b, const struct range *r, uint64_t port, uint32_t width)
 {
-	const struct range *first;
-	bool any;
+	return width <= vmt_board_faces[r->face].widest &&
+	       port + width <= first_port(&b->config, r) + (uint64_t)r->size;
+}
 
-	*ret_whole = NULL;
+/* 0 when a face answers any byte of the access; *ret_whole: the one that takes it whole, or NULL. */
+static int place(const struct vmt_board *b, uint32_t space, uint64_t addr, uint32_t width,
+		 const struct range **ret_whole)
+{
+	const struct range *r;
+
 	if (width != 1 && width != 2 && width != 4 && width != 8)
 		return -EINVAL;
 	if (space != VMT_PIO || addr >= PORTS)
 		return -ENOENT;
-	first = find(&b->config, ranges, addr);
-	any = first;
-	if (first && width <= vmt_board_faces[first->face].widest &&
-	    addr + width <= first->port + first->size)
-		*ret_whole = first;
-	for (uint32_t i = 1; i < width && !any; i++)
-		any = find(&b->config, ranges, addr + i);
-	return any ? 0 : -ENOENT;
+	r = find(&b->config, addr);
+	*ret_whole = r && fits(b, r, addr, width) ? r : NULL;
+	for (uint32_t i = 1; i < width && !r; i++)
+		r = find(&b->config, addr + i);
+	return r ? 0 : -ENOENT;
 }
 
 int vmt_board_read(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t addr, uint32_t width,
 		   uint64_t *ret_value, struct vmt_board_out *ret_out)
 {
-	struct range ranges[RANGES];
 	const struct range *r;
 	uint64_t value = 0, byte;
-	int rc;
+	int rc = place(b, space, addr, width, &r);
 
-	ranges_of(&b->config, ranges);
-	rc = place(b, ranges, space, addr, width, &r);
 	if (rc)
 		return rc;
 	begin(b, now, ret_out);
@@ -188,7 +194,7 @@ int vmt_board_read(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t add
 	} else {
 		for (uint32_t i = 0; i < width; i++) {
 			byte = 0xff;
-			r = find(&b->config, ranges, addr + i);
+			r = find(&b->config, addr + i);
 			if (r)
 				read_face(b, r, addr + i, 1, &byte, ret_out);
 			value |= byte << (i * 8);
@@ -202,12 +208,9 @@ int vmt_board_read(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t add
 int vmt_board_write(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t addr, uint32_t width,
 		    uint64_t value, struct vmt_board_out *ret_out)
 {
-	struct range ranges[RANGES];
 	const struct range *r;
-	int rc;
+	int rc = place(b, space, addr, width, &r);
 
-	ranges_of(&b->config, ranges);
-	rc = place(b, ranges, space, addr, width, &r);
 	if (rc)
 		return rc;
 	begin(b, now, ret_out);
@@ -215,7 +218,7 @@ int vmt_board_write(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t ad
 		write_face(b, r, addr, width, value, ret_out);
 	} else {
 		for (uint32_t i = 0; i < width; i++) {
-			r = find(&b->config, ranges, addr + i);
+			r = find(&b->config, addr + i);
 			if (r)
 				write_face(b, r, addr + i, 1, value >> (i * 8) & 0xff, ret_out);
 		}

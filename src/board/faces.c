@@ -3,6 +3,7 @@
 #include "board/faces.h"
 
 #include "board/ticks.h"
+#include "faces/into.h"
 
 enum {
 	PIT_BIT = 1 << VMT_SOURCE_PIT,
@@ -20,27 +21,26 @@ void vmt_board_take(struct vmt_board *b, uint32_t face, const struct vmt_out *fr
 	vmt_board_faces[face].lines(b, from, set, out);
 }
 
-static struct vmt_out pit_advance(struct vmt_board *b, vmt_ns now)
+static void pit_advance(struct vmt_board *b, vmt_ns now, struct vmt_out *lines)
 {
-	return vmt_pit_advance(&b->pit, now);
+	vmt_pit_advance_into(&b->pit, now, lines);
 }
 
-static struct vmt_out pit_read(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
-			       uint64_t *ret_value)
+static void pit_read(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
+		     uint64_t *ret_value, struct vmt_out *lines)
 {
 	uint8_t byte;
-	struct vmt_out out = vmt_pit_read(&b->pit, now, reg, &byte);
 
 	(void)width;
+	vmt_pit_read_into(&b->pit, now, reg, &byte, lines);
 	*ret_value = byte;
-	return out;
 }
 
-static struct vmt_out pit_write(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
-				uint64_t value)
+static void pit_write(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width, uint64_t value,
+		      struct vmt_out *lines)
 {
 	(void)width;
-	return vmt_pit_write(&b->pit, now, reg, (uint8_t)value);
+	vmt_pit_write_into(&b->pit, now, reg, (uint8_t)value, lines);
 }
 
 static void pit_reset(struct vmt_board *b, vmt_ns now)
@@ -65,8 +65,9 @@ static void pit_lines(struct vmt_board *b, const struct vmt_out *lines, int set,
 	struct vmt_board_ticks *t = &b->ticks[VMT_SOURCE_PIT];
 	uint64_t edges = lines->rises[VMT_PIT_OUT0];
 
-	if (set || edges)
-		vmt_ticks_period(t, vmt_pit_period_ns(&b->pit));
+	if (!set && !edges)
+		return;
+	vmt_ticks_period(t, vmt_pit_period_ns(&b->pit));
 	if (vmt_ticks_edges(t, b->config.ticks, b->now, edges))
 		out->pulses |= PIT_BIT;
 }
@@ -77,27 +78,26 @@ static void pit_retry(struct vmt_board *b, struct vmt_board_out *out)
 	out->pulses |= PIT_BIT;
 }
 
-static struct vmt_out rtc_advance(struct vmt_board *b, vmt_ns now)
+static void rtc_advance(struct vmt_board *b, vmt_ns now, struct vmt_out *lines)
 {
-	return vmt_rtc_advance(&b->rtc, now);
+	vmt_rtc_advance_into(&b->rtc, now, lines);
 }
 
-static struct vmt_out rtc_read(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
-			       uint64_t *ret_value)
+static void rtc_read(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
+		     uint64_t *ret_value, struct vmt_out *lines)
 {
 	uint8_t byte;
-	struct vmt_out out = vmt_rtc_read(&b->rtc, now, reg, &byte);
 
 	(void)width;
+	vmt_rtc_read_into(&b->rtc, now, reg, &byte, lines);
 	*ret_value = byte;
-	return out;
 }
 
-static struct vmt_out rtc_write(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
-				uint64_t value)
+static void rtc_write(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width, uint64_t value,
+		      struct vmt_out *lines)
 {
 	(void)width;
-	return vmt_rtc_write(&b->rtc, now, reg, (uint8_t)value);
+	vmt_rtc_write_into(&b->rtc, now, reg, (uint8_t)value, lines);
 }
 
 static void rtc_reset(struct vmt_board *b, vmt_ns now)
@@ -143,25 +143,24 @@ static void rtc_retry(struct vmt_board *b, struct vmt_board_out *out)
 		out->pulses |= RTC_BIT;
 }
 
-static struct vmt_out pmtmr_advance(struct vmt_board *b, vmt_ns now)
+static void pmtmr_advance(struct vmt_board *b, vmt_ns now, struct vmt_out *lines)
 {
-	return vmt_pmtmr_advance(&b->pmtmr, now);
+	vmt_pmtmr_advance_into(&b->pmtmr, now, lines);
 }
 
-static struct vmt_out pmtmr_read(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
-				 uint64_t *ret_value)
+static void pmtmr_read(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
+		       uint64_t *ret_value, struct vmt_out *lines)
 {
 	uint32_t value;
-	struct vmt_out out = vmt_pmtmr_read(&b->pmtmr, now, reg, width, &value);
 
+	vmt_pmtmr_read_into(&b->pmtmr, now, reg, width, &value, lines);
 	*ret_value = value;
-	return out;
 }
 
-static struct vmt_out pmtmr_write(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
-				  uint64_t value)
+static void pmtmr_write(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
+			uint64_t value, struct vmt_out *lines)
 {
-	return vmt_pmtmr_write(&b->pmtmr, now, reg, width, (uint32_t)value);
+	vmt_pmtmr_write_into(&b->pmtmr, now, reg, width, (uint32_t)value, lines);
 }
 
 static void pmtmr_reset(struct vmt_board *b, vmt_ns now)

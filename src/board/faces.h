@@ -9,11 +9,11 @@
 
 struct vmt_board_face {
 	uint32_t widest; /* access that the face takes in one piece, bytes */
-	struct vmt_out (*advance)(struct vmt_board *b, vmt_ns now);
-	struct vmt_out (*read)(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
-			       uint64_t *ret_value);
-	struct vmt_out (*write)(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
-				uint64_t value);
+	void (*advance)(struct vmt_board *b, vmt_ns now, struct vmt_out *lines);
+	void (*read)(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
+		     uint64_t *ret_value, struct vmt_out *lines);
+	void (*write)(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width, uint64_t value,
+		      struct vmt_out *lines);
 	void (*reset)(struct vmt_board *b, vmt_ns now);
 	int (*save)(const struct vmt_board *b, void *buf, size_t size);
 	int (*load)(struct vmt_board *b, vmt_ns now, const void *buf, size_t size);

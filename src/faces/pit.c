@@ -11,6 +11,7 @@
 
 #include "core/ns.h"
 #include "core/snap.h"
+#include "faces/into.h"
 #include "faces/pit_count.h"
 
 enum { GATE2 = 0x01, PORT61_HELD = 0x0f, REFRESH = 0x10, OUT2 = 0x20, REFRESH_TICKS = 18 };
@@ -22,46 +23,33 @@ static uint64_t tick_at(vmt_ns now)
 	return vmt_ns_to_ticks(now, VMT_PIT_HZ);
 }
 
-static void levels(const struct vmt_pit *s, struct vmt_out *out)
+static uint8_t levels(const struct vmt_pit *s)
 {
-	out->level = 0;
-	for (unsigned i = 0; i < 3; i++)
-		out->level |= (uint8_t)(vmt_pit_out(&s->channel[i], s->seen_tick) << i);
+	return (uint8_t)(vmt_pit_out(&s->channel[0], s->seen_tick) |
+			 vmt_pit_out(&s->channel[1], s->seen_tick) << 1 |
+			 vmt_pit_out(&s->channel[2], s->seen_tick) << 2);
 }
 
 /* Let the counters count up to now. */
-static struct vmt_out catch_up(struct vmt_pit *s, vmt_ns now)
+static void catch_up(struct vmt_pit *s, vmt_ns now, struct vmt_out *out)
 {
-	struct vmt_out out = {.ready = now};
 	uint64_t tick = tick_at(now);
 
+	*out = (struct vmt_out){.ready = now};
 	if (tick > s->seen_tick) {
 		for (unsigned i = 0; i < 3; i++)
-			out.rises[i] = vmt_pit_count(&s->channel[i], s->seen_tick, tick);
+			out->rises[i] = vmt_pit_count(&s->channel[i], s->seen_tick, tick);
 		s->seen_tick = tick;
 	}
-	levels(s, &out);
-	return out;
+	out->level = levels(s);
 }
 
 /* When the caller is to come back. */
-static struct vmt_out until(const struct vmt_pit *s, struct vmt_out out)
+static void until(const struct vmt_pit *s, struct vmt_out *out)
 {
 	uint64_t rise = vmt_pit_next_rise(&s->channel[0], s->seen_tick);
 
-	out.deadline = rise == UINT64_MAX ? VMT_NEVER : vmt_ns_of_tick(rise, VMT_PIT_HZ);
-	return out;
-}
-
-/* After a write: a level that it raised is an edge too. */
-static struct vmt_out settle(const struct vmt_pit *s, struct vmt_out out)
-{
-	uint8_t before = out.level;
-
-	levels(s, &out);
-	for (unsigned i = 0; i < 3; i++)
-		out.rises[i] += (out.level & ~before) >> i & 1;
-	return until(s, out);
+	out->deadline = rise == UINT64_MAX ? VMT_NEVER : vmt_ns_of_tick(rise, VMT_PIT_HZ);
 }
 
 void vmt_pit_reset(struct vmt_pit *s, vmt_ns now)
@@ -76,9 +64,10 @@ void vmt_pit_reset(struct vmt_pit *s, vmt_ns now)
 	}
 }
 
-struct vmt_out vmt_pit_advance(struct vmt_pit *s, vmt_ns now)
+void vmt_pit_advance_into(struct vmt_pit *s, vmt_ns now, struct vmt_out *out)
 {
-	return until(s, catch_up(s, now));
+	catch_up(s, now, out);
+	until(s, out);
 }
 
 static void latch_count(struct vmt_pit_channel *c, uint64_t tick)
@@ -173,21 +162,23 @@ static uint8_t read_port61(const struct vmt_pit *s)
 	return value;
 }
 
-struct vmt_out vmt_pit_read(struct vmt_pit *s, vmt_ns now, uint32_t reg, uint8_t *ret_value)
+void vmt_pit_read_into(struct vmt_pit *s, vmt_ns now, uint32_t reg, uint8_t *ret_value,
+		       struct vmt_out *out)
 {
-	struct vmt_out out = catch_up(s, now);
-
+	catch_up(s, now, out);
 	if (reg < VMT_PIT_CONTROL)
 		*ret_value = read_counter(&s->channel[reg], s->seen_tick);
 	else
 		*ret_value = reg == VMT_PIT_PORT61 ? read_port61(s) : 0xff;
-	return until(s, out);
+	until(s, out);
 }
 
-struct vmt_out vmt_pit_write(struct vmt_pit *s, vmt_ns now, uint32_t reg, uint8_t value)
+void vmt_pit_write_into(struct vmt_pit *s, vmt_ns now, uint32_t reg, uint8_t value,
+			struct vmt_out *out)
 {
-	struct vmt_out out = catch_up(s, now);
+	uint8_t before;
 
+	catch_up(s, now, out);
 	if (reg < VMT_PIT_CONTROL) {
 		write_counter(&s->channel[reg], s->seen_tick, value);
 	} else if (reg == VMT_PIT_CONTROL) {
@@ -196,7 +187,35 @@ struct vmt_out vmt_pit_write(struct vmt_pit *s, vmt_ns now, uint32_t reg, uint8_
 		s->port61 = value & PORT61_HELD;
 		vmt_pit_gate(&s->channel[2], s->seen_tick, value & GATE2);
 	}
-	return settle(s, out);
+	before = out->level;
+	out->level = levels(s);
+	for (unsigned i = 0; i < 3; i++) /* what the write raised is an edge too */
+		out->rises[i] += (out->level & ~before) >> i & 1;
+	until(s, out);
+}
+
+struct vmt_out vmt_pit_advance(struct vmt_pit *s, vmt_ns now)
+{
+	struct vmt_out out;
+
+	vmt_pit_advance_into(s, now, &out);
+	return out;
+}
+
+struct vmt_out vmt_pit_read(struct vmt_pit *s, vmt_ns now, uint32_t reg, uint8_t *ret_value)
+{
+	struct vmt_out out;
+
+	vmt_pit_read_into(s, now, reg, ret_value, &out);
+	return out;
+}
+
+struct vmt_out vmt_pit_write(struct vmt_pit *s, vmt_ns now, uint32_t reg, uint8_t value)
+{
+	struct vmt_out out;
+
+	vmt_pit_write_into(s, now, reg, value, &out);
+	return out;
 }
 
 uint64_t vmt_pit_period_ns(const struct vmt_pit *s)

@@ -78,10 +78,8 @@ static uint32_t high_half(uint32_t count)
 	return count - count / 2;
 }
 
-unsigned vmt_pit_out(const struct vmt_pit_channel *c, uint64_t tick)
+unsigned vmt_pit_out_now(const struct vmt_pit_channel *c, uint64_t tick)
 {
-	if (!c->running)
-		return c->out;
 	switch (vmt_pit_mode(c)) {
 	case 0:
 	case 1:
@@ -160,7 +158,7 @@ static void load(struct vmt_pit_channel *c)
 	c->out = vmt_pit_mode(c) != 0;
 }
 
-uint64_t vmt_pit_count(struct vmt_pit_channel *c, uint64_t seen, uint64_t tick)
+uint64_t vmt_pit_count_on(struct vmt_pit_channel *c, uint64_t seen, uint64_t tick)
 {
 	uint64_t rises = 0, at = c->load_tick;
 
@@ -189,11 +187,12 @@ static uint64_t next_in_run(const struct vmt_pit_channel *c, uint64_t tick)
 
 uint64_t vmt_pit_next_rise(const struct vmt_pit_channel *c, uint64_t tick)
 {
-	struct vmt_pit_channel loaded = *c;
 	uint64_t rise = next_in_run(c, tick), at = c->load_tick;
+	struct vmt_pit_channel loaded;
 
 	if (rise < at || at == NONE)
 		return rise;
+	loaded = *c;
 	load(&loaded);
 	if (!vmt_pit_out(c, at - 1) && vmt_pit_out(&loaded, at))
 		return at;

@@ -28,11 +28,23 @@ static inline unsigned vmt_pit_mode(const struct vmt_pit_channel *c)
 	return mode > 5 ? mode - 4 : mode;
 }
 
-/* Let it count over the clocks seen + 1 to tick; returns the rising edges of OUT among them. */
-uint64_t vmt_pit_count(struct vmt_pit_channel *c, uint64_t seen, uint64_t tick);
+/* The two below, for a counter that is not at rest. */
+uint64_t vmt_pit_count_on(struct vmt_pit_channel *c, uint64_t seen, uint64_t tick);
+unsigned vmt_pit_out_now(const struct vmt_pit_channel *c, uint64_t tick);
 
-/* At tick, for a counter that has counted up to it: OUT (0, 1), and what a read shows. */
-unsigned vmt_pit_out(const struct vmt_pit_channel *c, uint64_t tick);
+/* Let it count over the clocks seen + 1 to tick; returns the rising edges of OUT among them. */
+static inline uint64_t vmt_pit_count(struct vmt_pit_channel *c, uint64_t seen, uint64_t tick)
+{
+	return c->running || c->load_tick <= tick ? vmt_pit_count_on(c, seen, tick) : 0;
+}
+
+/* OUT (0, 1) at tick, for a counter that has counted up to it. */
+static inline unsigned vmt_pit_out(const struct vmt_pit_channel *c, uint64_t tick)
+{
+	return c->running ? vmt_pit_out_now(c, tick) : c->out;
+}
+
+/* What a read shows at tick. */
 uint16_t vmt_pit_value(const struct vmt_pit_channel *c, uint64_t tick);
 
 /* The first clock after tick at which OUT rises; UINT64_MAX: none without an access. */

@@ -11,6 +11,7 @@
 
 #include "core/ns.h"
 #include "core/snap.h"
+#include "faces/into.h"
 
 enum { SAVED_VERSION = 1, REG_BYTES = 12 };
 
@@ -38,30 +39,28 @@ static bool sci(const struct vmt_pmtmr *s)
 }
 
 /* Bring the status up to `now`; the line's level from before goes into the answer. */
-static struct vmt_out catch_up(struct vmt_pmtmr *s, vmt_ns now)
+static void catch_up(struct vmt_pmtmr *s, vmt_ns now, struct vmt_out *out)
 {
-	struct vmt_out out = {.ready = now, .level = sci(s)};
 	uint64_t half = halves_at(s, now);
 
+	*out = (struct vmt_out){.ready = now, .level = sci(s)};
 	if (half > s->half_seen) {
 		s->half_seen = half;
 		s->status |= VMT_PMTMR_TIMER;
-		out.rises[VMT_PMTMR_SCI] += sci(s) && !out.level;
-		out.level = sci(s);
+		out->rises[VMT_PMTMR_SCI] += sci(s) && !out->level;
+		out->level = sci(s);
 	}
-	return out;
 }
 
 /* What the call leaves behind. */
-static struct vmt_out settle(const struct vmt_pmtmr *s, struct vmt_out out)
+static void settle(const struct vmt_pmtmr *s, struct vmt_out *out)
 {
 	/* A set status stays set, and a high line high, until the guest clears it. */
 	bool waiting = s->enable & ~s->status & VMT_PMTMR_TIMER && !sci(s);
 
-	out.deadline = waiting ? start_of_half(s, s->half_seen + 1) : VMT_NEVER;
-	out.rises[VMT_PMTMR_SCI] += sci(s) && !out.level;
-	out.level = sci(s);
-	return out;
+	out->deadline = waiting ? start_of_half(s, s->half_seen + 1) : VMT_NEVER;
+	out->rises[VMT_PMTMR_SCI] += sci(s) && !out->level;
+	out->level = sci(s);
 }
 
 int vmt_pmtmr_init(struct vmt_pmtmr *s, vmt_ns now, uint32_t bits)
@@ -80,9 +79,10 @@ void vmt_pmtmr_reset(struct vmt_pmtmr *s, vmt_ns now)
 	s->enable = 0;
 }
 
-struct vmt_out vmt_pmtmr_advance(struct vmt_pmtmr *s, vmt_ns now)
+void vmt_pmtmr_advance_into(struct vmt_pmtmr *s, vmt_ns now, struct vmt_out *out)
 {
-	return settle(s, catch_up(s, now));
+	catch_up(s, now, out);
+	settle(s, out);
 }
 
 static uint8_t byte_at(const struct vmt_pmtmr *s, uint32_t timer, uint64_t reg)
@@ -92,16 +92,16 @@ static uint8_t byte_at(const struct vmt_pmtmr *s, uint32_t timer, uint64_t reg)
 	return reg < REG_BYTES ? (uint8_t)(words[reg / 4] >> (reg % 4 * 8)) : 0;
 }
 
-struct vmt_out vmt_pmtmr_read(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t width,
-			      uint32_t *ret_value)
+void vmt_pmtmr_read_into(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t width,
+			 uint32_t *ret_value, struct vmt_out *out)
 {
-	struct vmt_out out = catch_up(s, now);
 	uint32_t timer = vmt_pmtmr_peek(now, s->bits), value = 0;
 
+	catch_up(s, now, out);
 	for (uint32_t i = 0; i < width && i < 4; i++)
 		value |= (uint32_t)byte_at(s, timer, (uint64_t)reg + i) << (i * 8);
 	*ret_value = value;
-	return settle(s, out);
+	settle(s, out);
 }
 
 static void write_byte(struct vmt_pmtmr *s, uint64_t reg, uint8_t value)
@@ -114,22 +114,49 @@ static void write_byte(struct vmt_pmtmr *s, uint64_t reg, uint8_t value)
 		s->enable = (uint16_t)((s->enable & ~(0xff << shift)) | value << shift);
 }
 
-struct vmt_out vmt_pmtmr_write(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t width,
-			       uint32_t value)
+void vmt_pmtmr_write_into(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t width,
+			  uint32_t value, struct vmt_out *out)
 {
-	struct vmt_out out = catch_up(s, now);
-
+	catch_up(s, now, out);
 	for (uint32_t i = 0; i < width && i < 4; i++)
 		write_byte(s, (uint64_t)reg + i, (uint8_t)(value >> (i * 8)));
-	return settle(s, out);
+	settle(s, out);
 }
 
 struct vmt_out vmt_pmtmr_button(struct vmt_pmtmr *s, vmt_ns now)
 {
-	struct vmt_out out = catch_up(s, now);
+	struct vmt_out out;
 
+	catch_up(s, now, &out);
 	s->status |= VMT_PMTMR_BUTTON;
-	return settle(s, out);
+	settle(s, &out);
+	return out;
+}
+
+struct vmt_out vmt_pmtmr_advance(struct vmt_pmtmr *s, vmt_ns now)
+{
+	struct vmt_out out;
+
+	vmt_pmtmr_advance_into(s, now, &out);
+	return out;
+}
+
+struct vmt_out vmt_pmtmr_read(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t width,
+			      uint32_t *ret_value)
+{
+	struct vmt_out out;
+
+	vmt_pmtmr_read_into(s, now, reg, width, ret_value, &out);
+	return out;
+}
+
+struct vmt_out vmt_pmtmr_write(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t width,
+			       uint32_t value)
+{
+	struct vmt_out out;
+
+	vmt_pmtmr_write_into(s, now, reg, width, value, &out);
+	return out;
 }
 
 int vmt_pmtmr_save(const struct vmt_pmtmr *s, void *buf, size_t size)

@@ -12,6 +12,7 @@
 
 #include "core/ns.h"
 #include "core/snap.h"
+#include "faces/into.h"
 #include "faces/rtc_date.h"
 
 enum { REG_A = 10, REG_B = 11, REG_C = 12, REG_D = 13, ALIAS_CENTURY = 0x37 };
@@ -151,43 +152,41 @@ static void updated(struct vmt_rtc *s, int64_t before, int64_t after)
 }
 
 /* Everything that happened up to now. */
-static struct vmt_out catch_up(struct vmt_rtc *s, vmt_ns now)
+static void catch_up(struct vmt_rtc *s, vmt_ns now, struct vmt_out *out)
 {
-	struct vmt_out out = {.ready = now, .level = irq(s)};
 	vmt_ns rise = next_rise(s);
 	uint32_t rest;
-	bool periodic = periodic_hz(s) && periods_at(s, now) > periods_at(s, s->seen_ns);
+	bool high = irq(s), periodic;
 
+	*out = (struct vmt_out){0};
 	if (now < s->seen_ns)
 		now = s->seen_ns;
-	if (rise <= now && rise != VMT_NEVER)
-		out.rises[VMT_RTC_IRQ] = 1;
-	if (periodic && s->cmos[REG_B] & B_PIE && (out.level || out.rises[VMT_RTC_IRQ])) {
-		vmt_ns high_since = out.level ? s->seen_ns : rise;
-
-		out.rises[VMT_RTC_MISSED] = periods_at(s, now) - periods_at(s, high_since);
-	}
+	periodic = periodic_hz(s) && periods_at(s, now) > periods_at(s, s->seen_ns);
+	out->rises[VMT_RTC_IRQ] = rise <= now && rise != VMT_NEVER;
+	if (periodic && s->cmos[REG_B] & B_PIE && (high || out->rises[VMT_RTC_IRQ]))
+		out->rises[VMT_RTC_MISSED] =
+			periods_at(s, now) - periods_at(s, high ? s->seen_ns : rise);
 	if (periodic)
 		s->cmos[REG_C] |= C_PF;
 	if (!held(s))
 		updated(s, seconds(s, s->seen_ns, &rest), seconds(s, now, &rest));
 	s->seen_ns = now;
-	out.level = irq(s);
-	return out;
+	out->ready = now;
+	out->level = irq(s);
 }
 
 /* What the call leaves behind; a level that the access raised is an edge too. */
-static struct vmt_out settle(const struct vmt_rtc *s, struct vmt_out out)
+static void settle(const struct vmt_rtc *s, struct vmt_out *out)
 {
-	out.rises[VMT_RTC_IRQ] += irq(s) && !out.level;
-	out.level = irq(s);
-	out.deadline = next_rise(s);
-	return out;
+	out->rises[VMT_RTC_IRQ] += irq(s) && !out->level;
+	out->level = irq(s);
+	out->deadline = next_rise(s);
 }
 
-struct vmt_out vmt_rtc_advance(struct vmt_rtc *s, vmt_ns now)
+void vmt_rtc_advance_into(struct vmt_rtc *s, vmt_ns now, struct vmt_out *out)
 {
-	return settle(s, catch_up(s, now));
+	catch_up(s, now, out);
+	settle(s, out);
 }
 
 static bool is_time(unsigned index)
@@ -299,44 +298,73 @@ static unsigned memory_index(const struct vmt_rtc *s)
 	return s->index == ALIAS_CENTURY ? VMT_RTC_CENTURY : s->index;
 }
 
-struct vmt_out vmt_rtc_read(struct vmt_rtc *s, vmt_ns now, uint32_t reg, uint8_t *ret_value)
+void vmt_rtc_read_into(struct vmt_rtc *s, vmt_ns now, uint32_t reg, uint8_t *ret_value,
+		       struct vmt_out *out)
 {
-	struct vmt_out out = catch_up(s, now);
-
+	catch_up(s, now, out);
 	*ret_value = reg == VMT_RTC_DATA ? read_data(s, memory_index(s)) : 0xff;
-	return settle(s, out);
+	settle(s, out);
 }
 
-struct vmt_out vmt_rtc_write(struct vmt_rtc *s, vmt_ns now, uint32_t reg, uint8_t value)
+void vmt_rtc_write_into(struct vmt_rtc *s, vmt_ns now, uint32_t reg, uint8_t value,
+			struct vmt_out *out)
 {
-	struct vmt_out out = catch_up(s, now);
-
+	catch_up(s, now, out);
 	if (reg == VMT_RTC_INDEX)
 		s->index = value & (VMT_RTC_BYTES - 1);
 	else if (reg == VMT_RTC_DATA)
 		write_data(s, memory_index(s), value);
-	return settle(s, out);
+	settle(s, out);
+}
+
+struct vmt_out vmt_rtc_advance(struct vmt_rtc *s, vmt_ns now)
+{
+	struct vmt_out out;
+
+	vmt_rtc_advance_into(s, now, &out);
+	return out;
+}
+
+struct vmt_out vmt_rtc_read(struct vmt_rtc *s, vmt_ns now, uint32_t reg, uint8_t *ret_value)
+{
+	struct vmt_out out;
+
+	vmt_rtc_read_into(s, now, reg, ret_value, &out);
+	return out;
+}
+
+struct vmt_out vmt_rtc_write(struct vmt_rtc *s, vmt_ns now, uint32_t reg, uint8_t value)
+{
+	struct vmt_out out;
+
+	vmt_rtc_write_into(s, now, reg, value, &out);
+	return out;
 }
 
 struct vmt_out vmt_rtc_utc(struct vmt_rtc *s, vmt_ns now, int64_t utc_offset_ns)
 {
-	struct vmt_out out = catch_up(s, now);
+	struct vmt_out out;
 	uint32_t rest;
-	int64_t shown = seconds(s, s->seen_ns, &rest);
+	int64_t shown;
 
+	catch_up(s, now, &out);
+	shown = seconds(s, s->seen_ns, &rest);
 	s->utc_offset_ns = utc_offset_ns;
 	if (!held(s))
 		updated(s, shown, seconds(s, s->seen_ns, &rest));
-	return settle(s, out);
+	settle(s, &out);
+	return out;
 }
 
 struct vmt_out vmt_rtc_repeat(struct vmt_rtc *s, vmt_ns now)
 {
-	struct vmt_out out = catch_up(s, now);
+	struct vmt_out out;
 
+	catch_up(s, now, &out);
 	if (vmt_rtc_period_ns(s))
 		s->cmos[REG_C] |= C_PF;
-	return settle(s, out);
+	settle(s, &out);
+	return out;
 }
 
 int64_t vmt_rtc_offset_ns(const struct vmt_rtc *s)
@@ -362,7 +390,9 @@ void vmt_rtc_init(struct vmt_rtc *s, vmt_ns now, int64_t utc_offset_ns)
 
 void vmt_rtc_reset(struct vmt_rtc *s, vmt_ns now)
 {
-	catch_up(s, now);
+	struct vmt_out dropped;
+
+	catch_up(s, now, &dropped);
 	s->cmos[REG_B] &= (uint8_t) ~(B_PIE | B_AIE | B_UIE | B_SQWE);
 	s->cmos[REG_C] = 0;
 }
