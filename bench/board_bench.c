@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* board_bench.c - what the library costs beside one RDTSC, without any VM.
  *
- * Each figure is the middle of many batches, in the quietest of some rounds (what shares the core can
- * double everything but RDTSC), in cycles of the TSC and as a multiple of the RDTSC measured in the
- * same run: multiples travel between machines, cycles do not.  The exit status is 1 when a figure is
- * above its limit. */
+ * Each figure is the middle of many batches, in the quietest of some rounds (what shares the core
+ * can double everything but RDTSC), in cycles of the TSC and as a multiple of the RDTSC measured in
+ * the same run: multiples travel between machines, cycles do not.  The exit status is 1 when a
+ * figure is above its limit. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>

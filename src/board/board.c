@@ -162,7 +162,7 @@ static bool fits(const struct vmt_board *b, const struct range *r, uint64_t port
 	       port + width <= first_port(&b->config, r) + (uint64_t)r->size;
 }
 
-/* 0 when a face answers any byte of the access; *ret_whole: the one that takes it whole, or NULL. */
+/* 0 when a face answers any byte of it; *ret_whole: the one that takes it whole, or NULL. */
 static int place(const struct vmt_board *b, uint32_t space, uint64_t addr, uint32_t width,
 		 const struct range **ret_whole)
 {

@@ -89,7 +89,9 @@ static uint8_t byte_at(const struct vmt_pmtmr *s, uint32_t timer, uint64_t reg)
 {
 	const uint32_t words[REG_BYTES / 4] = {s->status | (uint32_t)s->enable << 16, 0, timer};
 
-	return reg < REG_BYTES ? (uint8_t)(words[reg / 4] >> (reg % 4 * 8)) : 0;
+	if (reg >= REG_BYTES)
+		return 0;
+	return (uint8_t)(words[reg / 4] >> (reg % 4 * 8));
 }
 
 void vmt_pmtmr_read_into(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t width,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* snap_fuzz.c - any bytes as a saved clock, board or face: refused and nothing changed, or taken and
- * whole.
+/* snap_fuzz.c - any bytes as a saved clock, board or face: refused and nothing changed, or taken
+ * and whole.
  *
  * The first byte says what it is to be.  Odd: the bytes that follow are a record's fields, and the
  * record around them is right, so that the checksum does not keep the fuzzer out. */
