@@ -89,8 +89,8 @@ VMT_API int vmt_clock_start(uint64_t counter_hz, const struct vmt_reading *at,
  * saturates below VMT_NEVER. */
 VMT_API vmt_ns vmt_clock_now(const struct vmt_clock *c, uint64_t counter);
 
-/* The first host count at which vmt_clock_now() is at least `deadline`; UINT64_MAX when there is
- * none (paused, VMT_NEVER, or beyond the counter). */
+/* The first host count, from the anchor on, at which vmt_clock_now() is at least `deadline`;
+ * UINT64_MAX when there is none (paused, VMT_NEVER, or beyond the counter). */
 VMT_API uint64_t vmt_clock_counter_at(const struct vmt_clock *c, vmt_ns deadline);
 
 /* UTC at a virtual time, ns since 1970; saturates. */
@@ -101,12 +101,15 @@ VMT_API int64_t vmt_clock_utc(const struct vmt_clock *c, vmt_ns now);
 VMT_API int vmt_clock_pause(const struct vmt_clock *old, uint64_t counter,
 			    struct vmt_clock *ret_clock, struct vmt_change *ret_change);
 
-/* auto_limit_ns: longest gap over which AUTO continues.  -EINVAL if it is not paused. */
+/* auto_limit_ns: longest gap over which AUTO continues.  The gap is the counter's, so that a step of
+ * the host's wall clock meanwhile cannot pass for time; UTC is the reading's.  -EINVAL if the clock
+ * is not paused. */
 VMT_API int vmt_clock_resume(const struct vmt_clock *old, const struct vmt_reading *at,
 			     uint32_t policy, uint64_t auto_limit_ns, struct vmt_clock *ret_clock,
 			     struct vmt_change *ret_change);
 
-/* The host's wall clock is elsewhere: UTC follows, now does not. */
+/* The host's wall clock is elsewhere: UTC follows, now does not.  -EINVAL for a paused clock, which
+ * takes its UTC when it resumes. */
 VMT_API int vmt_clock_step_utc(const struct vmt_clock *old, const struct vmt_reading *at,
 			       struct vmt_clock *ret_clock, struct vmt_change *ret_change);
 
@@ -121,21 +124,24 @@ VMT_API int vmt_clock_discipline(const struct vmt_clock *old, uint64_t counter, 
 				 struct vmt_clock *ret_clock, struct vmt_change *ret_change);
 
 /* Another host counter from here on (the TSC became unusable, or is usable again): the two counts
- * are readings of one instant. */
+ * are readings of one instant.  The discipline, which was the old counter's error, becomes 0.  A
+ * pause keeps its length; -EINVAL if the new counter was not counting yet when it began. */
 VMT_API int vmt_clock_counter(const struct vmt_clock *old, uint64_t old_counter,
 			      uint64_t new_counter, uint64_t new_counter_hz,
 			      struct vmt_clock *ret_clock, struct vmt_change *ret_change);
 
 /* A saved clock comes to life on a host whose counter reads `at` and runs at counter_hz: a new
  * life, paused time handled by policy as in resume.  The gap is the host's UTC now minus the
- * saved clock's UTC; a negative one (the host's clock is behind) freezes. */
+ * saved clock's UTC; a negative one (the host's clock is behind) freezes.  The warp stays, the
+ * discipline becomes 0.  -EINVAL for a clock that is not paused. */
 VMT_API int vmt_clock_load(const struct vmt_clock *saved, uint64_t counter_hz,
 			   const struct vmt_reading *at, uint32_t policy, uint64_t auto_limit_ns,
 			   struct vmt_clock *ret_clock, struct vmt_change *ret_change);
 
 /* The saved form: versioned little-endian bytes with a checksum.  save: bytes written, or -ENOSPC
  * when `size` is too small (VMT_CLOCK_SAVED always suffices).  The clock is saved as paused at its
- * anchor.  load_bytes: 0, or -EINVAL (damaged, another version, impossible) and nothing written. */
+ * anchor, without base_counter, which means nothing on another host: pause it first.  restore: 0, or
+ * -EINVAL (damaged, another version, impossible) and nothing written. */
 #define VMT_CLOCK_SAVED 256
 VMT_API int vmt_clock_save(const struct vmt_clock *c, void *buf, size_t size);
 VMT_API int vmt_clock_restore(const void *buf, size_t size, struct vmt_clock *ret_saved);
