@@ -101,9 +101,9 @@ VMT_API int64_t vmt_clock_utc(const struct vmt_clock *c, vmt_ns now);
 VMT_API int vmt_clock_pause(const struct vmt_clock *old, uint64_t counter,
 			    struct vmt_clock *ret_clock, struct vmt_change *ret_change);
 
-/* auto_limit_ns: longest gap over which AUTO continues.  The gap is the counter's, so that a step of
- * the host's wall clock meanwhile cannot pass for time; UTC is the reading's.  -EINVAL if the clock
- * is not paused. */
+/* auto_limit_ns: longest gap over which AUTO continues.  The gap is the counter's, so that a step
+ * of the host's wall clock meanwhile cannot pass for time; UTC is the reading's.  -EINVAL if the
+ * clock is not paused. */
 VMT_API int vmt_clock_resume(const struct vmt_clock *old, const struct vmt_reading *at,
 			     uint32_t policy, uint64_t auto_limit_ns, struct vmt_clock *ret_clock,
 			     struct vmt_change *ret_change);
@@ -140,8 +140,8 @@ VMT_API int vmt_clock_load(const struct vmt_clock *saved, uint64_t counter_hz,
 
 /* The saved form: versioned little-endian bytes with a checksum.  save: bytes written, or -ENOSPC
  * when `size` is too small (VMT_CLOCK_SAVED always suffices).  The clock is saved as paused at its
- * anchor, without base_counter, which means nothing on another host: pause it first.  restore: 0, or
- * -EINVAL (damaged, another version, impossible) and nothing written. */
+ * anchor, without base_counter, which means nothing on another host: pause it first.  restore: 0,
+ * or -EINVAL (damaged, another version, impossible) and nothing written. */
 #define VMT_CLOCK_SAVED 256
 VMT_API int vmt_clock_save(const struct vmt_clock *c, void *buf, size_t size);
 VMT_API int vmt_clock_restore(const void *buf, size_t size, struct vmt_clock *ret_saved);
