@@ -49,6 +49,12 @@ static int share(const char *verb, const char *path, struct lab_options *options
 
 	if (!directory)
 		return cmd_error(verb, CMD_USAGE, "cannot write %s: %s", path, strerror(errno));
+	if (strcmp(directory, "/") == 0) {
+		free(directory);
+		return cmd_error(verb, CMD_USAGE,
+				 "the lab cannot write %s (name a file in a directory below /)",
+				 path);
+	}
 	if (!lab_may_share(directory) || is_shared(options, directory)) {
 		/* The lab has a /dev/stdout of its own; what else is there is no file to keep. */
 		free(directory);
