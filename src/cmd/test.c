@@ -22,9 +22,6 @@ enum { MAX_CPUS = 64, MAX_REPEAT = 1000 };
 static const uint64_t least_memory = 128ULL << 20;
 static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are made for a day */
 
-const char *const test_scenario_names[TEST_SCENARIOS] = {"boot", "steady"};
-const char *const test_subject_names[TEST_SUBJECTS] = {"vmtime", "qemu"};
-
 /* Named in the manual, not there yet. */
 static const char *const later_scenarios[] = {"pause",      "snapshot", "suspend", "migrate",
 					      "hoststep",   "steal",    "faces",   "warp",

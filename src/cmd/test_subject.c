@@ -55,14 +55,16 @@ static void free_words(char **list)
 	free(list);
 }
 
-/* What Linux needs to be told so that it uses this clock source and no better one. */
+/* What Linux needs to be told so that it uses this clock source and no better one.  Jiffies are to
+ * be the PIT's ticks; where there is a TSC-deadline timer and the TSC's rate is known, Linux would
+ * not even start the PIT, and without the LAPIC's timer then nothing ticks at all. */
 static void guest_command_line(const struct test_machine_config *c, char *buf, size_t size)
 {
 	bool jiffies = strcmp(c->clocksource, "jiffies") == 0 ||
 		       strcmp(c->clocksource, "refined-jiffies") == 0;
 
 	snprintf(buf, size, "console=ttyS0 quiet panic=-1 clocksource=%s%s%s%s", c->clocksource,
-		 jiffies ? " nohz=off highres=off nolapic_timer" : "",
+		 jiffies ? " nohz=off highres=off nolapic_timer lapic=notscdeadline" : "",
 		 c->options->append ? " " : "", c->options->append ? c->options->append : "");
 }
 

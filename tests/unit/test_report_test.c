@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_report_test.c - the results of two subjects, as a person and as a program read them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "cmd/test.h"
+
+static char *const no_words[] = {NULL};
+
+static const struct test_options two_subjects = {
+	.subjects = {TEST_VMTIME, TEST_QEMU},
+	.subject_count = 2,
+	.repeat = 1,
+	.run_options = no_words,
+};
+
+static void add(struct test_report *report, enum test_subject subject, const char *clocksource,
+		enum judge_verdict verdict, int64_t error_ns)
+{
+	struct test_result *r = test_report_add(report);
+
+	assert_non_null(r);
+	r->subject = subject;
+	r->clocksource = clocksource;
+	r->scenario = TEST_BOOT;
+	r->run = 1;
+	r->row.verdict = verdict;
+	if (verdict != JUDGE_PASS)
+		snprintf(r->row.reason, sizeof(r->row.reason), "because of %s", clocksource);
+	r->row.judged = JUDGE_REALTIME_ERROR;
+	r->row.value[JUDGE_REALTIME_ERROR] = error_ns;
+	r->row.value[JUDGE_LIMIT] = 1000000000;
+	r->row.value[JUDGE_BRACKET] = 92;
+	r->row.known[JUDGE_REALTIME_ERROR] = r->row.known[JUDGE_LIMIT] = true;
+	r->row.known[JUDGE_BRACKET] = true;
+}
+
+static struct test_report make_report(void)
+{
+	struct test_report report = {.started = "2026-11-25T18:55:40.133627068Z",
+				     .tsc_hz = 2445424400};
+
+	snprintf(report.subjects[TEST_VMTIME].version, 32, "0.1.0");
+	snprintf(report.subjects[TEST_QEMU].version, 32, "7.2.22");
+	report.subjects[TEST_QEMU].has_guest = true;
+	report.subjects[TEST_QEMU].guest =
+		(struct sample_hello){.kernel = "6.1.0", .available = "tsc,acpi_pm", .cpus = 2};
+	return report;
+}
+
+/* What a call prints on standard output. */
+static char *printed(const struct test_report *report,
+		     void (*call)(const struct test_options *o, const struct test_report *r))
+{
+	static char text[8192];
+	FILE *file = tmpfile();
+	int kept = dup(STDOUT_FILENO);
+	size_t length;
+
+	assert_non_null(file);
+	fflush(stdout);
+	assert_true(kept >= 0 && dup2(fileno(file), STDOUT_FILENO) >= 0);
+	call(&two_subjects, report);
+	fflush(stdout);
+	dup2(kept, STDOUT_FILENO);
+	close(kept);
+	rewind(file);
+	length = fread(text, 1, sizeof(text) - 1, file);
+	text[length] = '\0';
+	fclose(file);
+	return text;
+}
+
+/* `words` stand in `text` in this order. */
+static void assert_in_order(const char *text, const char *const *words)
+{
+	for (; *words; words++) {
+		text = strstr(text, *words);
+		if (!text)
+			fail_msg("'%s' is missing or comes too early", *words);
+		text += strlen(*words);
+	}
+}
+
+static void the_worst_comes_first(void **state)
+{
+	static const char *const order[] = {
+		"subject", "REALTIME error", "verdict",   "acpi_pm",    "fail",
+		"jiffies", "fail",           "kvm-clock", "skip",       "tsc",
+		"pass",    "hpet",           "pass",      "because of", NULL};
+	struct test_report report = make_report();
+
+	(void)state;
+	add(&report, TEST_QEMU, "hpet", JUDGE_PASS, -3);
+	add(&report, TEST_VMTIME, "tsc", JUDGE_PASS, -900);
+	add(&report, TEST_VMTIME, "kvm-clock", JUDGE_SKIP, 5);
+	add(&report, TEST_QEMU, "jiffies", JUDGE_FAIL, -1100000000);
+	add(&report, TEST_QEMU, "acpi_pm", JUDGE_FAIL, 5010000000);
+	assert_in_order(printed(&report, test_report_table), order);
+	test_report_free(&report);
+}
+
+static void the_last_line_counts_both_subjects(void **state)
+{
+	struct test_report report = make_report();
+	const char *text;
+
+	(void)state;
+	add(&report, TEST_VMTIME, "tsc", JUDGE_PASS, 1);
+	add(&report, TEST_VMTIME, "hpet", JUDGE_SKIP, 1);
+	add(&report, TEST_QEMU, "tsc", JUDGE_FAIL, -5010000000);
+	text = printed(&report, test_report_table);
+	assert_non_null(strstr(text, "qemu 7.2 "));
+	assert_non_null(strstr(text, "-5.01 s"));
+	assert_non_null(strstr(text, "92 ns"));
+	assert_null(strchr(text, '\033')); /* no colours in a file */
+	assert_string_equal(strstr(text, "1 passed"), "1 passed, 0 failed, 1 skipped (vmtime); "
+						      "peers: qemu 0 passed, 1 failed\n");
+	test_report_free(&report);
+}
+
+static void the_first_subject_alone_makes_the_status(void **state)
+{
+	struct test_report report = make_report();
+
+	(void)state;
+	assert_int_equal(test_report_status(&two_subjects, &report), CMD_SKIPPED);
+	add(&report, TEST_VMTIME, "tsc", JUDGE_SKIP, 0);
+	add(&report, TEST_QEMU, "tsc", JUDGE_FAIL, 0);
+	assert_int_equal(test_report_status(&two_subjects, &report), CMD_SKIPPED);
+	add(&report, TEST_VMTIME, "tsc", JUDGE_PASS, 0);
+	assert_int_equal(test_report_status(&two_subjects, &report), CMD_OK);
+	add(&report, TEST_VMTIME, "tsc", JUDGE_FAIL, 0);
+	assert_int_equal(test_report_status(&two_subjects, &report), CMD_FAULT);
+	test_report_free(&report);
+}
+
+static json_t *member(json_t *object, const char *name)
+{
+	json_t *value = json_object_get(object, name);
+
+	assert_non_null(value);
+	return value;
+}
+
+static void the_json_has_what_was_measured_and_no_more(void **state)
+{
+	struct test_report report = make_report();
+	char path[] = "/tmp/test_report_test.XXXXXX";
+	struct test_options options = two_subjects;
+	int fd = mkstemp(path);
+	json_t *root, *row;
+	struct stat status;
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	options.json_file = path;
+	add(&report, TEST_VMTIME, "tsc", JUDGE_PASS, -9007199254740993); /* not a double */
+	assert_int_equal(test_report_json(&options, &report), 0);
+	root = json_load_file(path, 0, NULL);
+	assert_non_null(root);
+	assert_int_equal(json_integer_value(member(root, "schema_version")), 1);
+	assert_string_equal(json_string_value(member(root, "kind")), "test");
+	assert_int_equal(json_integer_value(member(member(root, "host"), "tsc_khz")), 2445424);
+	row = json_array_get(member(root, "subjects"), 1);
+	assert_int_equal(json_array_size(member(member(row, "guest"), "available_clocksource")), 2);
+	assert_null(json_object_get(json_array_get(member(root, "subjects"), 0), "guest"));
+	row = json_array_get(member(root, "results"), 0);
+	assert_int_equal(json_integer_value(member(row, "realtime_error_ns")), -9007199254740993);
+	assert_string_equal(json_string_value(member(row, "policy")), "-");
+	assert_null(json_object_get(row, "realtime_change_ns"));
+	assert_int_equal(json_array_size(member(root, "ticks")), 0);
+	json_decref(root);
+	unlink(path);
+
+	options.json_file = "/nowhere/report.json";
+	assert_true(test_report_json(&options, &report) < 0);
+	options.json_file = "/dev/null"; /* is written to, not replaced */
+	assert_int_equal(test_report_json(&options, &report), 0);
+	assert_int_equal(stat("/dev/null", &status), 0);
+	assert_true(S_ISCHR(status.st_mode));
+	test_report_free(&report);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_worst_comes_first),
+		cmocka_unit_test(the_last_line_counts_both_subjects),
+		cmocka_unit_test(the_first_subject_alone_makes_the_status),
+		cmocka_unit_test(the_json_has_what_was_measured_and_no_more),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
