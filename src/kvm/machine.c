@@ -103,6 +103,24 @@ static void tear_down(struct machine *m)
 	vm_destroy(&m->vm);
 }
 
+static bool has_word(const char *text, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (const char *at = text; (at = strstr(at, word)); at += length)
+		if ((at == text || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
+			return true;
+	return false;
+}
+
+/* Linux that is told not to use the LAPIC's timer takes the PIT instead, unless it sees the
+ * TSC-deadline timer: then it sets up neither and has no tick at all (apic_needs_pit()). */
+static bool shows_tsc_deadline(const struct machine *m)
+{
+	return vm_capability(&m->vm, KVM_CAP_TSC_DEADLINE_TIMER) > 0 &&
+	       !has_word(m->config->append, "nolapic_timer");
+}
+
 static int create_vcpus(struct machine *m, struct why *why)
 {
 	const struct machine_config *config = m->config;
@@ -111,7 +129,7 @@ static int create_vcpus(struct machine *m, struct why *why)
 		.kvm_leaves = config->kvm_clock,
 		.steal = config->steal,
 		.invariant = config->invariant_tsc,
-		.tsc_deadline = vm_capability(&m->vm, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
+		.tsc_deadline = shows_tsc_deadline(m),
 		.tsc_khz = m->vm.tsc_khz,
 		.apic_bus_khz = VM_APIC_BUS_KHZ,
 	};
