@@ -19,6 +19,7 @@
 #include "../../lab/protocol.h"
 #include "cmd/files.h"
 #include "cmd/lab.h"
+#include "host/hostclock.h"
 
 #define QEMU "qemu-system-x86_64"
 
@@ -28,6 +29,10 @@
 #define KERNEL_COMMAND_LINE                                                          \
 	"console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable clocksource=tsc " \
 	"no_timer_check cryptomgr.notests i8042.noaux i8042.nokbd"
+
+/* For how long the TSC is measured, and the ticks a second that Debian's kernels make. */
+#define TSC_MEASURE_NS 20000000U
+enum { KERNEL_HZ = 250 };
 
 struct qemu_arguments {
 	char *list[96];
@@ -132,6 +137,20 @@ static int add_folders(struct qemu_arguments *arguments, const struct lab_option
 	return 0;
 }
 
+/* The lab's TSC is this machine's, so what it would find out in up to a second by counting ticks
+ * of an emulated timer (and on a busy machine not find out) is known. */
+static void add_kernel_command_line(struct qemu_arguments *arguments)
+{
+	uint64_t tsc_hz = hostclock_measure_tsc_hz(TSC_MEASURE_NS);
+
+	add(arguments, "-append");
+	if (tsc_hz)
+		add(arguments, KERNEL_COMMAND_LINE " tsc_early_khz=%" PRIu64 " lpj=%" PRIu64,
+		    tsc_hz / 1000, tsc_hz / KERNEL_HZ);
+	else
+		add(arguments, KERNEL_COMMAND_LINE);
+}
+
 static int fill_arguments(struct qemu_arguments *arguments, const struct lab_options *options,
 			  const char *kernel, int initrd, int port, int console, struct why *why)
 {
@@ -161,8 +180,7 @@ static int fill_arguments(struct qemu_arguments *arguments, const struct lab_opt
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		add(arguments, "%s", fixed[i]);
-	add(arguments, "-append");
-	add(arguments, "%s", KERNEL_COMMAND_LINE);
+	add_kernel_command_line(arguments);
 	add(arguments, "-device");
 	add(arguments, "virtserialport,chardev=port,nr=1,name=%s", LAB_PORT);
 	add(arguments, "-smp");
