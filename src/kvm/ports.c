@@ -173,8 +173,7 @@ uint64_t ports_in(struct ports *p, uint16_t port, unsigned width)
 /* Replaces the byte of a 16-bit register that `port` is. */
 static uint16_t with_byte(uint16_t word, uint16_t port, uint8_t value)
 {
-	return port & 1 ? (uint16_t)((word & 0x00ff) | value << 8)
-			: (uint16_t)((word & 0xff00) | value);
+	return (uint16_t)(port & 1 ? (word & 0x00ff) | value << 8 : (word & 0xff00) | value);
 }
 
 static enum ports_request write_control(struct ports *p, uint16_t port, uint8_t value)
