@@ -226,10 +226,11 @@ int vmt_clock_step_utc(const struct vmt_clock *old, const struct vmt_reading *at
 {
 	struct vmt_change change = {.kind = VMT_CHANGE_STEP_UTC, .bound_ns = at->utc_bound_ns};
 	struct vmt_clock c = *old;
-	vmt_ns now = vmt_clock_now(old, at->counter);
+	vmt_ns now;
 
 	if (!good(old) || at->counter < old->base_counter || old->state != VMT_CLOCK_RUNNING)
 		return -EINVAL;
+	now = running_now(old, at->counter);
 	take_utc(&c, at, now);
 	return done(old, now, &c, at->counter, change, ret_clock, ret_change);
 }

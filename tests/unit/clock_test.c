@@ -394,8 +394,10 @@ static void refuses_without_a_trace(void **state)
 	assert_int_equal(vmt_clock_discipline(&c, 100, 1000000001, &out, &change), -EINVAL);
 	assert_int_equal(vmt_clock_counter(&c, 99, 0, GHZ, &out, &change), -EINVAL);
 	assert_int_equal(vmt_clock_counter(&c, 100, 0, 0, &out, &change), -EINVAL);
-	c.shift = 65; /* no clock of ours */
+	c.shift = 200; /* no clock of ours */
 	assert_int_equal(vmt_clock_pause(&c, 200, &out, &change), -EINVAL);
+	early.counter = 200;
+	assert_int_equal(vmt_clock_step_utc(&c, &early, &out, &change), -EINVAL);
 	c.shift = before.shift;
 	assert_memory_equal(&c, &before, sizeof(c));
 	assert_memory_equal(&out, &untouched, sizeof(out));
