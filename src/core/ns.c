@@ -74,6 +74,11 @@ void vmt_ns_factor(vmt_ns_u128 n, vmt_ns_u128 d, uint64_t *ret_mult, uint32_t *r
 			mult |= 1;
 		}
 	}
+	mult += rest != 0;
+	if (mult >> 63) { /* a power of two, one place longer than it was */
+		mult >>= 1;
+		shift--;
+	}
 	*ret_mult = mult;
 	*ret_shift = shift;
 }

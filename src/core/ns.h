@@ -42,9 +42,9 @@ static inline uint64_t vmt_ns_muldiv_ceil(uint64_t a, uint64_t b, uint64_t d)
 	return vmt_ns_div_ceil((vmt_ns_u128)a * b, d);
 }
 
-/* n / d as a fixed-point factor, rounded down: *ret_mult below 2^63 over 2^*ret_shift, with the
- * largest shift up to 64 that allows it; the quotient itself is below 2^63, d below 2^127.  The
- * factor is too small by less than 2^-shift. */
+/* n / d as a fixed-point factor, rounded up: *ret_mult below 2^63 over 2^*ret_shift, with the
+ * largest shift up to 64 that allows it; the quotient itself is below 2^62, d below 2^127.  The
+ * factor is too large by less than 2^-shift. */
 void vmt_ns_factor(vmt_ns_u128 n, vmt_ns_u128 d, uint64_t *ret_mult, uint32_t *ret_shift);
 
 /* Ticks of a frequency (1..10^9 Hz) that have come at `ns`: floor(ns * hz / 10^9).  Whole seconds

@@ -71,7 +71,7 @@ static void a_tick_is_due_at_the_first_nanosecond_that_counts_it(void **state)
 	assert_int_equal(vmt_ns_of_tick(1, 1193182), 839); /* 838.096 ns */
 }
 
-/* The factor is the quotient in as many binary places as fit, cut off and not rounded. */
+/* The factor is the quotient in as many binary places as fit, rounded up. */
 static void a_factor_has_all_the_places_that_fit(void **state)
 {
 	struct random random = random_start();
@@ -84,7 +84,7 @@ static void a_factor_has_all_the_places_that_fit(void **state)
 		vmt_ns_factor(n, d, &mult, &shift);
 		assert_true(shift <= 64 && mult >> 63 == 0);
 		assert_true(shift == 64 || mult >> 62 == 1);
-		assert_true(mult == (vmt_ns_u128)((vmt_ns_u128)n << shift) / d);
+		assert_true(mult == (((vmt_ns_u128)n << shift) + d - 1) / d);
 	}
 }
 
@@ -97,10 +97,13 @@ static void a_factor_of_large_numbers_needs_no_more_than_128_bits(void **state)
 	(void)state;
 	vmt_ns_factor(n, d, &mult, &shift); /* a hair above 2^-10 */
 	assert_int_equal(shift, 64);
+	assert_int_equal(mult, (UINT64_C(1) << 54) + 1);
+	vmt_ns_factor(d, n, &mult, &shift); /* a hair below 2^10, which has a place less */
+	assert_int_equal(shift, 52);
+	assert_int_equal(mult, UINT64_C(1) << 62);
+	vmt_ns_factor(n, (vmt_ns_u128)1 << 112, &mult, &shift); /* 2^-10 itself */
+	assert_int_equal(shift, 64);
 	assert_int_equal(mult, UINT64_C(1) << 54);
-	vmt_ns_factor(d, n, &mult, &shift); /* a hair below 2^10 */
-	assert_int_equal(shift, 53);
-	assert_int_equal(mult, (UINT64_C(1) << 63) - 1);
 }
 
 int main(void)
