@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c - the table of verbs. */
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/files.h"
 
 static const struct cmd_verb *const verbs[] = {&cmd_run, &cmd_test, &cmd_lab};
 
@@ -28,17 +32,39 @@ static void usage(FILE *to)
 
 static int unknown_verb(const char *name)
 {
-	const char *known[VERBS + 1] = {NULL};
+	const char *known[VERBS + 2] = {NULL};
 
 	for (size_t i = 0; i < VERBS; i++)
 		known[i] = verbs[i]->name;
+	known[VERBS] = "help";
 	return cmd_unknown_option(NULL, name, known);
+}
+
+/* The manual page by man: the built one beside the command, else the installed one.  0 if it was
+ * shown. */
+static int show_page(const char *name)
+{
+	char page[64], path[PATH_MAX];
+	int status = -1;
+	pid_t child;
+
+	snprintf(page, sizeof(page), "docs/vmtime-%s.1", name);
+	if (files_data(page, path, sizeof(path)) < 0)
+		snprintf(path, sizeof(path), "%s", strchr(page, '/') + 1);
+	child = fork();
+	if (child == 0) {
+		/* A name with a slash is a file to man. */
+		execlp("man", "man", path, (char *)NULL);
+		_exit(127);
+	}
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
 }
 
 static int help(const char *name)
 {
 	const struct cmd_verb *verb = name ? find(name) : NULL;
-	char page[64];
 
 	if (!name) {
 		usage(stdout);
@@ -46,10 +72,8 @@ static int help(const char *name)
 	}
 	if (!verb)
 		return unknown_verb(name);
-	snprintf(page, sizeof(page), "vmtime-%s", name);
-	fflush(stdout);
-	execlp("man", "man", "1", page, (char *)NULL);
-	fputs(verb->synopsis, stdout); /* no man here */
+	if (show_page(name) != 0)
+		fputs(verb->synopsis, stdout); /* no man here, or no page */
 	return CMD_OK;
 }
 
