@@ -57,8 +57,8 @@ struct vmt_board_config {
  * CATCHUP owes at most VMT_TICKS_OWED and discards the rest.  When the guest programs the source
  * anew, ticks owed from before are discarded, except the one in flight.
  *
- * The RTC cannot have a second edge while its line is high: what comes then (VMT_RTC_MISSED) is
- * discarded or owed; owed ones are shown one at a time, a quarter of a period after register C was
+ * The RTC cannot have a second edge while its line is high: a tick that nothing shows the guest then
+ * (VMT_RTC_MISSED) is discarded or owed; owed ones are shown one at a time, a quarter of a period after register C was
  * read.  The SCI is a level and has no ledger: all 0.  No policy yet merges: merged is 0. */
 struct vmt_ledger {
 	uint64_t due, delivered, merged, discarded, owed;

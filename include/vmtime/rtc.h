@@ -27,8 +27,9 @@
  *   dropped; port 0x70 reads 0xff.  DSE and SQWE hold what is written and do nothing.
  *
  * Wired is VMT_RTC_IRQ, by level (it is IRQF) and by rising edge.  VMT_RTC_MISSED is no pin: its
- * rises count the periodic interrupts that found the line still high, whose edge is lost therefore;
- * it wakes nobody. */
+ * rises count the periodic interrupts that found PF still set, of which nothing tells the guest
+ * therefore (one that finds the line high for AF or UF alone sets PF, and is not missed); it wakes
+ * nobody. */
 #ifndef VMTIME_RTC_H
 #define VMTIME_RTC_H
 

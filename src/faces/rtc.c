@@ -155,18 +155,18 @@ static void updated(struct vmt_rtc *s, int64_t before, int64_t after)
 static void catch_up(struct vmt_rtc *s, vmt_ns now, struct vmt_out *out)
 {
 	vmt_ns rise = next_rise(s);
+	uint64_t periods = 0;
 	uint32_t rest;
-	bool high = irq(s), periodic;
 
 	*out = (struct vmt_out){0};
 	if (now < s->seen_ns)
 		now = s->seen_ns;
-	periodic = periodic_hz(s) && periods_at(s, now) > periods_at(s, s->seen_ns);
+	if (periodic_hz(s))
+		periods = periods_at(s, now) - periods_at(s, s->seen_ns);
 	out->rises[VMT_RTC_IRQ] = rise <= now && rise != VMT_NEVER;
-	if (periodic && s->cmos[REG_B] & B_PIE && (high || out->rises[VMT_RTC_IRQ]))
-		out->rises[VMT_RTC_MISSED] =
-			periods_at(s, now) - periods_at(s, high ? s->seen_ns : rise);
-	if (periodic)
+	if (periods && s->cmos[REG_B] & B_PIE) /* all but the one that sets PF */
+		out->rises[VMT_RTC_MISSED] = periods - !(s->cmos[REG_C] & C_PF);
+	if (periods)
 		s->cmos[REG_C] |= C_PF;
 	if (!held(s))
 		updated(s, seconds(s, s->seen_ns, &rest), seconds(s, now, &rest));

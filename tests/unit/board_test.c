@@ -304,6 +304,33 @@ static void irq_8_is_acknowledged_by_register_c(void **state)
 	assert_int_equal(ledger(&vm, VMT_SOURCE_RTC).owed, 0);
 }
 
+/* A slow guest with ticks and updates: catching up shows it each tick once, not the same one twice. */
+static void each_tick_of_irq_8_is_shown_once(void **state)
+{
+	struct vm vm = booted(&all);
+	uint64_t shown = 0, updates = 0, value, end = 99 * SECOND / 10, ticks;
+
+	(void)state;
+	vmt_board_utc(&vm.board, vm.now, EPOCH - 300000, &vm.out); /* updates between ticks */
+	out(&vm, 0x70, 2, 0x26 << 8 | 10);                         /* 1024 Hz */
+	out(&vm, 0x70, 2, 0x52 << 8 | 11);
+	out(&vm, 0x70, 1, 12);
+	while (vm.now < end) {
+		until(&vm, vm.out.deadline);
+		if (!(vm.out.pulses & RTC_BIT))
+			continue;
+		vm.now += 700000; /* before it gets to register C: past the tick after an update */
+		value = in(&vm, 0x71, 1);
+		shown += value >> 6 & 1;
+		updates += value >> 4 & 1;
+	}
+	assert_int_equal(updates, 10);
+	ticks = vmt_ns_to_ticks(vm.now, 1024);
+	assert_int_equal(shown + ledger(&vm, VMT_SOURCE_RTC).owed, ticks);
+	/* an update and the tick that it was read with are one interrupt */
+	assert_int_equal(ledger(&vm, VMT_SOURCE_RTC).due, ticks);
+}
+
 static void a_refused_irq_8_is_pulsed_again(void **state)
 {
 	struct vm vm = booted(&all);
@@ -404,6 +431,7 @@ int main(void)
 		cmocka_unit_test(an_access_after_a_deadline_finds_it_done),
 		cmocka_unit_test(a_guest_that_programs_it_anew_gets_no_old_ticks),
 		cmocka_unit_test(irq_8_is_acknowledged_by_register_c),
+		cmocka_unit_test(each_tick_of_irq_8_is_shown_once),
 		cmocka_unit_test(a_refused_irq_8_is_pulsed_again),
 		cmocka_unit_test(a_refused_irq_0_is_tried_again),
 		cmocka_unit_test(the_sci_is_a_level),
