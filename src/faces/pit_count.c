@@ -213,7 +213,6 @@ static void forget(struct vmt_pit_channel *c)
 	c->base_tick = 0;
 	c->skew_ticks = 0;
 	c->count = 0;
-	c->null_count = 1;
 	c->load_tick = NONE;
 }
 
@@ -228,10 +227,12 @@ void vmt_pit_control(struct vmt_pit_channel *c, uint64_t tick, uint8_t control)
 	c->read_half = 0;
 	c->latched = 0;
 	c->status_latched = 0;
+	c->null_count = 1;
 	forget(c);
 }
 
-/* "Mode 0: writing the first byte disables counting; OUT is set low immediately." */
+/* "Mode 0: writing the first byte disables counting; OUT is set low immediately."  NULL COUNT waits
+ * for the second byte. */
 void vmt_pit_write_first(struct vmt_pit_channel *c, uint64_t tick)
 {
 	if (vmt_pit_mode(c) == 0) {
@@ -304,6 +305,13 @@ static bool good_flags(const struct vmt_pit_channel *c)
 	       (access == VMT_PIT_BOTH || !(c->write_half | c->read_half));
 }
 
+/* Mode 0 between the bytes of a count: the one before is gone, and was not null. */
+static bool stopped_by_half(const struct vmt_pit_channel *c)
+{
+	return vmt_pit_mode(c) == 0 && c->write_half && c->reload && !c->count && !c->running &&
+	       c->load_tick == NONE;
+}
+
 bool vmt_pit_good(const struct vmt_pit_channel *c, uint64_t tick)
 {
 	uint32_t most = bcd(c) ? BCD_MOST : BINARY_WRAP;
@@ -311,7 +319,7 @@ bool vmt_pit_good(const struct vmt_pit_channel *c, uint64_t tick)
 	if (!good_flags(c) || c->count > most || c->reload > most ||
 	    c->skew_ticks > most + 1 + wrap(c))
 		return false;
-	if (!c->null_count && (!c->count || c->count != c->reload))
+	if (!c->null_count && (!c->count || c->count != c->reload) && !stopped_by_half(c))
 		return false;
 	if (c->load_tick != NONE &&
 	    (!c->reload || c->load_tick <= tick || c->load_tick - tick > BINARY_WRAP))

@@ -129,7 +129,6 @@ static inline void steps_stop_mode_0(struct steps *s)
 {
 	if (s->mode == 0) {
 		s->counts = s->load = false;
-		s->null_count = true;
 		steps_set_out(s, false);
 	}
 }

@@ -119,6 +119,28 @@ static void null_count_shows_what_is_not_loaded_yet(void **state)
 	assert_int_equal(get_word(&b, 0), 500);
 }
 
+/* "Null count goes to 1 when the second byte is written", though mode 0 stops at the first. */
+static void half_a_count_stops_mode_0_and_is_not_null(void **state)
+{
+	struct bench b = powered_on();
+
+	(void)state;
+	program(&b, 0x30, 1000);
+	pass(&b, 11);
+	put(&b, 0, 0xf4);
+	pass(&b, 5);
+	put(&b, VMT_PIT_CONTROL, 0xe2);
+	assert_int_equal(get(&b, 0), 0x30);
+	assert_int_equal(get_word(&b, 0), 990);
+	put(&b, 0, 0x01);
+	put(&b, VMT_PIT_CONTROL, 0xe2);
+	assert_int_equal(get(&b, 0), 0x70);
+	pass(&b, 1);
+	put(&b, VMT_PIT_CONTROL, 0xe2);
+	assert_int_equal(get(&b, 0), 0x30);
+	assert_int_equal(get_word(&b, 0), 500);
+}
+
 static void a_control_word_that_raises_out_is_an_edge(void **state)
 {
 	struct bench b = powered_on();
@@ -399,6 +421,7 @@ int main(void)
 		cmocka_unit_test(bytes_alternate_by_the_access_chosen),
 		cmocka_unit_test(read_back_latches_status_and_counts_at_once),
 		cmocka_unit_test(null_count_shows_what_is_not_loaded_yet),
+		cmocka_unit_test(half_a_count_stops_mode_0_and_is_not_null),
 		cmocka_unit_test(a_control_word_that_raises_out_is_an_edge),
 		cmocka_unit_test(a_control_word_drops_what_was_latched),
 		cmocka_unit_test(port_61_holds_four_bits_and_shows_refresh),
