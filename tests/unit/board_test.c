@@ -311,7 +311,7 @@ static void each_tick_of_irq_8_is_shown_once(void **state)
 	uint64_t shown = 0, updates = 0, value, end = 99 * SECOND / 10, ticks;
 
 	(void)state;
-	vmt_board_utc(&vm.board, vm.now, EPOCH - 300000, &vm.out); /* updates between ticks */
+	vmt_board_utc(&vm.board, vm.now, EPOCH - 800000, &vm.out); /* updates between ticks */
 	out(&vm, 0x70, 2, 0x26 << 8 | 10);                         /* 1024 Hz */
 	out(&vm, 0x70, 2, 0x52 << 8 | 11);
 	out(&vm, 0x70, 1, 12);
