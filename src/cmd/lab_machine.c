@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -214,6 +215,7 @@ static void become_qemu(char **arguments, const int *inherited, int errors, pid_
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
 	dup2(errors, STDERR_FILENO);
+	close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC); /* what we got from others */
 	for (; *inherited >= 0; inherited++)
 		fcntl(*inherited, F_SETFD, 0);
 	sigemptyset(&none);
