@@ -17,6 +17,7 @@
 #define MEMORY_HIGH_BASE 0x100000000ULL
 #define MEMORY_MIN (16ULL << 20)
 #define MEMORY_PAGE 4096ULL
+#define MEMORY_LARGE_PAGE (2ULL << 20)
 
 struct guest_memory {
 	uint8_t *low;       /* guest physical 0 .. low_size */
@@ -25,7 +26,8 @@ struct guest_memory {
 	uint64_t high_size; /* bytes, 0 when there is none */
 };
 
-/* Anonymous memory, zero, not yet touched: the host gives a page when it is first used.
+/* Anonymous memory, zero, not yet touched: the host gives a page when it is first used, a large
+ * one if it can (each piece starts at a multiple of MEMORY_LARGE_PAGE).
  * `size` (bytes) is a multiple of 4 KiB, at least MEMORY_MIN.
  * 0, -EINVAL (such a size is not possible) or -ENOMEM (the host has no room for the mapping). */
 int memory_create(uint64_t size, struct guest_memory *ret_memory, struct why *why);

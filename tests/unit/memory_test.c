@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "kvm/memory.h"
@@ -46,6 +47,32 @@ static void what_exceeds_3_gib_lies_above_4_gib(void **state)
 	memset(memory_at(&m, 6 * GIB - 4096, 4096), 0xaa, 4096);
 	assert_int_equal(m.high[2 * GIB - 1], 0xaa);
 	memory_destroy(&m);
+}
+
+static uint64_t mapped_kib(void)
+{
+	unsigned long pages = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%lu", &pages), 1);
+	fclose(file);
+	return pages * 4;
+}
+
+/* KVM maps a large page only where guest and host address agree in their low 21 bits. */
+static void each_piece_can_have_large_pages_and_maps_no_more(void **state)
+{
+	uint64_t before = mapped_kib();
+	struct guest_memory m;
+
+	(void)state;
+	assert_int_equal(memory_create(4 * GIB + 4096, &m, NULL), 0);
+	assert_int_equal((uintptr_t)m.low % MEMORY_LARGE_PAGE, 0);
+	assert_int_equal((uintptr_t)m.high % MEMORY_LARGE_PAGE, 0);
+	assert_in_range(mapped_kib() - before, 4 << 20, (4 << 20) + 1024);
+	memory_destroy(&m);
+	assert_in_range(mapped_kib(), 1, before + 1024);
 }
 
 static void no_pointer_leads_outside(void **state)
@@ -98,6 +125,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_small_guest_has_one_piece),
 		cmocka_unit_test(what_exceeds_3_gib_lies_above_4_gib),
+		cmocka_unit_test(each_piece_can_have_large_pages_and_maps_no_more),
 		cmocka_unit_test(no_pointer_leads_outside),
 		cmocka_unit_test(an_impossible_size_is_refused_in_words),
 	};
