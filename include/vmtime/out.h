@@ -5,7 +5,9 @@
  * reads no clock, allocates, locks, logs and calls back nothing: each call takes `now` and
  * returns one struct vmt_out, the same for all faces.
  *
- * `now` never decreases from call to call on one state: the caller, or the board, sees to it.
+ * `now` never decreases from call to call on one state: the caller, or the board, sees to it.  A
+ * smaller one is a mistake and changes nothing: registers and counters read as at the largest so
+ * far.
  *
  * Thread rule of every face: calls on one state are serialised by the caller, functions named
  * *_peek excepted; different states need no lock between them.

@@ -30,7 +30,7 @@ enum vmt_pmtmr_line { VMT_PMTMR_SCI = 0 };
 enum vmt_pmtmr_bit { VMT_PMTMR_TIMER = 0x0001, VMT_PMTMR_BUTTON = 0x0100 };
 
 struct vmt_pmtmr {
-	uint64_t half_seen; /* changes of the top bit already turned into status */
+	uint64_t seen_tick; /* clocks up to the last call */
 	uint16_t status;
 	uint16_t enable;
 	uint8_t bits;   /* 24 or 32 */
@@ -58,8 +58,9 @@ VMT_API struct vmt_out vmt_pmtmr_button(struct vmt_pmtmr *s, vmt_ns now);
 /* The counter alone, as a 32-bit read shows it: changes nothing, needs no state and no lock. */
 VMT_API uint32_t vmt_pmtmr_peek(vmt_ns now, uint32_t bits);
 
-/* Save: bytes written, or -ENOSPC (VMT_PMTMR_SAVED suffices).  Load: 0, or -EINVAL and *s as it
- * was: damaged, of another version, of another width, or impossible at `now`. */
+/* Save: bytes written, or -ENOSPC (VMT_PMTMR_SAVED suffices).  Load, into an initialised *s: 0, or
+ * -EINVAL and *s as it was: damaged, of another version, of another width, or impossible at `now`.
+ */
 #define VMT_PMTMR_SAVED 64
 VMT_API int vmt_pmtmr_save(const struct vmt_pmtmr *s, void *buf, size_t size);
 VMT_API int vmt_pmtmr_load(struct vmt_pmtmr *s, vmt_ns now, const void *buf, size_t size);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pmtmr.c - the ACPI power-management timer and the PM1a event block.
  *
- * The counter is never stored: it is a function of `now`.  Stored is only what the guest has set
- * (enable) or has not yet acknowledged (status). */
+ * The counter is a function of `now`.  Stored is only what the guest has set (enable) or has not
+ * yet acknowledged (status), and how far the counter has been looked at. */
 #include <vmtime/pmtmr.h>
 
 #include <assert.h>
@@ -15,17 +15,20 @@
 
 enum { SAVED_VERSION = 1, REG_BYTES = 12 };
 
+static uint32_t shown(uint64_t tick, uint32_t bits)
+{
+	return (uint32_t)tick & (bits == 24 ? 0xffffff : UINT32_MAX);
+}
+
 uint32_t vmt_pmtmr_peek(vmt_ns now, uint32_t bits)
 {
-	uint64_t ticks = vmt_ns_to_ticks(now, VMT_PMTMR_HZ);
-
-	return (uint32_t)ticks & (bits == 24 ? 0xffffff : UINT32_MAX);
+	return shown(vmt_ns_to_ticks(now, VMT_PMTMR_HZ), bits);
 }
 
 /* The top bit changes each time another half of the counter has passed. */
-static uint64_t halves_at(const struct vmt_pmtmr *s, vmt_ns now)
+static uint64_t half_of(const struct vmt_pmtmr *s, uint64_t tick)
 {
-	return vmt_ns_to_ticks(now, VMT_PMTMR_HZ) >> (s->bits - 1);
+	return tick >> (s->bits - 1);
 }
 
 static vmt_ns start_of_half(const struct vmt_pmtmr *s, uint64_t half)
@@ -41,11 +44,13 @@ static bool sci(const struct vmt_pmtmr *s)
 /* Bring the status up to `now`; the line's level from before goes into the answer. */
 static void catch_up(struct vmt_pmtmr *s, vmt_ns now, struct vmt_out *out)
 {
-	uint64_t half = halves_at(s, now);
+	uint64_t tick = vmt_ns_to_ticks(now, VMT_PMTMR_HZ), seen = s->seen_tick;
 
 	*out = (struct vmt_out){.ready = now, .level = sci(s)};
-	if (half > s->half_seen) {
-		s->half_seen = half;
+	if (tick <= seen)
+		return;
+	s->seen_tick = tick;
+	if (half_of(s, tick) > half_of(s, seen)) {
 		s->status |= VMT_PMTMR_TIMER;
 		out->rises[VMT_PMTMR_SCI] += sci(s) && !out->level;
 		out->level = sci(s);
@@ -58,7 +63,7 @@ static void settle(const struct vmt_pmtmr *s, struct vmt_out *out)
 	/* A set status stays set, and a high line high, until the guest clears it. */
 	bool waiting = s->enable & ~s->status & VMT_PMTMR_TIMER && !sci(s);
 
-	out->deadline = waiting ? start_of_half(s, s->half_seen + 1) : VMT_NEVER;
+	out->deadline = waiting ? start_of_half(s, half_of(s, s->seen_tick) + 1) : VMT_NEVER;
 	out->rises[VMT_PMTMR_SCI] += sci(s) && !out->level;
 	out->level = sci(s);
 }
@@ -74,7 +79,9 @@ int vmt_pmtmr_init(struct vmt_pmtmr *s, vmt_ns now, uint32_t bits)
 
 void vmt_pmtmr_reset(struct vmt_pmtmr *s, vmt_ns now)
 {
-	s->half_seen = halves_at(s, now);
+	struct vmt_out dropped;
+
+	catch_up(s, now, &dropped);
 	s->status = 0;
 	s->enable = 0;
 }
@@ -97,9 +104,10 @@ static uint8_t byte_at(const struct vmt_pmtmr *s, uint32_t timer, uint64_t reg)
 void vmt_pmtmr_read_into(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t width,
 			 uint32_t *ret_value, struct vmt_out *out)
 {
-	uint32_t timer = vmt_pmtmr_peek(now, s->bits), value = 0;
+	uint32_t timer, value = 0;
 
 	catch_up(s, now, out);
+	timer = shown(s->seen_tick, s->bits);
 	for (uint32_t i = 0; i < width && i < 4; i++)
 		value |= (uint32_t)byte_at(s, timer, (uint64_t)reg + i) << (i * 8);
 	*ret_value = value;
@@ -167,7 +175,7 @@ int vmt_pmtmr_save(const struct vmt_pmtmr *s, void *buf, size_t size)
 
 	static_assert(sizeof(struct vmt_pmtmr) == 16, "a new field is to be saved");
 	vmt_snap_start(&w, buf, size, VMT_SNAP_PMTMR, SAVED_VERSION);
-	vmt_snap_put(&w, s->half_seen, 8);
+	vmt_snap_put(&w, s->seen_tick, 8);
 	vmt_snap_put(&w, s->status, 2);
 	vmt_snap_put(&w, s->enable, 2);
 	vmt_snap_put(&w, s->bits, 1);
@@ -180,11 +188,12 @@ int vmt_pmtmr_load(struct vmt_pmtmr *s, vmt_ns now, const void *buf, size_t size
 	struct vmt_snap_reader r;
 
 	vmt_snap_open(&r, buf, size, VMT_SNAP_PMTMR, SAVED_VERSION);
-	loaded.half_seen = vmt_snap_get64(&r);
+	loaded.seen_tick = vmt_snap_get64(&r);
 	loaded.status = vmt_snap_get16(&r);
 	loaded.enable = vmt_snap_get16(&r);
 	loaded.bits = vmt_snap_get8(&r);
-	if (vmt_snap_close(&r) || loaded.bits != s->bits || loaded.half_seen > halves_at(s, now) ||
+	if (vmt_snap_close(&r) || loaded.bits != s->bits ||
+	    loaded.seen_tick > vmt_ns_to_ticks(now, VMT_PMTMR_HZ) ||
 	    loaded.status & ~(VMT_PMTMR_TIMER | VMT_PMTMR_BUTTON))
 		return -EINVAL;
 	*s = loaded;

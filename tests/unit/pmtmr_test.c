@@ -48,6 +48,27 @@ static void counts_exactly_for_an_hour_and_for_ten_years(void **state)
 	assert_int_equal(vmt_pmtmr_peek(0, 24), 0);
 }
 
+/* As in every face, whoever passes a smaller `now` is answered as of the largest. */
+static void a_smaller_now_does_not_count_back(void **state)
+{
+	struct vmt_pmtmr s = powered_on(24);
+	struct vmt_out out;
+	uint32_t value;
+
+	(void)state;
+	assert_int_equal(get(&s, 1000000, TMR, 4), 3579);
+	out = vmt_pmtmr_read(&s, 500000, TMR, 4, &value);
+	assert_int_equal(value, 3579);
+	vmt_pmtmr_reset(&s, 400000);
+	assert_int_equal(get(&s, 300000, TMR, 4), 3579);
+	assert_int_equal(get(&s, 1000279, TMR, 4), 3580);
+	out = vmt_pmtmr_write(&s, HALF_24 + 1, EN, 2, VMT_PMTMR_TIMER);
+	assert_int_equal(out.level, 1);
+	out = vmt_pmtmr_write(&s, HALF_24 - 1, STS, 2, VMT_PMTMR_TIMER);
+	assert_int_equal(out.level, 0);
+	assert_int_equal(out.deadline, vmt_ns_of_tick(UINT64_C(2) << 23, VMT_PMTMR_HZ));
+}
+
 static void every_width_and_offset_shows_its_bytes(void **state)
 {
 	struct vmt_pmtmr s = powered_on(24);
@@ -194,7 +215,7 @@ static void impossible_states_are_refused(void **state)
 
 	(void)state;
 	assert_int_equal(loads(s, 5 * HALF_24), 0);
-	assert_int_equal(loads(s, 4 * HALF_24), -EINVAL); /* from the future */
+	assert_int_equal(loads(s, 5 * HALF_24 - 1000), -EINVAL); /* from the future */
 	s.bits = 32;
 	assert_int_equal(loads(s, 5 * HALF_24), -EINVAL); /* of another machine */
 	s = filled();
@@ -206,6 +227,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(counts_exactly_for_an_hour_and_for_ten_years),
+		cmocka_unit_test(a_smaller_now_does_not_count_back),
 		cmocka_unit_test(every_width_and_offset_shows_its_bytes),
 		cmocka_unit_test(status_is_set_at_each_change_of_the_top_bit),
 		cmocka_unit_test(overflow_interrupts_once_per_half_wrap),
