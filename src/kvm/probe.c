@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -248,12 +249,15 @@ static struct finding examine_in_child(int kvm)
 	struct finding finding = {.stage = STAGE_HANG};
 	struct pollfd ready;
 	int fds[2];
-	pid_t child;
+	pid_t parent = getpid(), child;
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return (struct finding){.stage = STAGE_KVM, .error = -errno};
 	child = fork();
 	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a guest that hangs must not outlive us */
+		if (getppid() != parent)
+			_exit(1);
 		finding = examine(kvm);
 		_exit(write(fds[1], &finding, sizeof(finding)) == sizeof(finding) ? 0 : 1);
 	}
