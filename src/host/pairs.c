@@ -10,7 +10,7 @@
 
 __extension__ typedef __int128 i128;
 
-enum { NS_PER_S = 1000000000, TRIES = 40, BURSTS = 10 };
+enum { NS_PER_S = 1000000000, TRIES = 40, FIRST_TRIES = 400, BURSTS = 10 };
 
 /* The clock showed ns at some count within tsc +- half. */
 struct point {
@@ -120,10 +120,15 @@ static void *keep_pairing(void *arg)
 
 int pairs_start(struct pairs *p, uint64_t period_ns)
 {
+	struct hostclock_pair first;
 	int error;
 
 	if (p->running || period_ns < BURSTS)
 		return -EINVAL;
+	error = hostclock_pair(FIRST_TRIES, &first);
+	if (error)
+		return error;
+	pairs_add(p, &first);
 	p->period_ns = period_ns;
 	error = pthread_create(&p->thread, NULL, keep_pairing, p);
 	p->running = !error;

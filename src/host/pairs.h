@@ -27,8 +27,9 @@ struct pairs *pairs_new(size_t capacity);
 /* Stops the thread if it runs.  NULL is allowed. */
 void pairs_free(struct pairs *p);
 
-/* Starts the thread that tries ten times in each `period_ns` (at least 10) and adds the tightest
- * pair.  0 or negative errno. */
+/* Adds a first pair, so that every count from now on lies within the history, and starts the
+ * thread that tries ten times in each `period_ns` (at least 10) and adds the tightest pair.
+ * 0 or negative errno. */
 int pairs_start(struct pairs *p, uint64_t period_ns);
 
 /* Adds a pair; one that is not later than the last is ignored.  Any thread. */
