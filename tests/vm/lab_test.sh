@@ -10,6 +10,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 vmtime=${VMTIME:-$root/build/vmtime}
 work=$(mktemp -d "${TMPDIR:-/tmp}/lab test.XXXXXX") # the blank is meant
 trap 'rm -rf "$work"' EXIT
+. "$root/tests/vm/needs.sh"
 failures=0
 
 # check NAME COMMAND...: the test passes when the command does.
@@ -40,7 +41,9 @@ children() {
 
 # A process is gone, or a zombie that nobody has waited for yet.
 gone() {
-	for attempt in 1 2 3 4 5 6 7 8 9 10; do
+	tries=150
+	while [ "$tries" -gt 0 ]; do
+		tries=$((tries - 1))
 		case $(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) in
 		'' | Z) return 0 ;;
 		esac
@@ -112,13 +115,8 @@ without_qemu() {
 	status_is 3 && one_line 'make setup'
 }
 
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/vmtime
-if ! command -v qemu-system-x86_64 >/dev/null; then
-	echo "skip - lab: boots: no qemu-system-x86_64 here (make setup)"
-	exit $((failures > 0))
-fi
-if [ ! -e "$cache/lab/boot" ]; then
-	echo "skip - lab: boots: no kernel for it in the cache (make setup)"
+if reason=$(lacks lab); then
+	echo "skip - lab: boots: $reason"
 	exit $((failures > 0))
 fi
 check "without QEMU it says what installs it" without_qemu

@@ -7,11 +7,12 @@
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
 vmtime=${VMTIME:-$root/build/vmtime}
-kernel=$(echo "${XDG_CACHE_HOME:-$HOME/.cache}"/vmtime/guest/boot/vmlinuz-*)
-if [ ! -r "$kernel" ]; then
-	echo "skip - run: no kernel for guests was fetched (make setup)"
+. "$root/tests/vm/needs.sh"
+if reason=$(lacks lab guest busybox); then
+	echo "skip - run: $reason"
 	exit 77
 fi
+kernel=$(cached_kernel guest)
 work=$(mktemp -d "${TMPDIR:-/tmp}/vmtime-run-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 "$root/scripts/busybox-initrd" "$work/busybox.cpio" || exit 1

@@ -11,6 +11,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 vmtime=${VMTIME:-$root/build/vmtime}
 work=$(mktemp -d "${TMPDIR:-/tmp}/vmtime-test-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+. "$root/tests/vm/needs.sh"
 failures=0
 
 # refused NAME STATUS TEXT OPTION...: one line on stderr that holds TEXT, and that status.
@@ -61,9 +62,8 @@ if [ $# -eq 0 ]; then
 		--json=/nowhere/x.json
 fi
 
-kernel=$(echo "${XDG_CACHE_HOME:-$HOME/.cache}"/vmtime/guest/boot/vmlinuz-*)
-if [ ! -r "$kernel" ]; then
-	echo "skip - test: no kernel for guests was fetched (make setup)"
+if reason=$(lacks lab guest); then
+	echo "skip - test: $reason"
 else
 	# Not in the lab: there the modules that check a schema may be missing.
 	mkdir "$work/out"
