@@ -24,6 +24,7 @@ struct cmd_verb {
 	int (*main)(int argc, char **argv); /* argv[0] is the verb */
 	const char *summary;                /* one line, for `vmtime help` */
 	const char *synopsis;               /* for `VERB --help`, with one example */
+	bool runs_command; /* the words after its options are another command's, --help too */
 };
 
 /* One file a verb. */

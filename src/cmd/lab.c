@@ -2,6 +2,7 @@
 /* lab.c - vmtime lab: a command on an emulated machine that has a working /dev/kvm. */
 #include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,11 +61,10 @@ static int take_share(const char *text, struct lab_options *options)
 
 static int main_lab(int argc, char **argv)
 {
-	static const struct option long_options[] = {{"cpus", required_argument, NULL, 'c'},
-						     {"memory", required_argument, NULL, 'm'},
-						     {"timeout", required_argument, NULL, 't'},
-						     {"share", required_argument, NULL, 's'},
-						     {NULL, 0, NULL, 0}};
+	static const struct option long_options[] = {
+		{"cpus", required_argument, NULL, 'c'},    {"memory", required_argument, NULL, 'm'},
+		{"timeout", required_argument, NULL, 't'}, {"share", required_argument, NULL, 's'},
+		{"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
 	static const char *const known[] = {"--cpus",  "--memory", "--timeout",
 					    "--share", "--help",   NULL};
 	struct lab_options options = LAB_OPTIONS_DEFAULT;
@@ -85,6 +85,9 @@ static int main_lab(int argc, char **argv)
 		case 's':
 			status = take_share(optarg, &options);
 			break;
+		case 'h':
+			fputs(cmd_lab.synopsis, stdout);
+			return CMD_OK;
 		case ':':
 			status = cmd_error("lab", CMD_USAGE,
 					   "%s needs a value (see vmtime lab "
@@ -111,4 +114,5 @@ const struct cmd_verb cmd_lab = {
 	"  --timeout DUR  end it after that long, with status 124 (no limit)\n"
 	"  --share DIR    what COMMAND writes there stays; all else it writes is dropped\n"
 	"\n"
-	"example: vmtime lab --timeout 1min -- ls -l /dev/kvm\n"};
+	"example: vmtime lab --timeout 1min -- ls -l /dev/kvm\n",
+	.runs_command = true};

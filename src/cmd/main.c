@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 	verb = find(argv[1]);
 	if (!verb)
 		return unknown_verb(argv[1]);
-	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
+	for (int i = 2; !verb->runs_command && i < argc && strcmp(argv[i], "--") != 0; i++) {
 		if (strcmp(argv[i], "--help") == 0) {
 			fputs(verb->synopsis, stdout);
 			return CMD_OK;

@@ -101,6 +101,16 @@ bad_options() {
 }
 check "bad options are named in one line" bad_options
 
+help_is_its_own() {
+	refused --cpus 1 --help
+	status_is 0 && grep -q '^usage: vmtime lab' "$work/stdout" || return 1
+	env "XDG_CACHE_HOME=$work/nowhere" "$vmtime" lab ls --help >"$work/stdout" \
+		2>"$work/stderr" </dev/null
+	status=$?
+	status_is 3 && [ ! -s "$work/stdout" ] && one_line 'no kernel'
+}
+check "--help after the command is the command's" help_is_its_own
+
 without_kernel() {
 	env "XDG_CACHE_HOME=$work/nowhere" "$vmtime" lab -- true >"$work/stdout" 2>"$work/stderr" \
 		</dev/null
