@@ -49,11 +49,12 @@ struct vmt_board_config {
  *
  * One pulse at a time is in flight, asked for and not acknowledged.  When the next edge comes
  *  - nothing is in flight: a pulse.
- *  - the one in flight is younger than three quarters of a period (the last one was late): no
- *    pulse.  DISCARD discards the tick, CATCHUP owes it and asks for its pulse at the next
- *    acknowledgement.
- *  - the one in flight is older (masked pin, acknowledgement never seen): a new pulse, so that
- *    ticks never stop for good.  DISCARD discards the old tick, CATCHUP goes on owing it.
+ *  - the one in flight is younger than a period (it was late): no pulse.  DISCARD discards the
+ *    tick, CATCHUP owes it and asks for its pulse at the next acknowledgement.
+ *  - the one in flight is a period old or older (masked pin, acknowledgement never seen): a new
+ *    pulse, so that ticks never stop for good.  DISCARD discards the old tick, CATCHUP goes on
+ *    owing it.  (A guest that took the old one and has kept its acknowledgement back for the whole
+ *    period runs its handler once more than is counted as delivered.)
  * CATCHUP owes at most VMT_TICKS_OWED and discards the rest.  When the guest programs the source
  * anew, ticks owed from before are discarded, except the one in flight.
  *
@@ -64,8 +65,10 @@ struct vmt_ledger {
 	uint64_t due, delivered, merged, discarded, owed;
 };
 #define VMT_TICKS_OWED 10000
-/* A pulse that was refused is asked for again after this long, if a better moment does not come. */
+/* A pulse that was refused is asked for again after this long, if a better moment does not come;
+ * each time that it is refused again the wait doubles, up to the second figure. */
 #define VMT_TICKS_RETRY_NS 10000000
+#define VMT_TICKS_RETRY_MAX_NS 1000000000
 
 /* What the caller does after a call: set timers, move interrupt lines. */
 struct vmt_board_out {
@@ -80,7 +83,7 @@ struct vmt_board_out {
 /* The ticks of one source. */
 struct vmt_board_ticks {
 	struct vmt_ledger ledger;
-	vmt_ns pulse_ns;    /* when the last pulse was asked for */
+	vmt_ns pulse_ns;    /* when the last pulse was asked for, for the first time */
 	vmt_ns retry_ns;    /* when to ask again; VMT_NEVER: not */
 	uint64_t period_ns; /* of the source as programmed; 0: not periodic */
 	uint8_t in_flight;  /* a pulse was asked for and is neither acknowledged nor refused */
@@ -121,15 +124,16 @@ VMT_API int vmt_board_write(struct vmt_board *b, vmt_ns now, uint32_t space, uin
 /* Bring every face up to `now`; due at the deadline of the last vmt_board_out. */
 VMT_API void vmt_board_advance(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out);
 
-/* The guest acknowledged (EOI) an interrupt of `source`.  Ignored for sources that are acknowledged
- * otherwise, and when no tick is owed. */
+/* The guest acknowledged (EOI) an interrupt of `source`: the one of a pulse asked for before this
+ * call.  Ignored for sources that are acknowledged otherwise, and when no tick is owed. */
 VMT_API void vmt_board_ack(struct vmt_board *b, vmt_ns now, uint32_t source,
 			   struct vmt_board_out *ret_out);
 
-/* The pulse just asked for did not reach the guest (masked, or merged into one still pending):
- * policy decides again.  DISCARD discards a PIT's tick.  CATCHUP, and the RTC, whose request stands
- * until register C is read, ask again at the next edge, acknowledgement, or after
- * VMT_TICKS_RETRY_NS. */
+/* The pulse asked for before this call did not reach the guest (masked, or merged into one still
+ * pending).  It is in flight no more, its tick goes on being owed until an acknowledgement.  CATCHUP,
+ * and the RTC, whose request stands until register C is read, ask again at the next edge,
+ * acknowledgement, or after VMT_TICKS_RETRY_NS; DISCARD at the next edge of the PIT, for that one:
+ * the old tick is then discarded. */
 VMT_API void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
 			       struct vmt_board_out *ret_out);
 

@@ -86,12 +86,17 @@ static void raise_now(struct vmt_board *b, vmt_ns now, struct vmt_board_out *out
 	*out = (struct vmt_board_out){.ready = b->now, .level = b->level};
 }
 
-/* Each call begins so: what is due happens first. */
+static void do_what_is_due(struct vmt_board *b, struct vmt_board_out *out)
+{
+	if (b->deadline <= b->now)
+		advance(b, out);
+}
+
+/* Most calls begin so: what is due happens first. */
 static void begin(struct vmt_board *b, vmt_ns now, struct vmt_board_out *out)
 {
 	raise_now(b, now, out);
-	if (b->deadline <= b->now)
-		advance(b, out);
+	do_what_is_due(b, out);
 }
 
 /* And ends so. */
@@ -236,8 +241,14 @@ void vmt_board_advance(struct vmt_board *b, vmt_ns now, struct vmt_board_out *re
 
 void vmt_board_ack(struct vmt_board *b, vmt_ns now, uint32_t source, struct vmt_board_out *ret_out)
 {
-	begin(b, now, ret_out);
-	if (source == VMT_SOURCE_PIT && vmt_ticks_ack(&b->ticks[source], b->now))
+	bool pit = source == VMT_SOURCE_PIT;
+
+	/* It answers a pulse from before: what falls due meanwhile must not take its place. */
+	raise_now(b, now, ret_out);
+	if (pit)
+		vmt_ticks_ack(&b->ticks[source]);
+	do_what_is_due(b, ret_out);
+	if (pit && vmt_ticks_again(&b->ticks[source], b->now))
 		ret_out->pulses |= 1u << source;
 	end(b, ret_out);
 }
@@ -245,11 +256,12 @@ void vmt_board_ack(struct vmt_board *b, vmt_ns now, uint32_t source, struct vmt_
 void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
 		       struct vmt_board_out *ret_out)
 {
-	begin(b, now, ret_out);
+	raise_now(b, now, ret_out); /* as for an acknowledgement */
 	if (source == VMT_SOURCE_PIT)
 		vmt_ticks_refused(&b->ticks[source], b->config.ticks, b->now);
 	else if (source == VMT_SOURCE_RTC)
 		vmt_ticks_held_refused(&b->ticks[source], b->now);
+	do_what_is_due(b, ret_out);
 	end(b, ret_out);
 }
 

@@ -74,7 +74,7 @@ static void pit_lines(struct vmt_board *b, const struct vmt_out *lines, int set,
 
 static void pit_retry(struct vmt_board *b, struct vmt_board_out *out)
 {
-	vmt_ticks_pulse(&b->ticks[VMT_SOURCE_PIT], b->now);
+	vmt_ticks_retry(&b->ticks[VMT_SOURCE_PIT]);
 	out->pulses |= PIT_BIT;
 }
 
@@ -133,10 +133,11 @@ static void rtc_retry(struct vmt_board *b, struct vmt_board_out *out)
 	struct vmt_out shown;
 
 	if (t->in_flight) {
-		vmt_ticks_pulse(t, b->now);
+		vmt_ticks_retry(t);
 		out->pulses |= RTC_BIT;
 		return;
 	}
+	t->retry_ns = VMT_NEVER; /* though nothing rises */
 	shown = vmt_rtc_repeat(&b->rtc, b->now);
 	b->due[VMT_FACE_RTC] = shown.deadline;
 	if (vmt_ticks_held(t, b->config.ticks, b->now, &shown, shown.rises[VMT_RTC_IRQ]))

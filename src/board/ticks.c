@@ -4,6 +4,8 @@
 
 #include "core/ns.h"
 
+enum { SHORTEST_NS = 800 }; /* a PIT that counts from 1: 839 */
+
 static void fall_due(struct vmt_board_ticks *t, uint64_t count)
 {
 	t->ledger.due += count;
@@ -37,18 +39,33 @@ static void cut(struct vmt_board_ticks *t, uint32_t policy)
 		discard(t, t->ledger.owed - most);
 }
 
-void vmt_ticks_pulse(struct vmt_board_ticks *t, vmt_ns now)
+void vmt_ticks_retry(struct vmt_board_ticks *t)
 {
 	t->in_flight = 1;
-	t->pulse_ns = now;
 	t->retry_ns = VMT_NEVER;
 }
 
-/* Three quarters: a caller whose timer is late now and then must not see every other tick judged
- * too early. */
+static void pulse(struct vmt_board_ticks *t, vmt_ns now)
+{
+	vmt_ticks_retry(t);
+	t->pulse_ns = now;
+}
+
+/* Below a period: edges lie a period apart, rounded to the nanosecond either way. */
 static bool young(const struct vmt_board_ticks *t, vmt_ns now)
 {
-	return t->in_flight && now - t->pulse_ns < t->period_ns - t->period_ns / 4;
+	return t->in_flight && now - t->pulse_ns + 1 < t->period_ns;
+}
+
+/* Pulses do not move pulse_ns when they are only repeated: so each wait is the time that the first
+ * one is ago, and RETRY_NS, which is twice the wait before. */
+static void ask_again(struct vmt_board_ticks *t, vmt_ns now)
+{
+	uint64_t wait = vmt_ns_add(now - t->pulse_ns, VMT_TICKS_RETRY_NS);
+
+	if (wait > VMT_TICKS_RETRY_MAX_NS)
+		wait = VMT_TICKS_RETRY_MAX_NS;
+	t->retry_ns = vmt_ns_add(now, wait);
 }
 
 bool vmt_ticks_edges(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now, uint64_t edges)
@@ -59,16 +76,20 @@ bool vmt_ticks_edges(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now, uin
 	cut(t, policy);
 	if (young(t, now))
 		return false;
-	vmt_ticks_pulse(t, now);
+	pulse(t, now);
 	return true;
 }
 
-bool vmt_ticks_ack(struct vmt_board_ticks *t, vmt_ns now)
+void vmt_ticks_ack(struct vmt_board_ticks *t)
 {
 	deliver(t);
-	if (!t->ledger.owed)
+}
+
+bool vmt_ticks_again(struct vmt_board_ticks *t, vmt_ns now)
+{
+	if (!t->ledger.owed || t->in_flight)
 		return false;
-	vmt_ticks_pulse(t, now);
+	pulse(t, now);
 	return true;
 }
 
@@ -78,9 +99,7 @@ void vmt_ticks_refused(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now)
 		return;
 	t->in_flight = 0;
 	if (policy == VMT_TICKS_CATCHUP)
-		t->retry_ns = vmt_ns_add(now, VMT_TICKS_RETRY_NS);
-	else
-		discard(t, t->ledger.owed);
+		ask_again(t, now);
 }
 
 bool vmt_ticks_held(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now,
@@ -90,7 +109,7 @@ bool vmt_ticks_held(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now,
 
 	fall_due(t, rises - shown + out->rises[VMT_RTC_MISSED]);
 	if (rises)
-		vmt_ticks_pulse(t, now);
+		pulse(t, now);
 	cut(t, policy);
 	if (t->in_flight && !(out->level >> VMT_RTC_IRQ & 1)) {
 		deliver(t); /* register C was read */
@@ -103,7 +122,7 @@ bool vmt_ticks_held(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now,
 void vmt_ticks_held_refused(struct vmt_board_ticks *t, vmt_ns now)
 {
 	if (t->in_flight)
-		t->retry_ns = vmt_ns_add(now, VMT_TICKS_RETRY_NS);
+		ask_again(t, now);
 }
 
 void vmt_ticks_period(struct vmt_board_ticks *t, uint64_t period_ns)
@@ -131,5 +150,6 @@ bool vmt_ticks_good(const struct vmt_board_ticks *t, vmt_ns now)
 
 	return l->due == l->delivered + l->merged + l->discarded + l->owed &&
 	       l->owed <= VMT_TICKS_OWED && t->in_flight <= 1 && t->in_flight <= l->owed &&
-	       t->pulse_ns <= now;
+	       t->pulse_ns <= now && (l->owed || t->retry_ns == VMT_NEVER) &&
+	       (!t->period_ns || t->period_ns >= SHORTEST_NS);
 }

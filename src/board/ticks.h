@@ -11,10 +11,11 @@
 
 /* The functions that return a bool say whether to ask for a pulse. */
 
-/* For sources whose edges all exist (PIT): `edges` more are due; an acknowledgement; the pulse just
- * asked for was refused. */
+/* For sources whose edges all exist (PIT): `edges` more are due; an acknowledgement of what was
+ * asked for before; whether it made room for another; the pulse asked for before was refused. */
 bool vmt_ticks_edges(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now, uint64_t edges);
-bool vmt_ticks_ack(struct vmt_board_ticks *t, vmt_ns now);
+void vmt_ticks_ack(struct vmt_board_ticks *t);
+bool vmt_ticks_again(struct vmt_board_ticks *t, vmt_ns now);
 void vmt_ticks_refused(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now);
 
 /* For a source that holds its line until it is served (RTC): after a call that raised the line
@@ -25,7 +26,7 @@ bool vmt_ticks_held(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now,
 void vmt_ticks_held_refused(struct vmt_board_ticks *t, vmt_ns now);
 
 /* A pulse goes out again: retry_ns has come. */
-void vmt_ticks_pulse(struct vmt_board_ticks *t, vmt_ns now);
+void vmt_ticks_retry(struct vmt_board_ticks *t);
 
 /* The source's period as it is programmed now. */
 void vmt_ticks_period(struct vmt_board_ticks *t, uint64_t period_ns);

@@ -247,6 +247,63 @@ static void irq_0_is_a_pulse_each_period(void **state)
 	assert_int_equal(vm.now, vmt_ns_of_tick(2 + 1193 * 1000, VMT_PIT_HZ));
 }
 
+/* The guest takes both ticks: the first is credited before the second falls due. */
+static void an_acknowledgement_at_the_next_edge_is_the_last_ones(void **state)
+{
+	(void)state;
+	for (uint32_t policy = VMT_TICKS_DISCARD; policy <= VMT_TICKS_CATCHUP; policy++) {
+		struct vmt_board_config config = all;
+		struct vm vm;
+
+		config.ticks = policy;
+		vm = booted(&config);
+		tick_at_1khz(&vm);
+		until(&vm, vm.out.deadline);
+		assert_int_equal(vm.out.pulses, PIT_BIT);
+		vm.now = vm.out.deadline;
+		vmt_board_ack(&vm.board, vm.now, VMT_SOURCE_PIT, &vm.out);
+		assert_int_equal(vm.out.pulses, PIT_BIT);
+		assert_int_equal(ledger(&vm, VMT_SOURCE_PIT).delivered, 1);
+		assert_int_equal(ledger(&vm, VMT_SOURCE_PIT).owed, 1);
+		vmt_board_ack(&vm.board, vm.now, VMT_SOURCE_PIT, &vm.out);
+		assert_int_equal(vm.out.pulses, 0);
+		assert_int_equal(ledger(&vm, VMT_SOURCE_PIT).due, 2);
+		assert_int_equal(ledger(&vm, VMT_SOURCE_PIT).delivered, 2);
+	}
+}
+
+/* What was refused is the pulse that the caller knows of, not one that this call asks for. */
+static void a_refusal_at_the_next_edge_is_the_last_ones(void **state)
+{
+	struct vmt_board_config config = all;
+	struct vm vm;
+
+	(void)state;
+	config.ticks = VMT_TICKS_DISCARD;
+	vm = booted(&config);
+	tick_at_1khz(&vm);
+	until(&vm, vm.out.deadline);
+	vm.now = vm.out.deadline;
+	vmt_board_refused(&vm.board, vm.now, VMT_SOURCE_PIT, &vm.out);
+	assert_int_equal(vm.out.pulses, PIT_BIT);
+	assert_int_equal(vm.board.ticks[VMT_SOURCE_PIT].in_flight, 1);
+	assert_int_equal(ledger(&vm, VMT_SOURCE_PIT).discarded, 1);
+	assert_int_equal(ledger(&vm, VMT_SOURCE_PIT).owed, 1);
+}
+
+/* Masked: nothing is acknowledged, and a period is not a whole number of nanoseconds. */
+static void a_masked_irq_0_is_pulsed_at_every_edge(void **state)
+{
+	struct vm vm = booted(&all);
+
+	(void)state;
+	tick_at_1khz(&vm);
+	for (int i = 0; i < 1000; i++) {
+		until(&vm, vm.out.deadline);
+		assert_int_equal(vm.out.pulses, PIT_BIT);
+	}
+}
+
 /* Whatever the guest asks for, what was due before it happens first. */
 static void an_access_after_a_deadline_finds_it_done(void **state)
 {
@@ -331,19 +388,29 @@ static void each_tick_of_irq_8_is_shown_once(void **state)
 	assert_int_equal(ledger(&vm, VMT_SOURCE_RTC).due, ticks);
 }
 
-static void a_refused_irq_8_is_pulsed_again(void **state)
+static void a_refused_irq_8_is_pulsed_again_ever_less_often(void **state)
 {
 	struct vm vm = booted(&all);
+	unsigned tries = 0;
 
 	(void)state;
 	out(&vm, 0x70, 2, 0x12 << 8 | 11);
 	until(&vm, vm.out.deadline);
 	assert_int_equal(vm.out.pulses, RTC_BIT);
+	for (uint64_t wait = VMT_TICKS_RETRY_NS; tries < 20; tries++) {
+		vmt_board_refused(&vm.board, vm.now, VMT_SOURCE_RTC, &vm.out);
+		assert_int_equal(vm.out.deadline, vm.now + wait);
+		until(&vm, vm.out.deadline);
+		assert_int_equal(vm.out.pulses, RTC_BIT);
+		wait = 2 * wait < VMT_TICKS_RETRY_MAX_NS ? 2 * wait : VMT_TICKS_RETRY_MAX_NS;
+	}
+	assert_int_equal(vm.out.deadline, VMT_NEVER);
+	out(&vm, 0x70, 1, 12);
+	in(&vm, 0x71, 1);
+	until(&vm, vm.out.deadline); /* a new request does not wait for the old one's sake */
+	assert_int_equal(vm.out.pulses, RTC_BIT);
 	vmt_board_refused(&vm.board, vm.now, VMT_SOURCE_RTC, &vm.out);
 	assert_int_equal(vm.out.deadline, vm.now + VMT_TICKS_RETRY_NS);
-	until(&vm, vm.out.deadline);
-	assert_int_equal(vm.out.pulses, RTC_BIT);
-	assert_int_equal(vm.out.deadline, VMT_NEVER);
 }
 
 static void a_refused_irq_0_is_tried_again(void **state)
@@ -355,9 +422,12 @@ static void a_refused_irq_0_is_tried_again(void **state)
 	out(&vm, 0x40, 1, 100);
 	until(&vm, vm.out.deadline);
 	assert_int_equal(vm.out.pulses, PIT_BIT);
-	vmt_board_refused(&vm.board, vm.now, VMT_SOURCE_PIT, &vm.out);
-	until(&vm, vm.out.deadline);
-	assert_int_equal(vm.out.pulses, PIT_BIT);
+	for (int i = 0; i < 7; i++) { /* ever less often: 10, 20, ... 640 ms */
+		vmt_board_refused(&vm.board, vm.now, VMT_SOURCE_PIT, &vm.out);
+		assert_int_equal(vm.out.deadline, vm.now + (VMT_TICKS_RETRY_NS << i));
+		until(&vm, vm.out.deadline);
+		assert_int_equal(vm.out.pulses, PIT_BIT);
+	}
 	vmt_board_ack(&vm.board, vm.now, VMT_SOURCE_PIT, &vm.out);
 	assert_int_equal(ledger(&vm, VMT_SOURCE_PIT).delivered, 1);
 	assert_int_equal(vm.out.deadline, VMT_NEVER);
@@ -428,11 +498,14 @@ int main(void)
 		cmocka_unit_test(time_that_steps_back_is_raised_and_counted),
 		cmocka_unit_test(the_deadline_is_the_earliest_of_all),
 		cmocka_unit_test(irq_0_is_a_pulse_each_period),
+		cmocka_unit_test(an_acknowledgement_at_the_next_edge_is_the_last_ones),
+		cmocka_unit_test(a_refusal_at_the_next_edge_is_the_last_ones),
+		cmocka_unit_test(a_masked_irq_0_is_pulsed_at_every_edge),
 		cmocka_unit_test(an_access_after_a_deadline_finds_it_done),
 		cmocka_unit_test(a_guest_that_programs_it_anew_gets_no_old_ticks),
 		cmocka_unit_test(irq_8_is_acknowledged_by_register_c),
 		cmocka_unit_test(each_tick_of_irq_8_is_shown_once),
-		cmocka_unit_test(a_refused_irq_8_is_pulsed_again),
+		cmocka_unit_test(a_refused_irq_8_is_pulsed_again_ever_less_often),
 		cmocka_unit_test(a_refused_irq_0_is_tried_again),
 		cmocka_unit_test(the_sci_is_a_level),
 		cmocka_unit_test(a_step_of_utc_reaches_the_rtc),

@@ -17,6 +17,13 @@ static struct vmt_board_ticks every_ms(void)
 	return (struct vmt_board_ticks){.retry_ns = VMT_NEVER, .period_ns = MS};
 }
 
+/* As the board does it: credited, and then asked whether another is to go out. */
+static bool ack(struct vmt_board_ticks *t, vmt_ns now)
+{
+	vmt_ticks_ack(t);
+	return vmt_ticks_again(t, now);
+}
+
 static void ledger_is(const struct vmt_board_ticks *t, uint64_t due, uint64_t delivered,
 		      uint64_t discarded, uint64_t owed)
 {
@@ -36,9 +43,9 @@ static void a_tick_is_owed_until_it_is_acknowledged(void **state)
 	assert_false(vmt_ticks_edges(&t, DISCARD, MS, 0));
 	assert_true(vmt_ticks_edges(&t, DISCARD, MS, 1));
 	ledger_is(&t, 1, 0, 0, 1);
-	assert_false(vmt_ticks_ack(&t, MS + 1000));
+	assert_false(ack(&t, MS + 1000));
 	ledger_is(&t, 1, 1, 0, 0);
-	assert_false(vmt_ticks_ack(&t, MS + 2000)); /* somebody else's EOI */
+	assert_false(ack(&t, MS + 2000)); /* somebody else's EOI */
 	ledger_is(&t, 1, 1, 0, 0);
 }
 
@@ -51,7 +58,7 @@ static void discard_gives_late_ticks_up(void **state)
 	ledger_is(&t, 5, 0, 4, 1);
 	assert_false(vmt_ticks_edges(&t, DISCARD, 5 * MS + 1000, 1)); /* too soon */
 	ledger_is(&t, 6, 0, 5, 1);
-	assert_false(vmt_ticks_ack(&t, 5 * MS + 2000));
+	assert_false(ack(&t, 5 * MS + 2000));
 	ledger_is(&t, 6, 1, 5, 0);
 }
 
@@ -66,10 +73,10 @@ static void catchup_delivers_late_ticks_one_by_one(void **state)
 		vmt_ticks_edges(&t, CATCHUP, 3 * MS + 1000, 1)); /* one is in flight, and young */
 	ledger_is(&t, 4, 0, 0, 4);
 	for (uint64_t i = 1; i < 4; i++) {
-		assert_true(vmt_ticks_ack(&t, 3 * MS + 1000 * i));
+		assert_true(ack(&t, 3 * MS + 1000 * i));
 		ledger_is(&t, 4, i, 0, 4 - i);
 	}
-	assert_false(vmt_ticks_ack(&t, 4 * MS));
+	assert_false(ack(&t, 4 * MS));
 	ledger_is(&t, 4, 4, 0, 0);
 }
 
@@ -89,7 +96,7 @@ static void masked_ticks_go_on_when_unmasked(void **state)
 		else
 			ledger_is(&t, 1000, 0, 0, 1000);
 		assert_true(vmt_ticks_edges(&t, policy, 1001 * MS, 1)); /* unmasked */
-		while (vmt_ticks_ack(&t, 1001 * MS + 10 * more))
+		while (ack(&t, 1001 * MS + 10 * more))
 			more++;
 		assert_int_equal(more, policy == DISCARD ? 0 : 1000);
 		assert_int_equal(t.ledger.delivered, policy == DISCARD ? 1 : 1001);
@@ -97,15 +104,36 @@ static void masked_ticks_go_on_when_unmasked(void **state)
 	}
 }
 
-static void jitter_of_a_timer_is_no_reason_to_hold_a_tick_back(void **state)
+/* A pulse is given a whole period to be acknowledged in, however late it was itself. */
+static void a_pulse_in_flight_has_a_period(void **state)
 {
 	struct vmt_board_ticks t = every_ms();
 
 	(void)state;
 	assert_true(vmt_ticks_edges(&t, DISCARD, MS + 240000, 1)); /* late by 0.24 ms */
+	assert_false(vmt_ticks_edges(&t, DISCARD, 2 * MS, 1));     /* and not acknowledged yet */
+	ledger_is(&t, 2, 0, 1, 1);
+	assert_true(vmt_ticks_edges(&t, DISCARD, 3 * MS, 1)); /* nor by now: given up */
+	ledger_is(&t, 3, 0, 2, 1);
+	assert_true(vmt_ticks_edges(&t, DISCARD, 4 * MS, 1));     /* exactly one period */
+	assert_true(vmt_ticks_edges(&t, DISCARD, 5 * MS - 1, 1)); /* to the rounding of edges */
+	assert_false(vmt_ticks_edges(&t, DISCARD, 6 * MS - 3, 1));
+}
+
+/* Usual with a PIC: the guest is slow, and the next tick's pulse falls on the one still pending. */
+static void a_pulse_merged_into_a_pending_one_loses_one_tick(void **state)
+{
+	struct vmt_board_ticks t = every_ms();
+
+	(void)state;
+	assert_true(vmt_ticks_edges(&t, DISCARD, MS, 1));
 	assert_true(vmt_ticks_edges(&t, DISCARD, 2 * MS, 1));
-	assert_true(vmt_ticks_edges(&t, DISCARD, 3 * MS + 260000, 1));
-	assert_false(vmt_ticks_edges(&t, DISCARD, 4 * MS, 1)); /* three quarters of a period */
+	vmt_ticks_refused(&t, DISCARD, 2 * MS);
+	ledger_is(&t, 2, 0, 1, 1);
+	assert_int_equal(t.retry_ns, VMT_NEVER);
+	vmt_ticks_ack(&t); /* of the pending one: the guest took one of two */
+	ledger_is(&t, 2, 1, 1, 0);
+	assert_false(vmt_ticks_again(&t, 2 * MS));
 }
 
 static void owing_has_a_limit(void **state)
@@ -117,17 +145,20 @@ static void owing_has_a_limit(void **state)
 	ledger_is(&t, 3600000, 0, 3600000 - VMT_TICKS_OWED, VMT_TICKS_OWED);
 }
 
-static void a_refused_tick_is_discarded_or_tried_again(void **state)
+static void a_refused_tick_waits_or_is_tried_again(void **state)
 {
 	struct vmt_board_ticks t = every_ms(), u = every_ms();
 
 	(void)state;
 	vmt_ticks_edges(&t, DISCARD, MS, 1);
 	vmt_ticks_refused(&t, DISCARD, MS);
-	ledger_is(&t, 1, 0, 1, 0);
+	ledger_is(&t, 1, 0, 0, 1); /* masked: the guest may yet take it */
 	assert_int_equal(t.retry_ns, VMT_NEVER);
-	vmt_ticks_refused(&t, DISCARD, MS); /* nothing is in flight */
-	ledger_is(&t, 1, 0, 1, 0);
+	assert_true(vmt_ticks_edges(&t, DISCARD, MS + 1000, 1)); /* but not beside the next one */
+	ledger_is(&t, 2, 0, 1, 1);
+	assert_false(ack(&t, MS + 2000));
+	vmt_ticks_refused(&t, DISCARD, MS + 2000); /* nothing is in flight */
+	ledger_is(&t, 2, 1, 1, 0);
 
 	vmt_ticks_edges(&u, CATCHUP, MS, 1);
 	vmt_ticks_refused(&u, CATCHUP, MS);
@@ -136,9 +167,9 @@ static void a_refused_tick_is_discarded_or_tried_again(void **state)
 	assert_true(vmt_ticks_edges(&u, CATCHUP, MS + 1000, 1)); /* the next edge is sooner */
 	assert_int_equal(u.retry_ns, VMT_NEVER);
 	vmt_ticks_refused(&u, CATCHUP, 2 * MS);
-	assert_true(vmt_ticks_ack(&u, 2 * MS)); /* or the end of what it was merged into */
+	assert_true(ack(&u, 2 * MS)); /* or the end of what it was merged into */
 	assert_int_equal(u.retry_ns, VMT_NEVER);
-	assert_false(vmt_ticks_ack(&u, 3 * MS));
+	assert_false(ack(&u, 3 * MS));
 	ledger_is(&u, 2, 2, 0, 0);
 }
 
@@ -152,7 +183,7 @@ static void programming_anew_forgets_old_debts(void **state)
 	ledger_is(&t, 9, 0, 0, 9);
 	vmt_ticks_period(&t, 0);
 	ledger_is(&t, 9, 0, 8, 1); /* the one in flight may still arrive */
-	assert_false(vmt_ticks_ack(&t, 9 * MS));
+	assert_false(ack(&t, 9 * MS));
 	ledger_is(&t, 9, 1, 8, 0);
 	vmt_ticks_period(&t, MS);
 	vmt_ticks_edges(&t, CATCHUP, 20 * MS, 1);
@@ -235,8 +266,17 @@ static void a_refused_request_stands_and_is_pulsed_again(void **state)
 	vmt_ticks_held_refused(&t, MS);
 	ledger_is(&t, 1, 0, 0, 1);
 	assert_int_equal(t.retry_ns, MS + VMT_TICKS_RETRY_NS);
-	vmt_ticks_pulse(&t, MS + VMT_TICKS_RETRY_NS);
+	vmt_ticks_retry(&t);
 	assert_int_equal(t.retry_ns, VMT_NEVER);
+	vmt_ticks_held_refused(&t, 11 * MS);
+	assert_int_equal(t.retry_ns, 31 * MS); /* twice as long */
+	vmt_ticks_retry(&t);
+	vmt_ticks_held_refused(&t, 31 * MS);
+	assert_int_equal(t.retry_ns, 71 * MS);
+	vmt_ticks_retry(&t);
+	vmt_ticks_held_refused(&t, 5000 * MS);
+	assert_int_equal(t.retry_ns, 5000 * MS + VMT_TICKS_RETRY_MAX_NS);
+	vmt_ticks_retry(&t);
 	vmt_ticks_held(&t, DISCARD, 20 * MS, &low, 0);
 	ledger_is(&t, 1, 1, 0, 0);
 	vmt_ticks_held_refused(&t, 20 * MS); /* served meanwhile */
@@ -260,6 +300,11 @@ static void only_a_ledger_that_balances_is_loaded(void **state)
 	t = every_ms();
 	t.in_flight = 1; /* of nothing owed */
 	assert_false(vmt_ticks_good(&t, 9 * MS));
+	t = every_ms();
+	t.retry_ns = 20 * MS; /* of nothing owed */
+	assert_false(vmt_ticks_good(&t, 9 * MS));
+	t.ledger.due = t.ledger.owed = 1;
+	assert_true(vmt_ticks_good(&t, 9 * MS));
 	t.ledger.due = t.ledger.owed = VMT_TICKS_OWED + 1;
 	assert_false(vmt_ticks_good(&t, 9 * MS));
 }
@@ -271,9 +316,10 @@ int main(void)
 		cmocka_unit_test(discard_gives_late_ticks_up),
 		cmocka_unit_test(catchup_delivers_late_ticks_one_by_one),
 		cmocka_unit_test(masked_ticks_go_on_when_unmasked),
-		cmocka_unit_test(jitter_of_a_timer_is_no_reason_to_hold_a_tick_back),
+		cmocka_unit_test(a_pulse_in_flight_has_a_period),
+		cmocka_unit_test(a_pulse_merged_into_a_pending_one_loses_one_tick),
 		cmocka_unit_test(owing_has_a_limit),
-		cmocka_unit_test(a_refused_tick_is_discarded_or_tried_again),
+		cmocka_unit_test(a_refused_tick_waits_or_is_tried_again),
 		cmocka_unit_test(programming_anew_forgets_old_debts),
 		cmocka_unit_test(a_reset_gives_everything_up),
 		cmocka_unit_test(a_held_line_is_served_by_lowering_it),
