@@ -355,6 +355,12 @@ static int save_board(const struct vmt_board *b, void *buf, size_t size)
 	return vmt_snap_finish(&w);
 }
 
+/* A source that does not tick has nothing to ask again for, and nobody who would. */
+static bool good_ticks(const struct vmt_board_ticks *t, uint32_t source, vmt_ns now)
+{
+	return vmt_ticks_good(t, now) && (source < TICKING || t->retry_ns == VMT_NEVER);
+}
+
 static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t size)
 {
 	struct vmt_board_config c;
@@ -371,7 +377,7 @@ static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t s
 	b->late_now = vmt_snap_get64(&r);
 	for (uint32_t i = 0; i < VMT_SOURCES; i++) {
 		load_ticks(&b->ticks[i], &r);
-		good = good && vmt_ticks_good(&b->ticks[i], b->now);
+		good = good && good_ticks(&b->ticks[i], i, b->now);
 	}
 	good = good && b->now <= now && c.faces == b->config.faces && c.ticks == b->config.ticks &&
 	       c.pm1a_port == b->config.pm1a_port && c.pmtmr_port == b->config.pmtmr_port &&

@@ -13,6 +13,7 @@
 #include <vmtime/board.h>
 
 #include "../random.h"
+#include "core/snap.h"
 
 #define UTC INT64_C(1704164645000000000)
 
@@ -222,6 +223,62 @@ static void damaged_bytes_are_refused_and_change_nothing(void **state)
 		assert_int_equal(vmt_board_save(&b, bytes, less), -ENOSPC);
 }
 
+/* The board's record with other ticks, and a right checksum. */
+static void forge_ticks(uint8_t *bytes, struct random *random)
+{
+	enum { FIELDS_AT = 12, TICKS_AT = FIELDS_AT + 32, BOARD_FIELDS = 32 + 8 * 65 };
+	uint8_t fields[BOARD_FIELDS];
+	struct vmt_snap_writer w;
+	uint32_t source = random_below(random, VMT_SOURCES),
+		 at = TICKS_AT - FIELDS_AT + 65 * source;
+
+	memcpy(fields, bytes + FIELDS_AT, sizeof(fields));
+	if (random_below(random, 2)) { /* one is owed */
+		fields[at]++;
+		fields[at + 32]++;
+	}
+	fields[at + 40 + random_below(random, 25)] = (uint8_t)random_below(random, 3);
+	memset(fields + at + 48, (int)random_below(random, 2) * 255, 8); /* when to ask again */
+	vmt_snap_start(&w, bytes, VMT_BOARD_SAVED, VMT_SNAP_BOARD, 1);
+	vmt_snap_put_bytes(&w, fields, sizeof(fields));
+	assert_int_equal(vmt_snap_finish(&w), FIELDS_AT + BOARD_FIELDS + 4);
+}
+
+/* Whoever writes snapshots by hand gets a refusal, or a board that can be saved and loaded again. */
+static void forged_ticks_are_refused_or_live_by_the_rules(void **state)
+{
+	struct random random = random_start();
+	unsigned taken = 0, turned_away = 0;
+
+	(void)state;
+	for (int life = 0; life < 3000; life++) {
+		struct vmt_board_config c = config(VMT_TICKS_CATCHUP);
+		struct vmt_board_out out = {0};
+		uint8_t bytes[VMT_BOARD_SAVED];
+		struct vmt_board b;
+		int size;
+
+		assert_int_equal(vmt_board_init(&b, &c, 0, UTC), 0);
+		for (int i = 0; i < 30; i++)
+			step(&b, &random, &out);
+		size = vmt_board_save(&b, bytes, sizeof(bytes));
+		forge_ticks(bytes, &random);
+		if (vmt_board_load(&b, b.now, bytes, (size_t)size, &out)) {
+			turned_away++;
+			continue;
+		}
+		taken++;
+		for (int i = 0; i < 20; i++) {
+			assert_true(b.deadline > b.now);
+			balances(&b);
+			size = vmt_board_save(&b, bytes, sizeof(bytes));
+			assert_int_equal(vmt_board_load(&b, b.now, bytes, (size_t)size, &out), 0);
+			step(&b, &random, &out);
+		}
+	}
+	assert_true(taken > 100 && turned_away > 100);
+}
+
 static void another_configuration_is_refused(void **state)
 {
 	uint8_t bytes[VMT_BOARD_SAVED];
@@ -275,6 +332,7 @@ int main(void)
 		cmocka_unit_test(the_ledger_balances_at_every_step),
 		cmocka_unit_test(a_loaded_board_goes_on_like_the_saved_one),
 		cmocka_unit_test(damaged_bytes_are_refused_and_change_nothing),
+		cmocka_unit_test(forged_ticks_are_refused_or_live_by_the_rules),
 		cmocka_unit_test(another_configuration_is_refused),
 		cmocka_unit_test(a_board_loaded_later_finds_what_fell_due),
 	};
