@@ -144,6 +144,7 @@ static int run_machine(struct run *r, const struct run_options *o)
 	struct why why = {{0}};
 	struct machine_end end = {0};
 	struct machine_stats stats = {0};
+	struct why lost = {{0}};
 	uint64_t dropped;
 	int result = machine_create(&o->machine, r->base, &r->machine, &why);
 
@@ -156,14 +157,19 @@ static int run_machine(struct run *r, const struct run_options *o)
 		result = machine_run(r->machine, &end, &why);
 	machine_stats(r->machine, &stats);
 	/* The terminal is itself again before anything is printed. */
-	dropped = machine_destroy(r->machine);
+	dropped = machine_destroy(r->machine, &lost);
 	if (result < 0)
 		return cmd_error("run", status_of(result), "%s", why.text);
 	if (o->verbose)
 		print_stats(&stats);
 	if (dropped && o->verbose)
 		fprintf(stderr, "serial output that nobody took: %" PRIu64 " bytes\n", dropped);
-	return report(r, &end, o->verbose);
+	result = report(r, &end, o->verbose);
+	if (lost.text[0]) {
+		cmd_error("run", CMD_CANNOT, "%s", lost.text);
+		result = result ? result : CMD_CANNOT;
+	}
+	return result;
 }
 
 static int main_run(int argc, char **argv)

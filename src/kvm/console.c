@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* console.c - the host's side of a serial port: the ring, and moving bytes out and in. */
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -11,9 +13,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "host/hostclock.h"
 #include "kvm/console_impl.h"
 
-enum { CTRL_A = 1, STALL_MS = 1000 };
+enum { CTRL_A = 1, STALL_MS = 1000, DRAIN_MS = 5000, NS_PER_MS = 1000000 };
+
+/* How much goes out at once before the loop turns to others: a file that takes everything and a
+ * guest that never pauses would keep it for ever. */
+enum { STAGES_AT_ONCE = 16 };
 
 /* How long the loop waits before it looks into the ring again.  Output comes byte by byte: one
  * wake-up for each would cost more than the guest's own exit. */
@@ -96,6 +103,14 @@ void console_has_room(struct console *c)
 
 static ssize_t write_some(const struct console *c, const uint8_t *bytes, size_t length)
 {
+	struct pollfd p = {.fd = c->out_fd, .events = POLLOUT};
+
+	/* A pipe that is ready takes PIPE_BUF bytes at once. */
+	static_assert(CONSOLE_STAGE <= PIPE_BUF, "one stage fits into a pipe that is ready");
+	if (c->may_block && poll(&p, 1, 0) == 0) {
+		errno = EAGAIN;
+		return -1;
+	}
 	if (c->is_socket)
 		return send(c->out_fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
 	return write(c->out_fd, bytes, length);
@@ -112,24 +127,52 @@ static bool refill(struct console *c)
 	return c->stage_length > 0;
 }
 
-/* True when all is written; false when the reader has to make room first or is not there. */
-static bool flush(struct console *c)
+/* Output has failed for good.  A client is gone altogether; of standard streams and a file only the
+ * output is: its terminal must still take ctrl-a x. */
+static void lose_output(struct console *c, int error)
 {
-	while (c->out_fd >= 0 && refill(c)) {
-		ssize_t n = write_some(c, c->stage + c->stage_first, c->stage_length);
+	if (c->kind == CONSOLE_UNIX) {
+		console_detach(c);
+		return;
+	}
+	if (error != EPIPE && error != ECONNRESET) /* those are a reader who has seen enough */
+		c->output_error = error;
+	if (c->out)
+		event_free(c->out);
+	c->out = NULL;
+	if (c->own_out)
+		close(c->out_fd);
+	c->out_fd = -1;
+}
 
+enum flushed {
+	FLUSHED_ALL,
+	FLUSHED_SOME, /* there is more, and it would be taken */
+	FLUSH_STUCK,  /* the reader has to make room first or is not there */
+};
+
+static enum flushed flush(struct console *c)
+{
+	unsigned turns = STAGES_AT_ONCE;
+
+	while (c->out_fd >= 0 && refill(c)) {
+		ssize_t n;
+
+		if (turns-- == 0)
+			return FLUSHED_SOME;
+		n = write_some(c, c->stage + c->stage_first, c->stage_length);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			return false;
+			return FLUSH_STUCK;
 		if (n < 0) {
-			console_detach(c);
-			return false;
+			lose_output(c, errno);
+			return FLUSH_STUCK;
 		}
 		c->stage_first += (size_t)n;
 		c->stage_length -= (size_t)n;
 	}
-	return c->out_fd >= 0;
+	return c->out_fd >= 0 ? FLUSHED_ALL : FLUSH_STUCK;
 }
 
 /* With no reader to come the ring need not be kept. */
@@ -151,17 +194,26 @@ static void discard(struct console *c)
  * not wake us, because the reader's making room or coming will. */
 static void service_output(struct console *c)
 {
-	if (flush(c)) {
+	static const struct timeval at_once;
+
+	switch (flush(c)) {
+	case FLUSHED_ALL:
 		evtimer_add(c->timer, &look_again);
-	} else if (discards(c)) {
-		discard(c);
-		evtimer_add(c->timer, &look_again);
-	} else if (c->out) {
-		event_add(c->out, NULL);
+		break;
+	case FLUSHED_SOME:
+		evtimer_add(c->timer, &at_once);
+		break;
+	case FLUSH_STUCK:
+		if (discards(c)) {
+			discard(c);
+			evtimer_add(c->timer, &look_again);
+		} else if (c->out) {
+			event_add(c->out, NULL);
+		}
 	}
 }
 
-/* The ring was empty a moment ago.  Still empty: the next byte wakes us; else go on. */
+/* All was written a moment ago.  Nothing new: the next byte wakes us; else go on. */
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct console *c = arg;
@@ -170,7 +222,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	pthread_mutex_lock(&c->ring.lock);
-	idle = c->ring.length == 0;
+	idle = c->ring.length == 0 && c->stage_length == 0;
 	if (idle)
 		c->ring.scheduled = false;
 	pthread_mutex_unlock(&c->ring.lock);
@@ -409,25 +461,31 @@ int console_open(const struct console_config *config, struct event_base *base,
 	if (result == 0 && event_add(c->wake, NULL) < 0)
 		result = why_set(why, -ENOMEM, "no memory for a console");
 	if (result < 0) {
-		console_close(c);
+		console_close(c, NULL);
 		return result;
 	}
 	*ret_console = c;
 	return 0;
 }
 
-/* Last words: as long as the reader takes some within a second. */
+/* Last words: as long as the reader takes some within a second, and five in all. */
 static void drain(struct console *c)
 {
-	while (!flush(c) && c->out_fd >= 0) {
-		struct pollfd p = {.fd = c->out_fd, .events = POLLOUT};
+	uint64_t start = hostclock_monotonic_ns();
 
-		if (poll(&p, 1, STALL_MS) <= 0)
+	for (;;) {
+		struct pollfd p = {.events = POLLOUT};
+
+		if (flush(c) == FLUSHED_ALL || c->out_fd < 0)
+			return;
+		p.fd = c->out_fd;
+		if (poll(&p, 1, STALL_MS) <= 0 ||
+		    hostclock_monotonic_ns() - start > (uint64_t)DRAIN_MS * NS_PER_MS)
 			return;
 	}
 }
 
-uint64_t console_close(struct console *c)
+uint64_t console_close(struct console *c, struct why *why)
 {
 	uint64_t dropped;
 
@@ -436,6 +494,10 @@ uint64_t console_close(struct console *c)
 	if (c->ring.bytes)
 		drain(c);
 	dropped = c->ring.dropped + c->ring.length + c->stage_length;
+	if (c->output_error)
+		why_set(why, 0,
+			"serial output to %s: %s (%" PRIu64 " bytes are lost; give another place)",
+			c->path ? c->path : "standard output", strerror(c->output_error), dropped);
 	console_release(c);
 	if (c->timer)
 		event_free(c->timer);

@@ -6,6 +6,8 @@
  * that keeps up loses nothing, a stalled one harms nobody, and who connects late to a socket gets
  * the newest CONSOLE_RING bytes.
  *
+ * Output that fails ends output only, except a client's: what comes later is dropped, input goes on.
+ *
  * Input is taken only as fast as the port has room for it.
  *
  * Threads: console_put() and console_has_room() from any; all else from the loop's. */
@@ -44,9 +46,11 @@ struct console;
 int console_open(const struct console_config *config, struct event_base *base,
 		 const struct console_port *port, struct console **ret_console, struct why *why);
 
-/* Writes out what it can without waiting longer than a second for a stalled reader, restores the
- * terminal, removes the socket.  Takes NULL.  Returns how many bytes were dropped in all. */
-uint64_t console_close(struct console *console);
+/* Writes out what it can without waiting longer than a second for a stalled reader or five in all,
+ * restores the terminal, removes the socket.  Takes NULL.  Returns how many bytes were dropped in
+ * all.  When that is because output failed (a full disk; not a pipe whose reader went away), `why`
+ * says so; else it is left as it is. */
+uint64_t console_close(struct console *console, struct why *why);
 
 /* The guest has sent bytes. */
 void console_put(struct console *console, const uint8_t *bytes, size_t length);

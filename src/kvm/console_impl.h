@@ -31,6 +31,8 @@ struct console {
 	int in_fd, out_fd; /* -1: none now */
 	bool own_in, own_out;
 	bool is_socket;
+	bool may_block;               /* out_fd: ask before each write */
+	int output_error;             /* errno for which output was given up; 0: none */
 	struct event *in, *out;       /* NULL: always ready, or not there */
 	bool input_waits;             /* for room; guarded by ring.lock */
 	bool at_end;                  /* input has ended */

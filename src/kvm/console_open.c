@@ -59,6 +59,7 @@ int console_open_stdio(struct console *c, struct why *why)
 
 			c->own_out = fd >= 0;
 			c->out_fd = fd >= 0 ? fd : c->out_fd;
+			c->may_block = fd < 0 && !(fcntl(c->out_fd, F_GETFL) & O_NONBLOCK);
 		}
 	}
 	if (c->in_fd >= 0)

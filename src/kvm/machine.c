@@ -387,12 +387,12 @@ int machine_create(const struct machine_config *config, struct event_base *base,
 		result = why_set(why, -ENOMEM, "no memory for a machine");
 	else
 		result = memory_create(config->memory_bytes, &m->memory, why);
-	if (result == 0)
-		result = thread_catch_kicks();
+	if (result == 0 && (result = thread_catch_kicks()) < 0)
+		why_set(why, result, "cannot catch signals: %s", strerror(-result));
 	if (result == 0)
 		result = open_consoles(m, why);
 	if (result < 0) {
-		machine_destroy(m);
+		machine_destroy(m, NULL);
 		return result;
 	}
 	*ret_machine = m;
@@ -427,7 +427,7 @@ void machine_stats(struct machine *m, struct machine_stats *ret_stats)
 	ret_stats->late_now = m->chipset.board.late_now;
 }
 
-uint64_t machine_destroy(struct machine *m)
+uint64_t machine_destroy(struct machine *m, struct why *why)
 {
 	uint64_t dropped = 0;
 
@@ -435,7 +435,7 @@ uint64_t machine_destroy(struct machine *m)
 		return 0;
 	tear_down(m);
 	for (unsigned i = 0; i < PORTS_SERIAL; i++)
-		dropped += console_close(m->ports.serial[i].console);
+		dropped += console_close(m->ports.serial[i].console, why);
 	if (m->powered)
 		chipset_destroy(&m->chipset);
 	ports_destroy(&m->ports);

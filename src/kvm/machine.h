@@ -82,7 +82,8 @@ void machine_stop(struct machine *m);
 void machine_stats(struct machine *m, struct machine_stats *ret_stats);
 
 /* Writes out what is left of the consoles' output, restores the terminal, removes sockets.
- * Returns how many bytes of serial output nobody took.  NULL is allowed. */
-uint64_t machine_destroy(struct machine *m);
+ * Returns how many bytes of serial output nobody took; `why` as in console_close().  m may be
+ * NULL. */
+uint64_t machine_destroy(struct machine *m, struct why *why);
 
 #endif
