@@ -14,7 +14,7 @@ __extension__ typedef __int128 i128;
 enum { BILLION = 1000000000 };
 
 /* A slope from less than this says more about the brackets than about the clock. */
-static const int64_t least_fit_ns = 9500000000;
+static const int64_t least_fit_ns = 10000000000;
 
 const char *const judge_figure_names[JUDGE_FIGURES] = {
 	[JUDGE_REALTIME_ERROR] = "realtime_error_ns",
@@ -76,11 +76,13 @@ bool judge_find_clock(const char *name, uint64_t tsc_hz, uint64_t tick_ns,
 		/* The PIT's divisor for a jiffy is a whole number: some 60 ppm. */
 		{"jiffies",
 		 {.on_a_line = true,
+		  .needs_tick = true,
 		  .limit_ns = 2 * tick_ns,
 		  .frequency_ppb = 100000,
 		  .frequency_ends_ns = tick_ns}},
 		{"refined-jiffies",
 		 {.on_a_line = true,
+		  .needs_tick = true,
 		  .limit_ns = 2 * tick_ns,
 		  .frequency_ppb = 100000,
 		  .frequency_ends_ns = tick_ns}},
@@ -177,6 +179,7 @@ static size_t choose(const struct judge_point *points, size_t count,
 struct line {
 	int64_t from_ns; /* of host_ns */
 	i128 slope;      /* 10^-12 */
+	i128 xx, xb;     /* sums of the squares of time, and of its size times each bound */
 };
 
 static i128 divide(i128 a, i128 b) /* to the nearest, b > 0 */
@@ -192,7 +195,7 @@ static i128 us_from(const struct line *l, const struct judge_point *p)
 static struct line fit(const struct judge_point *p, size_t count)
 {
 	struct line l = {0};
-	i128 sum_x = 0, sum_y = 0, xx = 0, xy = 0;
+	i128 sum_x = 0, sum_y = 0, xy = 0;
 	int64_t mean_y;
 
 	for (size_t i = 0; i < count; i++) {
@@ -204,81 +207,101 @@ static struct line fit(const struct judge_point *p, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		i128 x = us_from(&l, &p[i]);
 
-		xx += x * x;
+		l.xx += x * x;
+		l.xb += (x < 0 ? -x : x) * (i128)p[i].monotonic_bound_ns;
 		xy += x * (p[i].monotonic_error_ns - mean_y);
 	}
-	l.slope = xx ? divide(xy * BILLION, xx) : 0;
+	l.slope = l.xx ? divide(xy * BILLION, l.xx) : 0;
 	return l;
 }
 
-static int64_t residual_ns(const struct line *l, const struct judge_point *p, int64_t error_ns,
-			   int64_t mean_ns)
+static int64_t error_of(const struct judge_point *p, bool realtime)
 {
-	return error_ns - mean_ns - (int64_t)divide(us_from(l, p) * l->slope, BILLION);
+	return realtime ? p->realtime_error_ns : p->monotonic_error_ns;
 }
 
-static int64_t excess(int64_t value, uint64_t bound)
+static uint64_t bound_of(const struct judge_point *p, bool realtime)
 {
-	return (int64_t)(magnitude(value) - bound);
+	return realtime ? p->realtime_bound_ns : p->monotonic_bound_ns;
 }
 
-/* The residuals that exceed their bounds most, and the bound of CLOCK_REALTIME's. */
-static uint64_t find_worst(struct judge_row *row, const struct line *l, const struct judge_point *p,
-			   size_t count)
+/* How far the line's turn can be off at a point if every reading that made it is off by all of its
+ * bound in the worst direction. */
+static uint64_t turn_bound_ns(const struct line *l, const struct judge_point *p)
 {
-	i128 realtime = 0, monotonic = 0;
-	int64_t worst_r = INT64_MIN, worst_m = INT64_MIN;
-	uint64_t bound = 0;
+	i128 x = us_from(l, p);
+
+	return l->xx ? (uint64_t)(((x < 0 ? -x : x) * l->xb + l->xx - 1) / l->xx) : 0;
+}
+
+struct worst {
+	int64_t residual_ns;
+	uint64_t bracket_ns;
+	i128 excess_ns; /* of the residual beyond what the verdict allows for brackets */
+};
+
+/* The residual of one clock that is nearest to failing, where `brackets` brackets are allowed.
+ * One bracket has to hold all that is uncertain, the line too; several are for that line. */
+static struct worst find_worst(const struct line *l, const struct judge_point *p, size_t count,
+			       bool realtime, unsigned brackets)
+{
+	struct worst worst = {0};
+	i128 sum = 0, bounds = 0;
+	int64_t mean_ns;
+	uint64_t mean_bound_ns;
 
 	for (size_t i = 0; i < count; i++) {
-		realtime += p[i].realtime_error_ns - p[0].realtime_error_ns;
-		monotonic += p[i].monotonic_error_ns - p[0].monotonic_error_ns;
+		sum += error_of(&p[i], realtime) - error_of(&p[0], realtime);
+		bounds += bound_of(&p[i], realtime);
 	}
-	realtime = p[0].realtime_error_ns + divide(realtime, (i128)count);
-	monotonic = p[0].monotonic_error_ns + divide(monotonic, (i128)count);
+	mean_ns = error_of(&p[0], realtime) + (int64_t)divide(sum, (i128)count);
+	mean_bound_ns = (uint64_t)((bounds + (i128)count - 1) / (i128)count);
 	for (size_t i = 0; i < count; i++) {
-		int64_t r = residual_ns(l, &p[i], p[i].realtime_error_ns, (int64_t)realtime);
-		int64_t m = residual_ns(l, &p[i], p[i].monotonic_error_ns, (int64_t)monotonic);
+		struct worst w = {.residual_ns =
+					  error_of(&p[i], realtime) - mean_ns -
+					  (int64_t)divide(us_from(l, &p[i]) * l->slope, BILLION),
+				  .bracket_ns = bound_of(&p[i], realtime)};
 
-		if (excess(r, p[i].realtime_bound_ns) > worst_r) {
-			worst_r = excess(r, p[i].realtime_bound_ns);
-			set(row, JUDGE_REALTIME_RESIDUAL, r);
-			bound = p[i].realtime_bound_ns;
-		}
-		if (excess(m, p[i].monotonic_bound_ns) > worst_m) {
-			worst_m = excess(m, p[i].monotonic_bound_ns);
-			set(row, JUDGE_MONOTONIC_RESIDUAL, m);
-		}
+		if (brackets == 1)
+			w.bracket_ns += mean_bound_ns + turn_bound_ns(l, &p[i]);
+		w.excess_ns = (i128)magnitude(w.residual_ns) - (i128)brackets * w.bracket_ns;
+		if (i == 0 || w.excess_ns > worst.excess_ns)
+			worst = w;
 	}
-	return bound;
+	return worst;
 }
 
-static void judge_line(struct judge_row *row, const struct judge_point *p, size_t count,
-		       const struct judge_clock *clock, uint64_t limit_ns,
-		       uint64_t default_limit_ns)
+static void judge_residual(struct judge_row *row, const struct judge_point *p, size_t count,
+			   const struct judge_clock *clock, uint64_t limit_ns,
+			   uint64_t default_limit_ns)
 {
-	const struct judge_point *first = &p[0], *last = &p[count - 1];
-	uint64_t duration_ns = (uint64_t)(last->host_ns - first->host_ns), bound, ends_ns,
-		 limit_ppb;
-	int64_t ppb = row->value[JUDGE_FREQUENCY_ERROR];
-	struct line l = fit(p, count);
+	const unsigned brackets = limit_ns ? 1 : 1 + clock->brackets;
+	const struct line l = fit(p, count);
+	const struct worst r = find_worst(&l, p, count, true, brackets);
+	const struct worst m = find_worst(&l, p, count, false, brackets);
+	const bool realtime = r.excess_ns >= m.excess_ns;
+	const struct worst *w = realtime ? &r : &m;
 
-	if (!row->known[JUDGE_FREQUENCY_ERROR]) {
-		row->verdict = JUDGE_SKIP;
-		row->judged = JUDGE_FIGURES;
-		snprintf(row->reason, sizeof(row->reason),
-			 "the readings cover less than the 10 s that a frequency needs");
-		return;
-	}
-	bound = find_worst(row, &l, p, count);
+	set(row, JUDGE_REALTIME_RESIDUAL, r.residual_ns);
+	set(row, JUDGE_MONOTONIC_RESIDUAL, m.residual_ns);
 	if (limit_ns == 0)
 		limit_ns = clock->limit_ns || clock->brackets
-				   ? clock->limit_ns + clock->brackets * bound
+				   ? clock->limit_ns + clock->brackets * w->bracket_ns
 				   : default_limit_ns;
-	conclude(row, JUDGE_REALTIME_RESIDUAL, bound, limit_ns);
-	ends_ns =
+	conclude(row, realtime ? JUDGE_REALTIME_RESIDUAL : JUDGE_MONOTONIC_RESIDUAL, w->bracket_ns,
+		 limit_ns);
+}
+
+static void judge_line(struct judge_row *row, const struct judge_point *first,
+		       const struct judge_point *last, const struct judge_clock *clock)
+{
+	uint64_t duration_ns = (uint64_t)(last->host_ns - first->host_ns);
+	uint64_t ends_ns =
 		first->monotonic_bound_ns + last->monotonic_bound_ns + 2 * clock->frequency_ends_ns;
-	limit_ppb = clock->frequency_ppb + (uint64_t)((i128)ends_ns * BILLION / duration_ns);
+	uint64_t limit_ppb =
+		clock->frequency_ppb + (uint64_t)((i128)ends_ns * BILLION / duration_ns);
+	int64_t ppb = row->value[JUDGE_FREQUENCY_ERROR];
+
 	if (row->verdict != JUDGE_FAIL && magnitude(ppb) > limit_ppb) {
 		row->verdict = JUDGE_FAIL;
 		snprintf(row->reason, sizeof(row->reason),
@@ -287,16 +310,32 @@ static void judge_line(struct judge_row *row, const struct judge_point *p, size_
 	}
 }
 
-/* The tightest reading within JUDGE_END_NS of the one at `end`. */
+static uint64_t wider_bound(const struct judge_point *p)
+{
+	return p->realtime_bound_ns > p->monotonic_bound_ns ? p->realtime_bound_ns
+							    : p->monotonic_bound_ns;
+}
+
+/* The tightest reading within JUDGE_END_NS of the one at `end`, the disturbed ones included: so
+ * what is between the two ends is never shorter than asked for. */
 static const struct judge_point *tightest(const struct judge_point *p, size_t count, size_t end)
 {
 	const struct judge_point *best = &p[end];
 
 	for (size_t i = 0; i < count; i++)
 		if (llabs(p[i].host_ns - p[end].host_ns) <= JUDGE_END_NS &&
-		    p[i].realtime_bound_ns < best->realtime_bound_ns)
+		    wider_bound(&p[i]) < wider_bound(best))
 			best = &p[i];
 	return best;
+}
+
+static void measure_ends(struct judge_row *row, const struct judge_point *first,
+			 const struct judge_point *last)
+{
+	set(row, JUDGE_REALTIME_ERROR, last->realtime_error_ns);
+	set(row, JUDGE_REALTIME_CHANGE, last->realtime_error_ns - first->realtime_error_ns);
+	set(row, JUDGE_MONOTONIC_GAP, last->monotonic_error_ns - first->monotonic_error_ns);
+	set(row, JUDGE_DURATION, last->host_ns - first->host_ns);
 }
 
 void judge_steady(const struct judge_point *points, size_t count, const struct judge_clock *clock,
@@ -308,27 +347,35 @@ void judge_steady(const struct judge_point *points, size_t count, const struct j
 	struct judge_row *row = ret_row;
 
 	memset(row, 0, sizeof(*row));
-	if (n < 3 || p[n - 1].host_ns - p[0].host_ns <= 2 * JUDGE_END_NS) {
+	row->judged = JUDGE_FIGURES;
+	if (n < 3 || points[count - 1].host_ns - points[0].host_ns <= 2 * JUDGE_END_NS) {
 		judge_skip(row, "only %zu of %zu readings, over too short a time, can be used", n,
 			   count);
 		free(p);
 		return;
 	}
-	first = tightest(p, n, 0);
-	last = tightest(p, n, n - 1);
-	set(row, JUDGE_REALTIME_ERROR, last->realtime_error_ns);
-	set(row, JUDGE_REALTIME_CHANGE, last->realtime_error_ns - first->realtime_error_ns);
-	set(row, JUDGE_MONOTONIC_GAP, last->monotonic_error_ns - first->monotonic_error_ns);
-	set(row, JUDGE_DURATION, last->host_ns - first->host_ns);
+	first = tightest(points, count, 0);
+	last = tightest(points, count, count - 1);
+	measure_ends(row, first, last);
 	set(row, JUDGE_BACKWARD_STEPS,
 	    (int64_t)(points[count - 1].backward_steps - points[0].backward_steps));
 	if (row->value[JUDGE_DURATION] >= least_fit_ns)
 		set(row, JUDGE_FREQUENCY_ERROR, (int64_t)divide(fit(p, n).slope, 1000));
-	if (clock->on_a_line)
-		judge_line(row, p, n, clock, limit_ns, default_limit_ns);
-	else
+	if (!clock->on_a_line) {
 		conclude(row, JUDGE_REALTIME_CHANGE,
 			 first->realtime_bound_ns + last->realtime_bound_ns,
 			 limit_ns ? limit_ns : default_limit_ns);
+	} else if (clock->needs_tick && clock->frequency_ends_ns == 0) {
+		row->verdict = JUDGE_SKIP;
+		snprintf(row->reason, sizeof(row->reason),
+			 "the guest did not say how long its jiffy is");
+	} else if (!row->known[JUDGE_FREQUENCY_ERROR]) {
+		row->verdict = JUDGE_SKIP;
+		snprintf(row->reason, sizeof(row->reason),
+			 "the readings cover less than the 10 s that a frequency needs");
+	} else {
+		judge_residual(row, p, n, clock, limit_ns, default_limit_ns);
+		judge_line(row, first, last, clock);
+	}
 	free(p);
 }

@@ -60,6 +60,7 @@ struct judge_row {
  * straight line, and that line near the truth. */
 struct judge_clock {
 	bool on_a_line;
+	bool needs_tick;            /* its limits are made of the guest's jiffy */
 	uint64_t limit_ns;          /* from the line; 0: the scenario's own limit */
 	unsigned brackets;          /* and so many times the bracket on top */
 	uint64_t frequency_ppb;     /* limit of the line's slope, before what the ends make */
@@ -81,10 +82,12 @@ void judge_boot(const struct judge_point *first, uint64_t since_start_ns, uint64
 
 enum { JUDGE_END_NS = 500000000 };
 
-/* "steady": `count` readings in order of time, which cover at least `duration_ns`.  `limit_ns`
- * overrides the clock's own limit where it is not 0; `default_limit_ns` is the scenario's.
- * Readings whose bounds are more than twice the median were disturbed and do not count; each end
- * is the tightest reading of its JUDGE_END_NS. */
+/* "steady": `count` readings in order of time.  `limit_ns` overrides the clock's own limit where it
+ * is not 0; `default_limit_ns` is the scenario's.  Each end is the tightest reading of its
+ * JUDGE_END_NS, so readings over 2 * JUDGE_END_NS + D judge at least D.  For the line, readings
+ * whose bounds are more than twice the median were disturbed and do not count; of both clocks the
+ * residual that is nearest to failing is judged.  Its bracket is that of the reading and, where the
+ * limit is not itself made of brackets, what all readings' brackets make of the line there. */
 void judge_steady(const struct judge_point *points, size_t count, const struct judge_clock *clock,
 		  uint64_t limit_ns, uint64_t default_limit_ns, struct judge_row *ret_row);
 

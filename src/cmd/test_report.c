@@ -143,7 +143,8 @@ static void find_columns(const struct test_options *options, const struct test_r
 	shown[RUN] = options->repeat > 1;
 	shown[FREQUENCY] = false;
 	for (size_t i = 0; i < report->count; i++)
-		if (report->results[i].row.judged == JUDGE_REALTIME_RESIDUAL)
+		if (report->results[i].row.judged == JUDGE_REALTIME_RESIDUAL ||
+		    report->results[i].row.judged == JUDGE_MONOTONIC_RESIDUAL)
 			shown[FREQUENCY] = true;
 }
 
