@@ -29,6 +29,19 @@ static uint8_t *map(uint64_t size)
 	return at + before;
 }
 
+/* What a guest can have on this host: addresses end with the CPU's physical ones (CPUID leaf
+ * 0x80000008), and KVM's slots have less than 2^31 pages (KVM_MEM_MAX_NR_PAGES). */
+static uint64_t most(void)
+{
+	const uint64_t slot = ((1ULL << 31) - 1) * MEMORY_PAGE;
+	uint32_t eax = 0x80000008, ebx, ecx, edx; /* each x86-64 CPU has that leaf */
+	uint64_t high;
+
+	__asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx));
+	high = (1ULL << (eax & 0x3f)) - MEMORY_HIGH_BASE;
+	return MEMORY_LOW_MAX + (high < slot ? high : slot);
+}
+
 int memory_create(uint64_t size, struct guest_memory *ret_memory, struct why *why)
 {
 	struct guest_memory m = {0};
@@ -38,7 +51,11 @@ int memory_create(uint64_t size, struct guest_memory *ret_memory, struct why *wh
 			       "guest memory: %llu bytes is not possible (give at least %llu MiB, "
 			       "in steps of 4 KiB)",
 			       (unsigned long long)size, MEMORY_MIN >> 20);
-
+	if (size > most())
+		return why_set(why, -EINVAL,
+			       "guest memory: %llu MiB is not possible here (give at most %llu "
+			       "MiB, which is what its addresses and KVM can name)",
+			       (unsigned long long)size >> 20, (unsigned long long)most() >> 20);
 	m.low_size = size < MEMORY_LOW_MAX ? size : MEMORY_LOW_MAX;
 	m.high_size = size - m.low_size;
 	m.low = map(m.low_size);
