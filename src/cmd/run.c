@@ -37,16 +37,18 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 	machine_stop(r->machine);
 }
 
-/* From here on the signals that end a program end the machine, in order. */
+/* From here on the signals that end a program end the machine, in order.  What our parent ignores,
+ * as nohup does and a shell for its background jobs, stays so: blocked, it would be queued. */
 static int watch_signals(struct run *r)
 {
+	static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	struct sigaction now;
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGQUIT);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		if (sigaction(ends[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaddset(&set, ends[i]);
 	signal(SIGPIPE, SIG_IGN); /* a reader that went away is no reason to die */
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
@@ -111,6 +113,7 @@ static int status_of(int error)
 	case -EIO:
 	case -ENOMEM:
 	case -EMFILE:
+	case -ENFILE:
 	case -EAGAIN:
 		return CMD_CANNOT;
 	default:
@@ -172,11 +175,23 @@ static int run_machine(struct run *r, const struct run_options *o)
 	return result;
 }
 
+static int check_images(const void *arg)
+{
+	struct why why = {{0}};
+	int result = machine_check(arg, &why);
+
+	return result < 0 ? cmd_error("run", status_of(result), "%s", why.text) : CMD_OK;
+}
+
 static int main_run(int argc, char **argv)
 {
 	static struct run_options options; /* too large for the stack */
 	const char *written[PORTS_SERIAL + 1] = {NULL};
-	struct where_needs needs = {.written = written};
+	struct where_needs needs = {
+		.written = written,
+		.check = check_images,
+		.arg = &options.machine,
+	};
 	struct run r = {.signal_fd = -1};
 	unsigned n = 0;
 	int status = run_parse(argc, argv, &options);

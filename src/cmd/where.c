@@ -100,6 +100,8 @@ int where_run(int argc, char **argv, const struct where_needs *needs)
 		return cmd_error(argv[0], CMD_CANNOT, "KVM does not work in the lab: %s", why.text);
 	if (!needs)
 		needs = &none;
+	if (needs->check)
+		status = needs->check(needs->arg);
 	options.timeout_ns = needs->timeout_ns;
 	if (LAB_OWN_MEMORY + needs->memory > options.memory)
 		options.memory = (LAB_OWN_MEMORY + needs->memory) & ~((1ULL << 20) - 1);

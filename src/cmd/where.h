@@ -14,6 +14,10 @@ struct where_needs {
 	 * lab is lent the directory of each.  A NULL in it ends it, so gather only what was given.
 	 * Those that do not exist are made by the verb, as here; their directories must exist. */
 	const char *const *written;
+	/* What else the verb can find wrong without KVM: CMD_OK, or the exit status after a line.
+	 * Asked before the lab is used, so that bad input costs no boot; NULL: nothing. */
+	int (*check)(const void *arg);
+	const void *arg;
 };
 
 /* WHERE_HERE when KVM works on this machine.  Otherwise says so in one line on stderr, runs the

@@ -6,7 +6,7 @@
  * lock is released: pulses and levels reach KVM in the order in which they were due.  The PM timer
  * is read without the lock.
  *
- * The clock changes only while no vCPU runs and chipset_deadline() is not called. */
+ * The clock changes only while neither a vCPU nor the deadlines' thread (deadline.h) runs. */
 #ifndef KVM_CHIPSET_H
 #define KVM_CHIPSET_H
 

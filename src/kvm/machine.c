@@ -155,11 +155,11 @@ static int create_vcpus(struct machine *m, struct why *why)
 	return result;
 }
 
-/* True for a bzImage.  What cannot be read is boot_load()'s to explain. */
+/* True for a bzImage.  What cannot be read is boot_load()'s to explain: a FIFO must not hang. */
 static bool is_linux(const char *path)
 {
 	char magic[4] = {0};
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	bool yes = fd >= 0 && pread(fd, magic, sizeof(magic), 0x202) == sizeof(magic) &&
 		   memcmp(magic, "HdrS", sizeof(magic)) == 0;
 
@@ -187,10 +187,11 @@ static int load_image(struct machine *m, struct boot_state *ret_state, struct wh
 
 	if (result < 0)
 		return why_set(why, result, "the ACPI tables do not fit into the guest's memory");
-	/* Calibration by polling needs exits below 10 us, and nothing else tells such a guest. */
+	/* Calibration by polling needs exits below 10 us, and nothing else tells such a guest.  In
+	 * front, so that one in `append` comes later and counts, and that no ` -- ` is before. */
 	if (!config->kvm_clock && config->tsc_hint && is_linux(config->kernel)) {
-		if (asprintf(&append, "%s%stsc_early_khz=%u", config->append,
-			     config->append[0] ? " " : "", m->vm.tsc_khz) < 0)
+		if (asprintf(&append, "tsc_early_khz=%u%s%s", m->vm.tsc_khz,
+			     config->append[0] ? " " : "", config->append) < 0)
 			return why_set(why, -ENOMEM, "no memory for the command line");
 		boot.append = append;
 	}
@@ -227,6 +228,29 @@ static int start_clock(struct machine *m, bool tsc, struct vmt_clock *ret_clock,
 	result = vmt_clock_start(khz * 1000, &at, ret_clock, NULL);
 	return result < 0 ? why_set(why, result, "a TSC of %u kHz is not possible", m->vm.tsc_khz)
 			  : 0;
+}
+
+static void on_escape(void *owner)
+{
+	machine_stop(owner);
+}
+
+static int open_consoles(struct machine *m, struct why *why)
+{
+	for (unsigned i = 0; i < PORTS_SERIAL; i++) {
+		struct console_port port = ports_console(&m->ports, i);
+		int result;
+
+		if (m->config->serial[i].kind == CONSOLE_NONE)
+			continue;
+		port.escape = on_escape;
+		port.owner = m;
+		result = console_open(&m->config->serial[i], m->base, &port,
+				      &m->ports.serial[i].console, why);
+		if (result < 0)
+			return result;
+	}
+	return 0;
 }
 
 /* Virtual time begins, and with it the guest's TSC, both at 0. */
@@ -270,6 +294,9 @@ static int set_up(struct machine *m, struct why *why)
 		result = create_vcpus(m, why);
 	if (result == 0)
 		result = load_image(m, &state, why);
+	/* Not before the image is known to be one: opening empties a file. */
+	if (result == 0 && !m->powered)
+		result = open_consoles(m, why);
 	if (result == 0 && !m->powered)
 		result = power_on(m, why);
 	/* The same offset to all in a row: KVM's master clock needs that (reset included). */
@@ -320,10 +347,16 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 	struct machine *m = arg;
 	struct machine_end *end = &m->end;
 	uint64_t count;
+	bool ended;
 
 	(void)what;
 	(void)!read(fd, &count, sizeof(count));
-	if (!m->running)
+	/* Two CPUs may both have ended, the second while the first was being served: what it told
+	 * is not about the machine made anew. */
+	pthread_mutex_lock(&m->lock);
+	ended = m->vcpu_ended;
+	pthread_mutex_unlock(&m->lock);
+	if (!m->running || !ended)
 		return;
 	tear_down(m);
 	if (m->vcpu_end.kind == VCPU_END_RESET) {
@@ -344,27 +377,18 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 	event_base_loopbreak(m->base);
 }
 
-static void on_escape(void *owner)
+int machine_check(const struct machine_config *config, struct why *why)
 {
-	machine_stop(owner);
-}
+	enum { SEVEN_DIGITS = 9999999 };
+	struct machine m = {.config = config, .vm.tsc_khz = SEVEN_DIGITS};
+	struct boot_state state;
+	int result = memory_create(config->memory_bytes, &m.memory, why);
 
-static int open_consoles(struct machine *m, struct why *why)
-{
-	for (unsigned i = 0; i < PORTS_SERIAL; i++) {
-		struct console_port port = ports_console(&m->ports, i);
-		int result;
-
-		if (m->config->serial[i].kind == CONSOLE_NONE)
-			continue;
-		port.escape = on_escape;
-		port.owner = m;
-		result = console_open(&m->config->serial[i], m->base, &port,
-				      &m->ports.serial[i].console, why);
-		if (result < 0)
-			return result;
-	}
-	return 0;
+	if (result < 0)
+		return result;
+	result = load_image(&m, &state, why);
+	memory_destroy(&m.memory);
+	return result;
 }
 
 int machine_create(const struct machine_config *config, struct event_base *base,

@@ -67,13 +67,18 @@ struct machine_stats {
 
 struct machine;
 
+/* Whether the images can be read and fit into the memory, as boot_load() and memory_create() have
+ * it; needs no KVM and leaves nothing behind. */
+int machine_check(const struct machine_config *config, struct why *why);
+
 /* The configuration is kept by reference and must outlive the machine.  0 or negative errno and
  * nothing left behind: -ENODEV no KVM that serves, -EIO it refused something, -ENOMEM; else what is
  * wrong with the configuration. */
 int machine_create(const struct machine_config *config, struct event_base *base,
 		   struct machine **ret_machine, struct why *why);
 
-/* Runs from power-on to the end; one call a machine.  0, or negative errno: it did not start. */
+/* Loads the images, opens the consoles, then runs from power-on to the end; one call a machine.
+ * 0, or negative errno: it did not start. */
 int machine_run(struct machine *m, struct machine_end *ret_end, struct why *why);
 
 /* Ends machine_run() with MACHINE_END_STOPPED; from a callback of the loop. */

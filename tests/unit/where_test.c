@@ -162,6 +162,25 @@ static void a_directory_that_is_not_there_costs_no_boot(void **state)
 	assert_int_equal(lab_runs, 0);
 }
 
+static int find_fault(const void *arg)
+{
+	(void)arg;
+	return CMD_USAGE;
+}
+
+static void what_the_verb_finds_wrong_itself_costs_no_boot(void **state)
+{
+	char verb[] = "test";
+	char *argv[] = {verb, NULL};
+	const struct where_needs needs = {.check = find_fault};
+
+	(void)state;
+	assert_int_equal(where_run(1, argv, &needs), CMD_USAGE);
+	assert_int_equal(lab_runs, 0);
+	kvm_works = true; /* here the verb will find it itself */
+	assert_int_equal(where_run(1, argv, &needs), WHERE_HERE);
+}
+
 static void large_guests_get_a_larger_lab(void **state)
 {
 	(void)state;
@@ -184,6 +203,7 @@ int main(void)
 		WHERE_TEST(devices_are_not_lent),
 		WHERE_TEST(what_cannot_be_lent_is_refused_not_lost),
 		WHERE_TEST(a_directory_that_is_not_there_costs_no_boot),
+		WHERE_TEST(what_the_verb_finds_wrong_itself_costs_no_boot),
 		WHERE_TEST(large_guests_get_a_larger_lab),
 	};
 
