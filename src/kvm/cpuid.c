@@ -17,6 +17,8 @@ enum {
 	LEAF_TRACE = 0x14,
 	LEAF_CRYSTAL = 0x15,
 	LEAF_FREQUENCY = 0x16,
+	LEAF_TILES = 0x1d,
+	LEAF_TILE_PRODUCTS = 0x1e,
 	LEAF_TOPOLOGY2 = 0x1f,
 };
 
@@ -50,6 +52,9 @@ enum {
 #define EBX_PROCESSOR_TRACE BIT(25)
 #define ECX_PKU BIT(3)
 #define EDX_AMX_TILE BIT(24)
+#define EDX_AMX (BIT(22) | EDX_AMX_TILE | BIT(25)) /* BF16, tiles, INT8 */
+#define EAX_AMX_1 BIT(21)                          /* of subleaf 1: FP16 */
+#define EDX_AMX_1 BIT(8)                           /* ... COMPLEX */
 #define AMD_ECX_CMP_LEGACY BIT(1)
 #define AMD_ECX_SVM BIT(2)
 #define AMD_ECX_PERFCTR_CORE BIT(23)
@@ -273,6 +278,34 @@ static uint64_t components(struct cpuid_table *table)
 	return x;
 }
 
+static void drop_amx(struct cpuid_table *table)
+{
+	for (uint32_t i = 0; i < table->nent; i++) {
+		struct kvm_cpuid_entry2 *e = &table->entries[i];
+
+		if (e->function != LEAF_EXTENDED)
+			continue;
+		e->eax &= e->index == 1 ? ~EAX_AMX_1 : ~0U;
+		e->edx &= e->index == 1 ? ~EDX_AMX_1 : ~EDX_AMX;
+	}
+	drop(table, LEAF_TILES);
+	drop(table, LEAF_TILE_PRODUCTS);
+}
+
+/* Those of `offered` that have their feature bits.  KVM takes both of AMX's components in XCR0 or
+ * neither, and offers the second only to a process that has asked the kernel for it, which this one
+ * does not: 8 KiB more of state for each CPU. */
+static uint64_t usable_components(struct cpuid_table *table, uint64_t offered)
+{
+	const uint64_t amx = 3 << 17;
+	uint64_t usable = offered & components(table);
+
+	if ((usable & amx) == amx)
+		return usable;
+	drop_amx(table);
+	return usable & ~amx;
+}
+
 static void build_xsave(struct cpuid_table *table)
 {
 	enum { LEGACY_AND_HEADER = 576 };
@@ -282,7 +315,7 @@ static void build_xsave(struct cpuid_table *table)
 
 	if (!root)
 		return;
-	user = (root->eax | (uint64_t)root->edx << 32) & components(table);
+	user = usable_components(table, root->eax | (uint64_t)root->edx << 32);
 	for (uint32_t i = 0; i < table->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &table->entries[i];
 		bool state = e->function == LEAF_XSAVE && e->index >= 2 && e->index < 64;

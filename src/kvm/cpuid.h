@@ -9,7 +9,8 @@
  *   - hypervisor leaves: KVM's with the features that its kernel part serves right, and the timing
  *     leaf 0x40000010; or none at all;
  *   - XSAVE: state components without their feature bit are taken out and the sizes computed
- *     again (an emulated host offers PKU's state without PKU, of which a guest warns);
+ *     again (an emulated host offers PKU's state without PKU, of which a guest warns); AMX goes
+ *     unless both of its components are there;
  *   - nested virtualization, the performance counters and processor trace are left out.
  * Pure functions. */
 #ifndef KVM_CPUID_H

@@ -223,6 +223,45 @@ static void state_without_its_feature_is_taken_out(void **state)
 	assert_int_equal(leaf(&t, 0xd, 0)->ecx, 0xa88);
 }
 
+/* A host with AMX, of whose two state components KVM offers `offered`. */
+static struct cpuid_table build_amx(uint32_t offered)
+{
+	static struct cpuid_table t;
+
+	fill(&t);
+	cpuid_find(&t, 7, 0)->edx = 1U << 22 | 1U << 23 | 1U << 24 | 1U << 25;
+	put(&t, 7, 1, 1U << 4 | 1U << 21, 0, 0, 1U << 8);
+	cpuid_find(&t, 0xd, 0)->eax = 7 | offered;
+	put(&t, 0xd, 17, 64, 0xac0, 0, 2);
+	put(&t, 0xd, 18, 0x2000, 0xb00, 6, 6);
+	put(&t, 0x1d, 0, 1, 0, 0, 0);
+	put(&t, 0x1e, 0, 0, 0x4010, 0, 0);
+	assert_int_equal(cpuid_build(&t, &plain), 0);
+	return t;
+}
+
+static void amx_is_there_as_a_whole_or_not_at_all(void **state)
+{
+	struct cpuid_table t = build_amx(3U << 17);
+
+	(void)state;
+	assert_int_equal(leaf(&t, 0xd, 0)->eax, 7 | 3U << 17);
+	assert_int_equal(leaf(&t, 0xd, 0)->ecx, 0xb00 + 0x2000);
+	assert_int_equal(leaf(&t, 7, 0)->edx, 0xfU << 22);
+	assert_non_null(cpuid_find(&t, 0x1d, 0));
+
+	/* As KVM offers it to who has not asked for the second: it refuses such an XCR0. */
+	t = build_amx(1U << 17);
+	assert_int_equal(leaf(&t, 0xd, 0)->eax, 7);
+	assert_int_equal(leaf(&t, 0xd, 0)->ecx, 0x240 + 0x100);
+	assert_null(cpuid_find(&t, 0xd, 17));
+	assert_int_equal(leaf(&t, 7, 0)->edx, 1U << 23); /* no AMX bit */
+	assert_int_equal(leaf(&t, 7, 1)->eax, 1U << 4);
+	assert_int_equal(leaf(&t, 7, 1)->edx, 0);
+	assert_null(cpuid_find(&t, 0x1d, 0));
+	assert_null(cpuid_find(&t, 0x1e, 0));
+}
+
 static void a_full_table_is_an_error(void **state)
 {
 	static struct cpuid_table t;
@@ -248,6 +287,7 @@ int main(void)
 		cmocka_unit_test(each_cpu_is_a_core_of_one_package),
 		cmocka_unit_test(one_cpu_claims_no_siblings),
 		cmocka_unit_test(state_without_its_feature_is_taken_out),
+		cmocka_unit_test(amx_is_there_as_a_whole_or_not_at_all),
 		cmocka_unit_test(a_full_table_is_an_error),
 	};
 
