@@ -97,6 +97,19 @@ bool judge_find_clock(const char *name, uint64_t tsc_hz, uint64_t tick_ns,
 	return false;
 }
 
+/* The name that the two of a pair share. */
+static const char *common_name(const char *name)
+{
+	if (strcmp(name, "tsc-early") == 0)
+		return "tsc";
+	return strcmp(name, "refined-jiffies") == 0 ? "jiffies" : name;
+}
+
+bool judge_same_clock(const char *a, const char *b)
+{
+	return strcmp(common_name(a), common_name(b)) == 0;
+}
+
 static uint64_t magnitude(int64_t value)
 {
 	return value < 0 ? 0 - (uint64_t)value : (uint64_t)value;

@@ -72,6 +72,10 @@ struct judge_clock {
 bool judge_find_clock(const char *name, uint64_t tsc_hz, uint64_t tick_ns,
 		      struct judge_clock *ret_clock);
 
+/* True also for the two names that one clock has early and late: tsc-early and tsc, refined-jiffies
+ * and jiffies. */
+bool judge_same_clock(const char *a, const char *b);
+
 /* Fails what exceeds limit + bracket for certain, skips what cannot be told as the bracket is wider
  * than the limit, else passes. */
 enum judge_verdict judge_compare(int64_t value_ns, uint64_t bracket_ns, uint64_t limit_ns);

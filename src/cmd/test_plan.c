@@ -25,7 +25,8 @@ static const uint64_t boot_limit_ns = 180 * SECOND;
 static const uint64_t clocksource_limit_ns = 30 * SECOND;
 static const uint64_t silence_limit_ns = 30 * SECOND;
 static const uint64_t map_period_ns = SECOND;
-static const uint64_t line_least_ns = 10 * SECOND; /* a frequency needs that much */
+static const uint64_t map_patience_ns = 5 * SECOND; /* a VM that comes or goes */
+static const uint64_t line_least_ns = 10 * SECOND;  /* a frequency needs that much */
 
 static const uint64_t default_limits_ns[TEST_SCENARIOS] = {
 	[TEST_BOOT] = SECOND, [TEST_STEADY] = 1000};
@@ -51,10 +52,12 @@ struct run {
 	struct kvmtsc_map map;
 	bool has_map;
 	int fd;
-	uint64_t started_ns, last_news_ns, map_read_ns;
-	size_t steady_from; /* first reading on the clock source that is wanted */
-	bool on_clocksource, done;
-	bool cannot; /* measuring is not possible here at all */
+	uint64_t started_ns, last_news_ns;
+	uint64_t map_read_ns, map_missed_ns; /* last had; missed since, 0 when it is not */
+	size_t steady_from;                  /* first reading on the clock source that is wanted */
+	bool on_clocksource;
+	uint64_t done_ns; /* all readings are there since; 0: not yet */
+	bool cannot;      /* measuring is not possible here at all */
 	struct why why;
 };
 
@@ -124,30 +127,56 @@ static int receive(struct run *r)
 
 	if (r->fd < 0) {
 		r->fd = test_machine_connect(&r->machine);
-		if (r->fd < 0 && r->fd != -EAGAIN)
+		if (r->fd < 0 && r->fd != -EAGAIN) {
+			r->cannot = true;
 			return why_set(&r->why, r->fd, "cannot connect to the guest's port: %s",
 				       strerror(-r->fd));
+		}
 	}
 	wait.fd = r->fd; /* a negative one is not waited for */
 	if (poll(&wait, 1, 50) <= 0 || !(wait.revents & (POLLIN | POLLHUP)))
 		return 0;
 	n = read(r->fd, bytes, sizeof(bytes));
-	if (n > 0)
-		return test_stream_take(&r->stream, bytes, (size_t)n);
-	return 0; /* closed: the machine is ending, which is seen by its status */
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) { /* closed: mostly the machine is ending, which is seen by its status */
+		close(r->fd);
+		r->fd = -1;
+		return 0;
+	}
+	if (test_stream_take(&r->stream, bytes, (size_t)n) < 0) {
+		r->cannot = true;
+		return why_set(&r->why, -ENOMEM, "out of memory");
+	}
+	return 0;
 }
 
-/* The map is what KVM applies now; a guest that is only run keeps the one it has. */
+static bool map_is_due(const struct run *r, uint64_t now_ns)
+{
+	if (!r->has_map)
+		return r->stream.count > 0;
+	return now_ns - r->map_read_ns >= map_period_ns || r->map_read_ns < r->done_ns;
+}
+
+/* The map is what KVM applies now; a guest that is only run keeps the one it has, until after its
+ * last reading.  A VM that is not in debugfs, or just leaves it, belongs to a process that comes or
+ * goes: that is waited for, since then its end says more. */
 static int read_map(struct run *r, uint64_t now_ns)
 {
 	struct kvmtsc_map map;
 	int error;
 
-	if (r->stream.count == 0 || (r->has_map && now_ns - r->map_read_ns < map_period_ns))
+	if (!map_is_due(r, now_ns))
 		return 0;
 	error = kvmtsc_read(NULL, r->machine.pid, &map, &r->why);
+	if (error == -ENOENT || error == -EIO) {
+		if (!r->map_missed_ns)
+			r->map_missed_ns = now_ns;
+		if (now_ns - r->map_missed_ns < map_patience_ns)
+			return 0;
+	}
 	if (error) {
-		r->cannot = error == -EACCES || error == -ENOENT;
+		r->cannot = !r->has_map && error != -ESTALE;
 		return error;
 	}
 	if (r->has_map && !kvmtsc_same(&map, &r->map))
@@ -158,34 +187,42 @@ static int read_map(struct run *r, uint64_t now_ns)
 	r->map = map;
 	r->has_map = true;
 	r->map_read_ns = now_ns;
+	r->map_missed_ns = 0;
 	return 0;
 }
 
-/* Looks for the clock source, then for the end of the steady time. */
-static int look_at_readings(struct run *r, size_t from)
+/* Looks for the clock source, then for the end of the steady time.  A reading names the clock
+ * source just after it was taken, so the first that can be trusted to be of it is the next. */
+static int look_at_readings(struct run *r, size_t from, uint64_t now_ns)
 {
 	const struct test_stream *s = &r->stream;
 	const char *wanted = r->config.clocksource;
+	bool done = r->done_ns > 0;
 
-	for (size_t i = from; i < s->evaluated && !r->done; i++) {
-		const struct test_reading *reading = &s->readings[i];
-		bool there = strcmp(reading->sample.current, wanted) == 0;
+	for (size_t i = from; i < s->evaluated && !done; i++) {
+		const char *current = s->readings[i].sample.current;
+		bool there = judge_same_clock(current, wanted);
 
 		if (r->on_clocksource && !there)
 			return why_set(
 				&r->why, -ESTALE,
 				"the guest left clock source %s for %s while it was measured",
-				wanted, reading->sample.current);
-		if (there && !r->on_clocksource) {
+				wanted, current);
+		if (there && (!r->on_clocksource ||
+			      strcmp(current, s->readings[i - 1].sample.current) != 0)) {
 			r->on_clocksource = true;
-			r->steady_from = i;
+			r->steady_from = i + 1;
 		}
-		if (r->on_clocksource)
-			r->done = !r->options->scenarios[TEST_STEADY] ||
-				  (uint64_t)(reading->point.host_ns -
-					     s->readings[r->steady_from].point.host_ns) >=
-					  steady_ns(r->options, wanted) + 2 * JUDGE_END_NS;
+		if (!r->on_clocksource)
+			continue;
+		done = !r->options->scenarios[TEST_STEADY] ||
+		       (i >= r->steady_from &&
+			(uint64_t)(s->readings[i].point.host_ns -
+				   s->readings[r->steady_from].point.host_ns) >=
+				steady_ns(r->options, wanted) + 2 * JUDGE_END_NS);
 	}
+	if (done && !r->done_ns)
+		r->done_ns = now_ns;
 	return 0;
 }
 
@@ -209,31 +246,51 @@ static int check_limits(struct run *r, uint64_t now_ns)
 	return 0;
 }
 
-/* Runs the machine until all readings are there.  0, or a negative errno with its why. */
+/* What the machine itself shows of its end. */
+static int check_machine(struct run *r, bool over)
+{
+	if (over)
+		return ended(r);
+	if (r->stream.restarted)
+		return give_up(r, "the guest rebooted");
+	if (test_machine_panicked(&r->machine))
+		return give_up(r, "the guest's kernel panicked");
+	return 0;
+}
+
+static int evaluate(struct run *r)
+{
+	int error = r->has_map ? test_stream_evaluate(&r->stream, &r->map, r->pairs) : 0;
+
+	if (error)
+		why_set(&r->why, error, "the guest's TSC is none of this host's");
+	return error;
+}
+
+/* Runs the machine until all readings are there and the map was seen to hold for the last of them.
+ * 0, or a negative errno with its why. */
 static int measure(struct run *r)
 {
 	int error = 0;
 
-	while (!error && !r->done && !stop_signal) {
+	while (!error && !stop_signal && !(r->done_ns && r->map_read_ns >= r->done_ns)) {
 		size_t before = r->stream.evaluated;
 		bool over = test_machine_has_ended(&r->machine);
 		uint64_t now_ns;
 
 		error = receive(r);
 		now_ns = hostclock_monotonic_ns();
-		if (!error && over)
-			error = ended(r);
+		if (!error)
+			error = check_machine(r, over);
 		if (!error)
 			error = read_map(r, now_ns);
-		if (!error && r->has_map)
-			error = test_stream_evaluate(&r->stream, &r->map, r->pairs);
-		if (error == -ERANGE)
-			why_set(&r->why, error, "the guest's TSC is none of this host's");
 		if (!error)
-			error = look_at_readings(r, before);
+			error = evaluate(r);
+		if (!error)
+			error = look_at_readings(r, before, now_ns);
 		if (r->stream.evaluated > before)
 			r->last_news_ns = now_ns;
-		if (!error && !r->done)
+		if (!error && !r->done_ns)
 			error = check_limits(r, now_ns);
 		show_progress(r, now_ns);
 	}
@@ -244,9 +301,17 @@ static int measure(struct run *r)
  * whose time cannot be followed, has failed. */
 static void judge_trouble(const struct run *r, int error, struct judge_row *row)
 {
-	judge_skip(row, "%s", r->why.text);
+	judge_skip(row, "%s", r->why.text[0] ? r->why.text : strerror(-error));
 	if (error != -ENODEV)
 		row->verdict = JUDGE_FAIL;
+}
+
+/* What comes after the first reading is no fault of the boot, as long as another row tells it. */
+static bool spoils(const struct run *r, enum test_scenario scenario, int error)
+{
+	if (scenario != TEST_BOOT || r->stream.evaluated == 0 || error == -ENODEV)
+		return error;
+	return error && !r->options->scenarios[TEST_STEADY];
 }
 
 static void judge_scenario(const struct run *r, enum test_scenario scenario, int error,
@@ -256,9 +321,9 @@ static void judge_scenario(const struct run *r, enum test_scenario scenario, int
 	uint64_t limit_ns = r->options->limits_ns[scenario];
 	struct judge_clock clock = {0};
 	struct judge_point *points;
-	size_t count = s->evaluated - r->steady_from;
+	size_t count = s->evaluated > r->steady_from ? s->evaluated - r->steady_from : 0;
 
-	if (error) {
+	if (spoils(r, scenario, error)) {
 		judge_trouble(r, error, row);
 	} else if (scenario == TEST_BOOT && s->readings[0].sample.seq > 0) {
 		judge_skip(row, "the guest's first reading was lost on the way");
@@ -342,6 +407,7 @@ static int run_once(struct run *r)
 	r->fd = -1;
 	r->started_ns = r->last_news_ns = hostclock_monotonic_ns();
 	error = test_machine_start(&r->config, &r->machine, &r->why);
+	r->cannot = error < 0; /* the machine has not even begun */
 	if (!error) {
 		error = measure(r);
 		clear_progress();
@@ -353,7 +419,7 @@ static int run_once(struct run *r)
 	test_machine_stop(&r->machine);
 	if (stop_signal)
 		status = 128 + stop_signal;
-	else if (r->cannot)
+	else if (error && r->cannot)
 		status = cmd_error("test", CMD_CANNOT, "%s", r->why.text);
 	else
 		status = add_results(r, error);
@@ -381,7 +447,8 @@ static int find_subject(const struct test_options *o, enum test_subject subject,
 		return cmd_error(
 			"test", CMD_CANNOT,
 			"cannot run %s: %s (apt-get install qemu-system-x86, or --qemu PATH)",
-			o->qemu ? o->qemu : "qemu-system-x86_64", strerror(-error));
+			o->qemu ? o->qemu : "qemu-system-x86_64",
+			error == -EPROTO ? "it is no QEMU" : strerror(-error));
 	return CMD_OK;
 }
 
@@ -433,17 +500,27 @@ static int run_subject(const struct test_options *o, enum test_subject subject, 
 	return status;
 }
 
+/* What our parent ignores, as nohup does, stays so. */
+static void watch_signals(void)
+{
+	static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	const struct sigaction action = {.sa_handler = on_signal};
+	struct sigaction now;
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		if (sigaction(ends[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaction(ends[i], &action, NULL);
+}
+
 int test_plan_run(const struct test_options *o, const char *kernel, const char *initrd,
 		  struct test_report *report)
 {
-	struct sigaction action = {.sa_handler = on_signal};
 	struct pairs *pairs = pairs_new(pair_history);
 	int status = CMD_OK;
 
 	if (!pairs || pairs_start(pairs, pair_period_ns) < 0)
 		status = cmd_error("test", CMD_CANNOT, "cannot start the thread that reads clocks");
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	watch_signals();
 	for (unsigned i = 0; !status && i < o->subject_count; i++)
 		status = run_subject(o, o->subjects[i], kernel, initrd, pairs, report);
 	if (pairs)

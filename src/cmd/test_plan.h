@@ -10,7 +10,7 @@ uint64_t test_plan_longest_ns(const struct test_options *options);
 
 /* Boots every subject with every clock source, as often as asked, one at a time.  CMD_OK with the
  * results in *report; CMD_CANNOT after a line on stderr where measuring is not possible here.
- * SIGINT and SIGTERM end the guest, then this process, as they would have. */
+ * SIGINT, SIGTERM, SIGHUP and SIGQUIT end the guest, then this process, as they would have. */
 int test_plan_run(const struct test_options *options, const char *kernel, const char *initrd,
 		  struct test_report *report);
 

@@ -21,6 +21,24 @@ static struct test_reading *add_reading(struct test_stream *s)
 	return &s->readings[s->count];
 }
 
+/* The sequence only grows; CLOCK_BOOTTIME cannot be set and never steps back.  What is the same in
+ * both came twice. */
+static void take_reading(struct test_stream *s, struct test_reading *room, const struct sample *now)
+{
+	const struct sample *last = s->count ? &s->readings[s->count - 1].sample : NULL;
+	const int64_t now_ns = now->clock[SAMPLE_BOOTTIME].ns;
+
+	if (last && now->seq == last->seq && now_ns == last->clock[SAMPLE_BOOTTIME].ns) {
+		s->damaged++;
+	} else if (last && (now->seq <= last->seq || now_ns < last->clock[SAMPLE_BOOTTIME].ns)) {
+		s->restarted = true;
+	} else {
+		memset(room, 0, sizeof(*room));
+		room->sample = *now;
+		s->count++;
+	}
+}
+
 static int take_line(struct test_stream *s)
 {
 	struct test_reading *r = add_reading(s);
@@ -36,11 +54,8 @@ static int take_line(struct test_stream *s)
 	if (kind == SAMPLE_KIND_HELLO) {
 		s->hello = hello;
 		s->has_hello = true;
-	} else if (kind == SAMPLE_KIND_READING &&
-		   (s->count == 0 || sample.seq > s->readings[s->count - 1].sample.seq)) {
-		memset(r, 0, sizeof(*r));
-		r->sample = sample;
-		s->count++;
+	} else if (kind == SAMPLE_KIND_READING) {
+		take_reading(s, r, &sample);
 	} else if ((s->line[0] == 'H' || s->line[0] == 'S') && s->line[1] == ' ') {
 		s->damaged++;
 	}

@@ -33,6 +33,7 @@ struct test_stream {
 	size_t count, capacity;        /* readings that have come */
 	size_t evaluated;              /* of these, from the front, have a point */
 	uint64_t damaged;              /* lines that began as ours but were not whole */
+	bool restarted;                /* a reading of another start of the guest has come */
 	FILE *record;                  /* every line goes there too; may be NULL */
 };
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 
 #include "cmd/files.h"
 #include "cmd/test_subject.h"
+#include "host/hostclock.h"
 
 /* A command line being built; out of memory shows in the end. */
 struct words {
@@ -210,7 +212,7 @@ static int make_places(struct test_machine *m, const char *keep, struct why *why
 	int error = -ENOENT;
 
 	for (size_t i = 0; error && i < sizeof(candidates) / sizeof(candidates[0]); i++)
-		if (candidates[i])
+		if (candidates[i] && *candidates[i])
 			error = make_directory(m, candidates[i]);
 	if (error)
 		return why_set(why, error,
@@ -318,14 +320,55 @@ int test_machine_connect(const struct test_machine *m)
 	return fd;
 }
 
+/* What the VMM may have started is ended first: until the VMM is reaped, the group is surely its. */
+static void reap(struct test_machine *m)
+{
+	kill(-m->pid, SIGKILL);
+	while (waitpid(m->pid, &m->status, 0) < 0 && errno == EINTR)
+		;
+	m->ended = true;
+}
+
 bool test_machine_has_ended(struct test_machine *m)
 {
-	if (!m->ended && m->pid > 0 && waitpid(m->pid, &m->status, WNOHANG) == m->pid)
-		m->ended = true;
+	siginfo_t info = {0};
+
+	if (!m->ended && m->pid > 0 &&
+	    waitid(P_PID, (id_t)m->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	    info.si_pid == m->pid)
+		reap(m);
 	return m->ended;
 }
 
-/* The last line of a file that has something to say, of at most its last 4 KiB. */
+static const char panic[] = "Kernel panic";
+
+bool test_machine_panicked(struct test_machine *m)
+{
+	const size_t overlap = sizeof(panic) - 2;
+	int fd = open(m->console, O_RDONLY | O_CLOEXEC);
+	char text[4096], *at;
+	bool found = false;
+	ssize_t n;
+
+	while (fd >= 0 && !found &&
+	       (n = pread(fd, text, sizeof(text), m->console_seen)) > (ssize_t)overlap) {
+		at = memmem(text, (size_t)n, panic, sizeof(panic) - 1);
+		found = at && memchr(at, '\n', (size_t)(text + n - at));
+		if (at) { /* the rest of its line is still to come, or to be read */
+			if (at == text)
+				break;
+			m->console_seen += at - text;
+		} else {
+			m->console_seen += n - (ssize_t)overlap;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	return found;
+}
+
+/* The line of a file that says most about the end, of at most its last 4 KiB: a panic, else the last
+ * one that is more than a farewell. */
 static void last_line(const char *path, char *buf, size_t size)
 {
 	char text[4097];
@@ -345,12 +388,16 @@ static void last_line(const char *path, char *buf, size_t size)
 		if (strspn(line, " \t") == strlen(line) || strstr(line, "reboot: "))
 			continue; /* the kernel's farewell says nothing about why */
 		snprintf(buf, size, "%s", line);
+		if (strstr(line, panic))
+			break;
 	}
 }
 
 void test_machine_last_words(const struct test_machine *m, char *buf, size_t size)
 {
-	last_line(m->errors, buf, size);
+	last_line(m->console, buf, size);
+	if (!strstr(buf, panic))
+		last_line(m->errors, buf, size);
 	if (!buf[0])
 		last_line(m->console, buf, size);
 	for (char *c = buf; *c; c++)
@@ -368,44 +415,78 @@ void test_machine_stop(struct test_machine *m)
 		for (int ms = 0; ms < PATIENCE_MS && !test_machine_has_ended(m); ms += STEP_MS)
 			nanosleep(&step, NULL);
 	}
-	if (m->pid > 0 && !m->ended) {
-		kill(-m->pid, SIGKILL);
-		waitpid(m->pid, &m->status, 0);
-	}
+	if (m->pid > 0 && !m->ended)
+		reap(m);
 	m->pid = 0;
 	free_words(m->command);
 	m->command = NULL;
 	remove_places(m);
 }
 
-int test_qemu_version(const struct test_options *options, char *buf, size_t size)
+/* What a process says, to its end.  0 or negative errno. */
+static int read_all(int fd, char *buf, size_t size)
 {
-	const char *qemu = options->qemu ? options->qemu : "qemu-system-x86_64";
-	char text[256] = "", *at;
-	int out[2], status;
-	ssize_t length;
+	const uint64_t end_ns = hostclock_monotonic_ns() + 30000000000;
+	struct pollfd wait = {.fd = fd, .events = POLLIN};
+	size_t length = 0;
+	ssize_t n = 1;
+
+	while (n != 0 && length + 1 < size) {
+		if (hostclock_monotonic_ns() >= end_ns)
+			return -ETIMEDOUT;
+		if (poll(&wait, 1, 100) <= 0)
+			continue;
+		n = read(fd, buf + length, size - 1 - length);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		length += n > 0 ? (size_t)n : 0;
+	}
+	buf[length] = '\0';
+	return 0;
+}
+
+/* Lets `qemu --version` speak.  0 or negative errno. */
+static int ask_version(const char *qemu, char *text, size_t size)
+{
+	int out[2], status = 0, error;
 	pid_t pid;
 
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return -errno;
 	pid = fork();
+	error = pid < 0 ? -errno : 0;
 	if (pid == 0) {
 		dup2(out[1], STDOUT_FILENO);
 		execlp(qemu, qemu, "--version", (char *)NULL);
 		_exit(127);
 	}
 	close(out[1]);
-	length = read(out[0], text, sizeof(text) - 1);
+	if (!error) {
+		error = read_all(out[0], text, size);
+		if (error)
+			kill(pid, SIGKILL);
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+	}
 	close(out[0]);
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return -EIO;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+	if (!error && WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		return -ENOENT;
-	text[length > 0 ? length : 0] = '\0';
-	at = strstr(text, "version ");
-	if (!at || !WIFEXITED(status))
-		return -EIO;
-	at += strlen("version ");
+	return error || status == 0 ? error : -EPROTO;
+}
+
+int test_qemu_version(const struct test_options *options, char *buf, size_t size)
+{
+	static const char before[] = "QEMU emulator version ";
+	const char *qemu = options->qemu ? options->qemu : "qemu-system-x86_64";
+	char text[256] = "", *at;
+	int error = ask_version(qemu, text, sizeof(text));
+
+	if (error)
+		return error;
+	at = strstr(text, before);
+	if (!at)
+		return -EPROTO;
+	at += strlen(before);
 	at[strcspn(at, " (\n")] = '\0';
 	snprintf(buf, size, "%s", at);
 	return 0;

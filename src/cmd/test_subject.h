@@ -22,6 +22,7 @@ struct test_machine {
 	char dir[64];                             /* for the socket; removed at the end */
 	char console[PATH_MAX], errors[PATH_MAX]; /* what guest and VMM said */
 	char port[PATH_MAX];                      /* the socket of the samples */
+	off_t console_seen;                       /* test_machine_panicked() looked so far */
 };
 
 struct test_machine_config {
@@ -39,16 +40,21 @@ int test_machine_start(const struct test_machine_config *config, struct test_mac
 /* A connection to the samples' port, non-blocking; -EAGAIN: not there yet. */
 int test_machine_connect(const struct test_machine *m);
 
-/* True once its process has ended; never waits. */
+/* True once its process has ended, and with it what it started; never waits. */
 bool test_machine_has_ended(struct test_machine *m);
 
-/* The last line that says why it failed: the VMM's own, else the guest's; "" when there is none. */
+/* True once the guest's console shows the line of a kernel panic; to be asked until it does. */
+bool test_machine_panicked(struct test_machine *m);
+
+/* The last line that says why it failed: the guest's panic, else the VMM's own, else the guest's;
+ * "" when there is none. */
 void test_machine_last_words(const struct test_machine *m, char *buf, size_t size);
 
 /* Ends it, asking first, and removes what is not to be kept.  Takes one that was never started. */
 void test_machine_stop(struct test_machine *m);
 
-/* "7.2.22" of the QEMU that would be started.  0, -ENOENT when there is none, -EIO. */
+/* "7.2.22" of the QEMU that would be started.  0; -ENOENT: there is none; -EPROTO: that is no QEMU;
+ * -ETIMEDOUT: it did not say within half a minute; or another negative errno. */
 int test_qemu_version(const struct test_options *options, char *buf, size_t size);
 
 #endif

@@ -351,6 +351,17 @@ static void an_unknown_clock_is_not_judged(void **state)
 	assert_true(judge_find_clock("tsc-early", 0, 0, &clock));
 }
 
+static void a_clock_of_two_names_is_one(void **state)
+{
+	(void)state;
+	assert_true(judge_same_clock("tsc-early", "tsc"));
+	assert_true(judge_same_clock("tsc", "tsc-early"));
+	assert_true(judge_same_clock("refined-jiffies", "jiffies"));
+	assert_true(judge_same_clock("hpet", "hpet"));
+	assert_false(judge_same_clock("tsc-early", "refined-jiffies"));
+	assert_false(judge_same_clock("tsc", "kvm-clock"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +384,7 @@ int main(void)
 		cmocka_unit_test(steps_back_are_those_of_the_scenario),
 		cmocka_unit_test(a_day_can_be_fitted),
 		cmocka_unit_test(an_unknown_clock_is_not_judged),
+		cmocka_unit_test(a_clock_of_two_names_is_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,15 +159,37 @@ static void pieces_make_lines_and_noise_makes_none(void **state)
 static void a_reading_that_comes_twice_counts_once(void **state)
 {
 	struct test_stream s = {0};
-	struct sample first = make_reading(5, 5300000000, 0),
-		      older = make_reading(4, 5200000000, 0);
+	struct sample first = make_reading(5, 5300000000, 0);
 
 	(void)state;
 	send(&s, &first);
 	send(&s, &first);
-	send(&s, &older);
 	assert_int_equal(s.count, 1);
+	assert_int_equal(s.damaged, 1);
+	assert_false(s.restarted);
 	test_stream_free(&s);
+}
+
+static void a_guest_that_boots_again_is_found_out(void **state)
+{
+	/* Its sequence begins anew; or goes on where the first ones were lost, as its uptime cannot;
+	 * or is by chance the same. */
+	const struct sample again[] = {make_reading(0, 9900000000, 0),
+				       make_reading(6, 5200000000, 0),
+				       make_reading(5, 9900000000, 0)};
+	struct sample first = make_reading(5, 5300000000, 0);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(again) / sizeof(again[0]); i++) {
+		struct test_stream s = {0};
+
+		send(&s, &first);
+		assert_false(s.restarted);
+		send(&s, &again[i]);
+		assert_true(s.restarted);
+		assert_int_equal(s.count, 1);
+		test_stream_free(&s);
+	}
 }
 
 static void the_guest_says_who_it_is(void **state)
@@ -198,6 +220,7 @@ int main(void)
 		cmocka_unit_test(a_count_before_the_host_began_is_not_of_this_host),
 		cmocka_unit_test(pieces_make_lines_and_noise_makes_none),
 		cmocka_unit_test(a_reading_that_comes_twice_counts_once),
+		cmocka_unit_test(a_guest_that_boots_again_is_found_out),
 		cmocka_unit_test(the_guest_says_who_it_is),
 	};
 
