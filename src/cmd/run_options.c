@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,6 +32,9 @@ enum choice {
 	RDTSC,
 	DISCIPLINE,
 	RATE,
+	ON_PAUSE,
+	ON_RESTORE,
+	ON_MIGRATE,
 	CHOICES
 };
 
@@ -55,13 +59,16 @@ static const struct {
 	[RDTSC] = {"--rdtsc", {"native"}, {"trap", "count"}},
 	[DISCIPLINE] = {"--discipline", {"off"}, {"on"}},
 	[RATE] = {"--rate", {"1"}, {NULL}},
+	[ON_PAUSE] = {"--on-pause", {"auto"}, {"continue", "freeze"}},
+	[ON_RESTORE] = {"--on-restore", {"auto"}, {"continue", "freeze"}},
+	[ON_MIGRATE] = {"--on-migrate", {"auto"}, {"continue", "freeze"}},
 };
 
 /* Options with a free value, and those that this version does not have. */
 static const char *const with_value[] = {"--kernel", "--initrd", "--append", "--cpus",
 					 "--memory", "--serial", "--env",    "--date"};
-static const char *const not_yet[] = {"--qmp",   "--qga",      "--incoming",   "--net",
-				      "--vsock", "--on-pause", "--on-restore", "--on-migrate"};
+static const char *const without_value[] = {"--exit-port", "--verbose"};
+static const char *const not_yet[] = {"--qmp", "--qga", "--incoming", "--net", "--vsock"};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -197,6 +204,36 @@ static int take_value(struct parse *p, const char *option, const char *value)
 	return CMD_OK;
 }
 
+/* Whether one console would write over the other: the same path, or one file by two.  Devices take
+ * both. */
+static bool same_place(const struct console_config *a, const struct console_config *b)
+{
+	struct stat x, y;
+
+	if (!a->path || !b->path)
+		return false;
+	if (stat(a->path, &x) == 0 && (S_ISCHR(x.st_mode) || S_ISFIFO(x.st_mode)))
+		return false;
+	if (strcmp(a->path, b->path) == 0)
+		return true;
+	return stat(a->path, &x) == 0 && stat(b->path, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
+static int check_serial(const struct parse *p)
+{
+	const struct console_config *serial = p->o->machine.serial;
+
+	for (unsigned i = 0; i < p->n_serial; i++)
+		for (unsigned j = 0; j < i; j++)
+			if (same_place(&serial[i], &serial[j]))
+				return cmd_error("run", CMD_USAGE,
+						 "--serial %s: both serial ports would write there "
+						 "(give two places)",
+						 serial[i].path);
+	return CMD_OK;
+}
+
 /* The digits of a fraction of a second and the zone of an ISO 8601 instant.  False: malformed. */
 static bool parse_tail(const char *s, int64_t *ret_ns)
 {
@@ -220,17 +257,29 @@ static bool parse_tail(const char *s, int64_t *ret_ns)
 	return true;
 }
 
+/* Seconds of 1970 to 2230.  False: malformed, or no such day or second (timegm() would make
+ * 3 March of 31 February, and the next minute of second 60). */
+static bool parse_date(const char *text, int64_t *ret_seconds, const char **ret_tail)
+{
+	struct tm t = {0}, same;
+
+	*ret_tail = strptime(text, "%Y-%m-%dT%H:%M:%S", &t);
+	if (!*ret_tail || t.tm_year < 70 || t.tm_year > 330)
+		return false;
+	same = t;
+	*ret_seconds = timegm(&same);
+	return same.tm_mon == t.tm_mon && same.tm_mday == t.tm_mday && same.tm_sec == t.tm_sec;
+}
+
 static int take_date(struct parse *p)
 {
 	struct machine_config *m = &p->o->machine;
-	struct tm t = {0};
+	int64_t seconds, rest;
 	const char *tail;
-	int64_t rest;
 
 	if (!p->date || strcmp(p->date, "now") == 0)
 		return CMD_OK;
-	tail = strptime(p->date, "%Y-%m-%dT%H:%M:%S", &t);
-	if (!tail || t.tm_year < 70 || t.tm_year > 330 || !parse_tail(tail, &rest))
+	if (!parse_date(p->date, &seconds, &tail) || !parse_tail(tail, &rest))
 		return bad("--date", p->date,
 			   "not `now` or an instant such as 2026-03-29T01:30:00Z");
 	if (m->kvm_clock)
@@ -238,7 +287,7 @@ static int take_date(struct parse *p)
 			   "the kernel's kvm-clock always shows the host's date (add --kvm-clock "
 			   "none)");
 	m->has_date = true;
-	m->date_ns = timegm(&t) * NS_PER_S + rest;
+	m->date_ns = seconds * NS_PER_S + rest;
 	return CMD_OK;
 }
 
@@ -288,10 +337,12 @@ static int default_images(struct parse *p)
 
 static int unknown(const char *option)
 {
-	const char *known[CHOICES + COUNT(with_value) + COUNT(not_yet) + 4] = {
-		"--exit-port", "--verbose", "--help"};
-	size_t n = 3;
+	const char *known[CHOICES + COUNT(with_value) + COUNT(without_value) + COUNT(not_yet) + 2] =
+		{"--help"};
+	size_t n = 1;
 
+	for (size_t i = 0; i < COUNT(without_value); i++)
+		known[n++] = without_value[i];
 	for (size_t i = 0; i < CHOICES; i++)
 		known[n++] = choices[i].name;
 	for (size_t i = 0; i < COUNT(with_value); i++)
@@ -310,6 +361,8 @@ static int take(struct parse *p, const char *name, const char *value, const char
 	while (c < CHOICES && strcmp(choices[c].name, name) != 0)
 		c++;
 	if (c == CHOICES && !is_one_of(with_value, COUNT(with_value), name)) {
+		if (is_one_of(without_value, COUNT(without_value), name))
+			return cmd_error("run", CMD_USAGE, "%s takes no value", name);
 		if (is_one_of(not_yet, COUNT(not_yet), name))
 			return cmd_error("run", CMD_USAGE, "%s is not in this version yet", name);
 		return unknown(name);
@@ -374,6 +427,8 @@ int run_parse(int argc, char **argv, struct run_options *o)
 	if (p.n_serial == 0)
 		o->machine.serial[0].kind = CONSOLE_STDIO;
 	settle_choices(&p);
-	status = take_date(&p);
+	status = check_serial(&p);
+	if (!status)
+		status = take_date(&p);
 	return status ? status : default_images(&p);
 }
