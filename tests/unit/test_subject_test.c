@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_subject_test.c - machines that are scripts: how they end, and what they leave. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/test_subject.h"
+
+static char folder[] = "/tmp/test_subject_test.XXXXXX";
+static char script[64];
+static char *const no_words[] = {NULL};
+
+static int make_folder(void **state)
+{
+	(void)state;
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(script, sizeof(script), "%s/qemu", folder);
+	return 0;
+}
+
+static int remove_folder(void **state)
+{
+	char path[96];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/child", folder);
+	unlink(path);
+	unlink(script);
+	return rmdir(folder);
+}
+
+static void write_script(const char *text)
+{
+	FILE *file = fopen(script, "w");
+
+	assert_non_null(file);
+	fprintf(file, "#!/bin/sh\ncd %s || exit\n%s\n", folder, text);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(script, 0755), 0);
+}
+
+static struct test_options options(void)
+{
+	return (struct test_options){
+		.qemu = script, .cpus = 1, .memory = 128ULL << 20, .run_options = no_words};
+}
+
+static void start(const struct test_options *o, struct test_machine *m)
+{
+	struct test_machine_config config = {.options = o,
+					     .subject = TEST_QEMU,
+					     .clocksource = "tsc",
+					     .kernel = "kernel",
+					     .initrd = "initrd"};
+	struct why why;
+
+	assert_int_equal(test_machine_start(&config, m, &why), 0);
+}
+
+static void wait_a_moment(void)
+{
+	const struct timespec moment = {.tv_nsec = 5000000};
+
+	nanosleep(&moment, NULL);
+}
+
+/* The process that the script wrote down, once it did. */
+static pid_t child(void)
+{
+	char path[96];
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "%s/child", folder);
+	for (; pid == 0; wait_a_moment()) {
+		FILE *file = fopen(path, "r");
+
+		if (!file)
+			continue;
+		if (fscanf(file, "%d", &pid) != 1)
+			pid = 0;
+		fclose(file);
+	}
+	unlink(path);
+	return pid;
+}
+
+/* Dead, or a zombie that nobody has reaped yet. */
+static bool is_gone(pid_t pid)
+{
+	char path[64], state = 'X';
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "r");
+	if (!file)
+		return true;
+	if (fscanf(file, "%*d %*s %c", &state) != 1)
+		state = 'X';
+	fclose(file);
+	return state == 'Z' || state == 'X';
+}
+
+static void what_a_vmm_started_ends_with_it(void **state)
+{
+	struct test_options o = options();
+	struct test_machine m;
+	pid_t pid;
+
+	(void)state;
+	write_script("sleep 1000 & echo $! >child.new; mv child.new child; exit 7");
+	start(&o, &m);
+	pid = child();
+	while (!test_machine_has_ended(&m))
+		wait_a_moment();
+	assert_int_equal(WEXITSTATUS(m.status), 7);
+	while (!is_gone(pid)) /* for ever if it was left alone */
+		wait_a_moment();
+	test_machine_stop(&m);
+}
+
+static void stopping_ends_what_it_started_too(void **state)
+{
+	struct test_options o = options();
+	struct test_machine m;
+	char dir[64];
+	pid_t pid;
+
+	(void)state;
+	write_script("sleep 1000 & echo $! >child.new; mv child.new child; wait");
+	start(&o, &m);
+	pid = child();
+	snprintf(dir, sizeof(dir), "%s", m.dir);
+	assert_int_equal(access(dir, F_OK), 0);
+	test_machine_stop(&m);
+	while (!is_gone(pid))
+		wait_a_moment();
+	assert_int_equal(access(dir, F_OK), -1);
+	assert_int_equal(m.pid, 0);
+}
+
+static void say(const struct test_machine *m, const char *text)
+{
+	int fd = open(m->console, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void a_panic_is_seen_once_its_line_is_whole(void **state)
+{
+	struct test_machine m = {0};
+	char words[160];
+
+	(void)state;
+	snprintf(m.console, sizeof(m.console), "%s/child", folder);
+	assert_false(test_machine_panicked(&m)); /* no console yet */
+	say(&m, "Kernel command line: panic=-1\n");
+	for (int i = 0; i < 300; i++)
+		say(&m, "[    1.0] nothing to see in this line\n");
+	assert_false(test_machine_panicked(&m));
+	say(&m, "[    2.0] Kernel pa");
+	assert_false(test_machine_panicked(&m));
+	say(&m, "nic - not syncing");
+	assert_false(test_machine_panicked(&m));
+	say(&m, ": no init\n[    2.1] CPU: 0 PID: 1\n");
+	assert_true(test_machine_panicked(&m));
+	test_machine_last_words(&m, words, sizeof(words));
+	assert_string_equal(words, "[    2.0] Kernel panic - not syncing: no init");
+}
+
+static void only_a_qemu_is_a_qemu(void **state)
+{
+	struct test_options o = options();
+	char version[32] = "";
+
+	(void)state;
+	write_script("echo 'QEMU emulator version 7.2.22 (Debian 1:7.2)'");
+	assert_int_equal(test_qemu_version(&o, version, sizeof(version)), 0);
+	assert_string_equal(version, "7.2.22");
+	write_script("echo 'QEMU emulator version 7.2.22'; exit 1");
+	assert_int_equal(test_qemu_version(&o, version, sizeof(version)), -EPROTO);
+	write_script("echo 'frobnicate version 3'");
+	assert_int_equal(test_qemu_version(&o, version, sizeof(version)), -EPROTO);
+	o.qemu = "/nowhere/qemu";
+	assert_int_equal(test_qemu_version(&o, version, sizeof(version)), -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_a_vmm_started_ends_with_it),
+		cmocka_unit_test(stopping_ends_what_it_started_too),
+		cmocka_unit_test(a_panic_is_seen_once_its_line_is_whole),
+		cmocka_unit_test(only_a_qemu_is_a_qemu),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
