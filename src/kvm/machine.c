@@ -287,6 +287,7 @@ static int set_up(struct machine *m, struct why *why)
 		.kernel_pit = m->config->pit == MACHINE_PIT_KERNEL,
 		.kernel_reinject = m->config->catchup,
 	};
+	bool first = !m->powered;
 	struct boot_state state;
 	int result = vm_create(&m->memory, &config, &m->vm, why);
 
@@ -294,11 +295,11 @@ static int set_up(struct machine *m, struct why *why)
 		result = create_vcpus(m, why);
 	if (result == 0)
 		result = load_image(m, &state, why);
-	/* Not before the image is known to be one: opening empties a file. */
-	if (result == 0 && !m->powered)
-		result = open_consoles(m, why);
-	if (result == 0 && !m->powered)
+	if (result == 0 && first)
 		result = power_on(m, why);
+	/* Not before all else is known to be good: opening empties a file. */
+	if (result == 0 && first)
+		result = open_consoles(m, why);
 	/* The same offset to all in a row: KVM's master clock needs that (reset included). */
 	for (uint32_t i = 0; i < m->n_vcpus && result == 0; i++)
 		result = vcpu_set_tsc_offset(&m->vcpus[i], m->tsc_offset, why);
