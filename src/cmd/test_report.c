@@ -220,17 +220,20 @@ static bool fill_table(struct libscols_table *table, const bool *shown,
 	return true;
 }
 
-static void print_reasons(const struct test_report *report, const struct test_result *const *rows)
+static void print_reasons(const struct test_options *options, const struct test_report *report,
+			  const struct test_result *const *rows)
 {
 	for (size_t n = 0; n < report->count; n++) {
 		const struct test_result *r = rows[n];
-		char title[48];
+		char title[48], run[24] = "";
 
 		if (!r->row.reason[0])
 			continue;
 		subject_title(report, r->subject, title, sizeof(title));
-		printf("%s, %s, %s: %s\n", title, r->clocksource, test_scenario_names[r->scenario],
-		       r->row.reason);
+		if (options->repeat > 1)
+			snprintf(run, sizeof(run), ", run %u", r->run);
+		printf("%s, %s, %s%s: %s\n", title, r->clocksource,
+		       test_scenario_names[r->scenario], run, r->row.reason);
 	}
 }
 
@@ -257,7 +260,7 @@ void test_report_table(const struct test_options *options, const struct test_rep
 		scols_table_enable_colors(table,
 					  isatty(STDOUT_FILENO) && (!no_color || !*no_color));
 		scols_print_table(table);
-		print_reasons(report, rows);
+		print_reasons(options, report, rows);
 	}
 	scols_unref_table(table);
 	free(rows);
@@ -288,86 +291,134 @@ static void cpu_model(char *buf, size_t size)
 		fclose(file);
 }
 
+/* A guest or a VMM may say anything, JSON only takes UTF-8: what is none keeps its ASCII. */
+static json_t *text_json(const char *text)
+{
+	json_t *string = json_string(text);
+	char *copy = string ? NULL : strdup(text);
+
+	for (char *c = copy; c && *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+	if (copy)
+		string = json_string(copy);
+	free(copy);
+	return string;
+}
+
+/* The object being made, or NULL for ever once a member could not be. */
+static void put(json_t **object, const char *name, json_t *value)
+{
+	if (!*object) {
+		json_decref(value);
+	} else if (json_object_set_new(*object, name, value) < 0) {
+		json_decref(*object);
+		*object = NULL;
+	}
+}
+
+static void append(json_t **array, json_t *value)
+{
+	if (!*array) {
+		json_decref(value);
+	} else if (json_array_append_new(*array, value) < 0) {
+		json_decref(*array);
+		*array = NULL;
+	}
+}
+
 static json_t *host_json(const struct test_report *report)
 {
 	static const char *const classes[] = {[PROBE_TSC_NONE] = "none",
 					      [PROBE_TSC_OFFSET] = "offset",
 					      [PROBE_TSC_OFFSET_SCALING] = "offset+scaling"};
+	json_t *host = json_object();
 	enum probe_tsc_class class;
 	struct utsname name;
 	char cpu[128], source[32];
-	json_t *host;
 
 	uname(&name);
 	cpu_model(cpu, sizeof(cpu));
-	host = json_pack("{s:s, s:s, s:s}", "kernel", name.release, "cpu", cpu, "kvm",
-			 getenv(LAB_VARIABLE) ? "lab" : "host");
+	put(&host, "kernel", text_json(name.release));
+	put(&host, "cpu", text_json(cpu));
+	put(&host, "kvm", json_string(getenv(LAB_VARIABLE) ? "lab" : "host"));
 	if (hostclock_source(source, sizeof(source)) == 0)
-		json_object_set_new(host, "clocksource", json_string(source));
+		put(&host, "clocksource", text_json(source));
 	if (report->tsc_hz)
-		json_object_set_new(host, "tsc_khz",
-				    json_integer((json_int_t)((report->tsc_hz + 500) / 1000)));
+		put(&host, "tsc_khz", json_integer((json_int_t)((report->tsc_hz + 500) / 1000)));
 	if (probe_tsc(&class, NULL) == 0)
-		json_object_set_new(host, "tsc_class", json_string(classes[class]));
+		put(&host, "tsc_class", json_string(classes[class]));
 	return host;
+}
+
+static json_t *guest_json(const struct sample_hello *hello)
+{
+	json_t *guest = json_object(), *sources = json_array();
+	char available[sizeof(hello->available)], *save = NULL;
+
+	memcpy(available, hello->available, sizeof(available));
+	for (char *name = strtok_r(available, ",", &save); name; name = strtok_r(NULL, ",", &save))
+		append(&sources, text_json(name));
+	put(&guest, "kernel", text_json(hello->kernel));
+	put(&guest, "cpus", json_integer((json_int_t)hello->cpus));
+	put(&guest, "available_clocksource", sources);
+	return guest;
 }
 
 static json_t *subject_json(const struct test_known *known, enum test_subject subject)
 {
-	json_t *o = json_pack("{s:s}", "name", test_subject_names[subject]);
-	json_t *command = json_array(), *sources = json_array();
-	char available[sizeof(known->guest.available)], *save = NULL;
+	json_t *o = json_object(), *command = json_array();
 
+	put(&o, "name", json_string(test_subject_names[subject]));
 	if (known->version[0])
-		json_object_set_new(o, "version", json_string(known->version));
+		put(&o, "version", text_json(known->version));
 	for (char **word = known->command; word && *word; word++)
-		json_array_append_new(command, json_string(*word));
-	json_object_set_new(o, "command", command);
-	if (!known->has_guest) {
-		json_decref(sources);
-		return o;
-	}
-	memcpy(available, known->guest.available, sizeof(available));
-	for (char *name = strtok_r(available, ",", &save); name; name = strtok_r(NULL, ",", &save))
-		json_array_append_new(sources, json_string(name));
-	json_object_set_new(o, "guest",
-			    json_pack("{s:s, s:I, s:o}", "kernel", known->guest.kernel, "cpus",
-				      (json_int_t)known->guest.cpus, "available_clocksource",
-				      sources));
+		append(&command, text_json(*word));
+	put(&o, "command", command);
+	if (known->has_guest)
+		put(&o, "guest", guest_json(&known->guest));
 	return o;
 }
 
 static json_t *result_json(const struct test_result *r)
 {
-	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:I}", "subject",
-			      test_subject_names[r->subject], "clocksource", r->clocksource,
-			      "scenario", test_scenario_names[r->scenario], "policy", "-", "run",
-			      (json_int_t)r->run);
+	json_t *o = json_object();
 
+	put(&o, "subject", json_string(test_subject_names[r->subject]));
+	put(&o, "clocksource", json_string(r->clocksource));
+	put(&o, "scenario", json_string(test_scenario_names[r->scenario]));
+	put(&o, "policy", json_string("-"));
+	put(&o, "run", json_integer((json_int_t)r->run));
 	for (int i = 0; i < JUDGE_FIGURES; i++)
 		if (r->row.known[i])
-			json_object_set_new(o, judge_figure_names[i],
-					    json_integer(r->row.value[i]));
-	json_object_set_new(o, "verdict", json_string(judge_verdict_names[r->row.verdict]));
-	json_object_set_new(o, "reason", json_string(r->row.reason));
+			put(&o, judge_figure_names[i], json_integer(r->row.value[i]));
+	put(&o, "verdict", json_string(judge_verdict_names[r->row.verdict]));
+	put(&o, "reason", text_json(r->row.reason));
 	return o;
 }
 
 static json_t *report_json(const struct test_options *options, const struct test_report *report)
 {
-	json_t *subjects = json_array(), *results = json_array();
+	static const char *const later[] = {"faces", "pairs", "costs", "ticks"};
+	json_t *root = json_object(), *subjects = json_array(), *results = json_array();
 
 	for (unsigned i = 0; i < options->subject_count; i++) {
 		enum test_subject subject = options->subjects[i];
 
-		json_array_append_new(subjects, subject_json(&report->subjects[subject], subject));
+		append(&subjects, subject_json(&report->subjects[subject], subject));
 	}
 	for (size_t i = 0; i < report->count; i++)
-		json_array_append_new(results, result_json(&report->results[i]));
-	return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:[], s:[], s:[], s:[]}",
-			 "schema_version", 1, "vmtime", VMTIME_VERSION, "kind", "test", "started",
-			 report->started, "host", host_json(report), "subjects", subjects,
-			 "results", results, "faces", "pairs", "costs", "ticks");
+		append(&results, result_json(&report->results[i]));
+	put(&root, "schema_version", json_integer(1));
+	put(&root, "vmtime", json_string(VMTIME_VERSION));
+	put(&root, "kind", json_string("test"));
+	put(&root, "started", json_string(report->started));
+	put(&root, "host", host_json(report));
+	put(&root, "subjects", subjects);
+	put(&root, "results", results);
+	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
+		put(&root, later[i], json_array());
+	return root;
 }
 
 /* A regular file is replaced as a whole, so that nobody ever reads half of it. */

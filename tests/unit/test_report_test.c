@@ -194,6 +194,37 @@ static void the_json_has_what_was_measured_and_no_more(void **state)
 	test_report_free(&report);
 }
 
+static void what_is_no_utf8_is_told_all_the_same(void **state)
+{
+	struct test_report report = make_report();
+	char path[] = "/tmp/test_report_test.XXXXXX";
+	struct test_options options = two_subjects;
+	char **command = calloc(3, sizeof(*command));
+	int fd = mkstemp(path);
+	json_t *root, *row;
+
+	(void)state;
+	assert_true(fd >= 0 && command);
+	close(fd);
+	options.json_file = path;
+	command[0] = strdup("caf\xc3\xa9");
+	command[1] = strdup("caf\xe9=1");
+	report.subjects[TEST_VMTIME].command = command;
+	add(&report, TEST_VMTIME, "tsc", JUDGE_FAIL, 0);
+	snprintf(report.results[0].row.reason, 32, "it said '\xff\xfe'");
+	assert_int_equal(test_report_json(&options, &report), 0);
+	root = json_load_file(path, 0, NULL);
+	assert_non_null(root);
+	row = json_array_get(member(root, "results"), 0);
+	assert_string_equal(json_string_value(member(row, "reason")), "it said '?\?'");
+	row = member(json_array_get(member(root, "subjects"), 0), "command");
+	assert_string_equal(json_string_value(json_array_get(row, 0)), "caf\xc3\xa9");
+	assert_string_equal(json_string_value(json_array_get(row, 1)), "caf?=1");
+	json_decref(root);
+	unlink(path);
+	test_report_free(&report);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -201,6 +232,7 @@ int main(void)
 		cmocka_unit_test(the_last_line_counts_both_subjects),
 		cmocka_unit_test(the_first_subject_alone_makes_the_status),
 		cmocka_unit_test(the_json_has_what_was_measured_and_no_more),
+		cmocka_unit_test(what_is_no_utf8_is_told_all_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
