@@ -2,10 +2,12 @@
 /* test.c - vmtime test: how wrong is a guest's clock, in nanoseconds. */
 #include <errno.h>
 #include <getopt.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -251,6 +253,11 @@ static int check(const struct test_options *o)
 	if (o->kernel && access(o->kernel, R_OK) < 0)
 		return cmd_error("test", CMD_USAGE, "cannot read kernel %s: %s", o->kernel,
 				 strerror(errno));
+	for (int i = 0; i < TEST_SCENARIOS; i++)
+		if (o->limits_ns[i] && !o->scenarios[i])
+			return cmd_error("test", CMD_USAGE,
+					 "--limit %s: that scenario is not run here",
+					 test_scenario_names[i]);
 	return CMD_OK;
 }
 
@@ -267,11 +274,15 @@ static int parse(int argc, char **argv, struct test_options *o, char **lists)
 		if (option == ':')
 			return cmd_error("test", CMD_USAGE, "%s needs a value", argv[optind - 1]);
 		if (option == '?') {
+			char letter[] = {'-', (char)optopt, '\0'};
+
 			for (int i = 0; long_options[i].name; i++) {
 				snprintf(names[i], sizeof(names[i]), "--%s", long_options[i].name);
 				known[i] = names[i];
 			}
-			return cmd_unknown_option("test", argv[optind - 1], known);
+			/* Of letters in a row getopt may still be at the first word. */
+			return cmd_unknown_option("test", optopt ? letter : argv[optind - 1],
+						  known);
 		}
 		lists[copies] = optarg ? strdup(optarg) : NULL;
 		if (optarg && !lists[copies])
@@ -321,6 +332,39 @@ static void format_now(char *buf, size_t size)
 	snprintf(buf + length, size - length, ".%09dZ", (int)(ns % 1000000000));
 }
 
+/* The status that it was given, unless the table does not get out. */
+static int print_table(const struct test_options *o, const struct test_report *report, int status)
+{
+	test_report_table(o, report);
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	return cmd_error("test", CMD_CANNOT, "cannot write to standard output: %s",
+			 strerror(errno));
+}
+
+/* A file or directory that is to be written in the end, tried before the first boot. */
+static int check_written(const char *option, const char *path)
+{
+	struct stat status;
+	char *copy = strdup(path);
+	bool there = stat(path, &status) == 0;
+	int error = 0;
+
+	if (!copy)
+		return cmd_error("test", CMD_CANNOT, "out of memory");
+	if (there && !S_ISREG(status.st_mode) && access(path, W_OK) < 0)
+		error = errno;
+	else if (there && S_ISDIR(status.st_mode) != (strcmp(option, "--keep") == 0))
+		error = S_ISDIR(status.st_mode) ? EISDIR : ENOTDIR;
+	else if ((!there || S_ISREG(status.st_mode)) && access(dirname(copy), W_OK | X_OK) < 0)
+		error = errno;
+	free(copy);
+	if (error)
+		return cmd_error("test", CMD_USAGE, "cannot write %s %s: %s", option, path,
+				 strerror(error));
+	return CMD_OK;
+}
+
 static int run(int argc, char **argv, const struct test_options *o)
 {
 	const char *written[3] = {NULL};
@@ -334,7 +378,11 @@ static int run(int argc, char **argv, const struct test_options *o)
 		written[n++] = o->json_file;
 	if (o->keep)
 		written[n] = o->keep;
-	status = find_kernel(o->kernel, kernel, sizeof(kernel));
+	status = o->json_file ? check_written("--json", o->json_file) : CMD_OK;
+	if (!status && o->keep)
+		status = check_written("--keep", o->keep);
+	if (!status)
+		status = find_kernel(o->kernel, kernel, sizeof(kernel));
 	if (status)
 		return status;
 	if (files_data("observer.cpio", initrd, sizeof(initrd)) < 0)
@@ -354,7 +402,7 @@ static int run(int argc, char **argv, const struct test_options *o)
 					   o->json_file ? o->json_file : "standard output",
 					   strerror(-error));
 		else if (!o->json)
-			test_report_table(o, &report);
+			status = print_table(o, &report, status);
 	}
 	test_report_free(&report);
 	return status;

@@ -58,6 +58,11 @@ if [ $# -eq 0 ]; then
 	refused 'a word that is no option is named' 2 "'boot'" boot
 	refused 'run options without subject vmtime are refused' 2 'not a subject' \
 		--subject qemu -- --pit kernel
+	refused 'a letter that is no option is named' 2 "'-x'" -xy
+	refused 'a limit of a scenario that is not run is refused' 2 'not run' \
+		--scenario boot --limit steady=1us
+	refused 'a JSON file that is a folder is named' 2 "--json $work" "--json=$work"
+	refused 'a folder for logs that is a file is named' 2 '--keep /dev/null' --keep /dev/null
 	refused 'a folder for the JSON that is not there is named' 2 '/nowhere/x.json' \
 		--json=/nowhere/x.json
 fi
