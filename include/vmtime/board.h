@@ -58,9 +58,10 @@ struct vmt_board_config {
  * CATCHUP owes at most VMT_TICKS_OWED and discards the rest.  When the guest programs the source
  * anew, ticks owed from before are discarded, except the one in flight.
  *
- * The RTC cannot have a second edge while its line is high: a tick that nothing shows the guest then
- * (VMT_RTC_MISSED) is discarded or owed; owed ones are shown one at a time, a quarter of a period after register C was
- * read.  The SCI is a level and has no ledger: all 0.  No policy yet merges: merged is 0. */
+ * The RTC cannot have a second edge while its line is high: a tick that nothing shows the guest
+ * then (VMT_RTC_MISSED) is discarded or owed; owed ones are shown one at a time, a quarter of a
+ * period after register C was read.  The SCI is a level and has no ledger: all 0.  No policy yet
+ * merges: merged is 0. */
 struct vmt_ledger {
 	uint64_t due, delivered, merged, discarded, owed;
 };
@@ -130,8 +131,8 @@ VMT_API void vmt_board_ack(struct vmt_board *b, vmt_ns now, uint32_t source,
 			   struct vmt_board_out *ret_out);
 
 /* The pulse asked for before this call did not reach the guest (masked, or merged into one still
- * pending).  It is in flight no more, its tick goes on being owed until an acknowledgement.  CATCHUP,
- * and the RTC, whose request stands until register C is read, ask again at the next edge,
+ * pending).  It is in flight no more, its tick goes on being owed until an acknowledgement.
+ * CATCHUP, and the RTC, whose request stands until register C is read, ask again at the next edge,
  * acknowledgement, or after VMT_TICKS_RETRY_NS; DISCARD at the next edge of the PIT, for that one:
  * the old tick is then discarded. */
 VMT_API void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,

@@ -113,7 +113,7 @@ bool vmt_ticks_held(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now,
 	cut(t, policy);
 	if (t->in_flight && !(out->level >> VMT_RTC_IRQ & 1)) {
 		deliver(t); /* register C was read */
-		if (t->ledger.owed)
+		if (t->ledger.owed && t->period_ns)
 			t->retry_ns = vmt_ns_add(now, t->period_ns / 4);
 	}
 	return rises;

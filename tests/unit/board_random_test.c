@@ -229,15 +229,15 @@ static void forge_ticks(uint8_t *bytes, struct random *random)
 	enum { FIELDS_AT = 12, TICKS_AT = FIELDS_AT + 32, BOARD_FIELDS = 32 + 8 * 65 };
 	uint8_t fields[BOARD_FIELDS];
 	struct vmt_snap_writer w;
-	uint32_t source = random_below(random, VMT_SOURCES),
-		 at = TICKS_AT - FIELDS_AT + 65 * source;
+	uint32_t at = TICKS_AT - FIELDS_AT + 65 * random_below(random, VMT_SOURCES), where;
 
 	memcpy(fields, bytes + FIELDS_AT, sizeof(fields));
 	if (random_below(random, 2)) { /* one is owed */
 		fields[at]++;
 		fields[at + 32]++;
 	}
-	fields[at + 40 + random_below(random, 25)] = (uint8_t)random_below(random, 3);
+	where = at + 40 + random_below(random, 25);
+	fields[where] = (uint8_t)random_below(random, 3);
 	memset(fields + at + 48, (int)random_below(random, 2) * 255, 8); /* when to ask again */
 	vmt_snap_start(&w, bytes, VMT_BOARD_SAVED, VMT_SNAP_BOARD, 1);
 	vmt_snap_put_bytes(&w, fields, sizeof(fields));

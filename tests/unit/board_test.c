@@ -422,9 +422,9 @@ static void a_refused_irq_0_is_tried_again(void **state)
 	out(&vm, 0x40, 1, 100);
 	until(&vm, vm.out.deadline);
 	assert_int_equal(vm.out.pulses, PIT_BIT);
-	for (int i = 0; i < 7; i++) { /* ever less often: 10, 20, ... 640 ms */
+	for (unsigned i = 0; i < 7; i++) { /* ever less often: 10, 20, ... 640 ms */
 		vmt_board_refused(&vm.board, vm.now, VMT_SOURCE_PIT, &vm.out);
-		assert_int_equal(vm.out.deadline, vm.now + (VMT_TICKS_RETRY_NS << i));
+		assert_int_equal(vm.out.deadline, vm.now + (UINT64_C(1) * VMT_TICKS_RETRY_NS << i));
 		until(&vm, vm.out.deadline);
 		assert_int_equal(vm.out.pulses, PIT_BIT);
 	}
