@@ -186,14 +186,15 @@ static int check_images(const void *arg)
 static int main_run(int argc, char **argv)
 {
 	static struct run_options options; /* too large for the stack */
-	const char *written[PORTS_SERIAL + 1] = {NULL};
+	const char *written[PORTS_SERIAL + 1] = {NULL}, *sockets[PORTS_SERIAL + 1] = {NULL};
 	struct where_needs needs = {
 		.written = written,
+		.sockets = sockets,
 		.check = check_images,
 		.arg = &options.machine,
 	};
 	struct run r = {.signal_fd = -1};
-	unsigned n = 0;
+	unsigned n = 0, n_sockets = 0;
 	int status = run_parse(argc, argv, &options);
 
 	if (status)
@@ -201,6 +202,8 @@ static int main_run(int argc, char **argv)
 	for (unsigned i = 0; i < PORTS_SERIAL; i++)
 		if (options.machine.serial[i].kind == CONSOLE_FILE)
 			written[n++] = options.machine.serial[i].path;
+		else if (options.machine.serial[i].kind == CONSOLE_UNIX)
+			sockets[n_sockets++] = options.machine.serial[i].path;
 	needs.memory = options.machine.memory_bytes;
 	status = where_run(argc, argv, &needs);
 	if (status != WHERE_HERE)

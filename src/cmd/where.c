@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "cmd/cmd.h"
 #include "cmd/files.h"
@@ -69,6 +72,47 @@ static int share(const char *verb, const char *path, struct lab_options *options
 	return 0;
 }
 
+/* Why nobody could listen at `path` here; NULL when one could.  Nothing is changed. */
+static const char *socket_fault(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char copy[sizeof(address.sun_path)];
+	struct stat status;
+	int fd, error;
+
+	if (!path[0] || strlen(path) >= sizeof(address.sun_path))
+		return "the path of a socket has 1 to 107 bytes";
+	strcpy(address.sun_path, path);
+	strcpy(copy, path);
+	if (access(dirname(copy), W_OK | X_OK) < 0)
+		return strerror(errno);
+	if (lstat(path, &status) < 0)
+		return errno == ENOENT ? NULL : strerror(errno);
+	if (!S_ISSOCK(status.st_mode))
+		return "something that is no socket is there";
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return strerror(errno);
+	error = connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? errno : 0;
+	close(fd);
+	if (error == ECONNREFUSED) /* left behind: it would be replaced */
+		return NULL;
+	return error == EACCES ? strerror(error) : "in use by another process";
+}
+
+/* The exit status, after a line on stderr. */
+static int refuse_socket(const char *verb, const char *path, const struct why *why)
+{
+	const char *fault = socket_fault(path);
+
+	if (fault)
+		return cmd_error(verb, CMD_USAGE, "socket %s: %s (give another path)", path, fault);
+	return cmd_error(verb, CMD_CANNOT,
+			 "socket %s: no usable KVM here (%s), and the emulated lab machine cannot "
+			 "lend a socket (use standard streams or a file)",
+			 path, why->text);
+}
+
 static int run_again(int argc, char **argv, struct lab_options *options)
 {
 	char self[PATH_MAX], **again;
@@ -102,6 +146,8 @@ int where_run(int argc, char **argv, const struct where_needs *needs)
 		needs = &none;
 	if (needs->check)
 		status = needs->check(needs->arg);
+	if (!status && needs->sockets && needs->sockets[0])
+		status = refuse_socket(argv[0], needs->sockets[0], &why);
 	options.timeout_ns = needs->timeout_ns;
 	if (LAB_OWN_MEMORY + needs->memory > options.memory)
 		options.memory = (LAB_OWN_MEMORY + needs->memory) & ~((1ULL << 20) - 1);

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -56,6 +58,28 @@ static int run(const char *const *written, uint64_t memory)
 	const struct where_needs needs = {.written = written, .memory = memory};
 
 	return where_run(3, argv, &needs);
+}
+
+static int run_with_socket(const char *path)
+{
+	char verb[] = "test";
+	char *argv[] = {verb, NULL};
+	const char *const sockets[] = {path, NULL};
+	const struct where_needs needs = {.sockets = sockets};
+
+	return where_run(1, argv, &needs);
+}
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strcpy(address.sun_path, path);
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	return fd;
 }
 
 static int set_up(void **state)
@@ -181,6 +205,43 @@ static void what_the_verb_finds_wrong_itself_costs_no_boot(void **state)
 	assert_int_equal(where_run(1, argv, &needs), WHERE_HERE);
 }
 
+static void a_socket_needs_a_kvm_here(void **state)
+{
+	(void)state;
+	assert_int_equal(run_with_socket("serial"), CMD_CANNOT);
+	assert_int_equal(run_with_socket("results/serial"), CMD_CANNOT);
+	assert_int_equal(lab_runs, 0);
+	assert_int_equal(access("serial", F_OK), -1);
+	kvm_works = true;
+	assert_int_equal(run_with_socket("serial"), WHERE_HERE);
+}
+
+static void a_socket_left_behind_is_not_in_use(void **state)
+{
+	int fd = listen_at("serial");
+
+	(void)state;
+	assert_int_equal(run_with_socket("serial"), CMD_USAGE);
+	close(fd);
+	assert_int_equal(run_with_socket("serial"), CMD_CANNOT);
+	assert_int_equal(unlink("serial"), 0); /* it is still there */
+	assert_int_equal(lab_runs, 0);
+}
+
+static void a_place_where_no_socket_can_be_is_bad_input(void **state)
+{
+	char path[200];
+
+	(void)state;
+	memset(path, 'x', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	assert_int_equal(run_with_socket(path), CMD_USAGE);
+	assert_int_equal(run_with_socket("results"), CMD_USAGE);
+	assert_int_equal(run_with_socket("nowhere/serial"), CMD_USAGE);
+	assert_int_equal(run_with_socket(""), CMD_USAGE);
+	assert_int_equal(lab_runs, 0);
+}
+
 static void large_guests_get_a_larger_lab(void **state)
 {
 	(void)state;
@@ -204,6 +265,9 @@ int main(void)
 		WHERE_TEST(what_cannot_be_lent_is_refused_not_lost),
 		WHERE_TEST(a_directory_that_is_not_there_costs_no_boot),
 		WHERE_TEST(what_the_verb_finds_wrong_itself_costs_no_boot),
+		WHERE_TEST(a_socket_needs_a_kvm_here),
+		WHERE_TEST(a_socket_left_behind_is_not_in_use),
+		WHERE_TEST(a_place_where_no_socket_can_be_is_bad_input),
 		WHERE_TEST(large_guests_get_a_larger_lab),
 	};
 
