@@ -181,24 +181,50 @@ static uint64_t off_line(const struct point *a, const struct point *b, const str
 	return off > INT64_MAX ? INT64_MAX : (uint64_t)off;
 }
 
-/* Between `a` and `b` the clock may have changed its rate or stepped once.  Then the line before
- * `a` misses b, and the line after `b` misses a, each by no less than the clock can be off the
- * line from a to b.  Where only one of them misses, the change lies elsewhere. */
-static uint64_t bend_ns(const struct point *before, const struct point *a, const struct point *b,
-			const struct point *after)
-{
-	uint64_t late = off_line(b, after, a);
-	uint64_t early = before ? off_line(before, a, b) : late;
-
-	return early < late ? early : late;
-}
-
 static uint64_t ticks_to_ns_up(uint64_t ticks, const struct point *a, const struct point *b)
 {
 	i128 run = (i128)b->tsc - a->tsc, rise = (i128)b->ns - a->ns;
 
 	rise = rise < 0 ? -rise : rise;
 	return (uint64_t)(((i128)ticks * rise + run - 1) / run);
+}
+
+/* How far the line from `far` through `near` misses the point on near's other side, and how much of
+ * that the brackets of the three can make. */
+struct miss {
+	uint64_t ns, noise_ns;
+};
+
+static struct miss miss_of(const struct point *far, const struct point *near,
+			   const struct point *point)
+{
+	bool up = far->tsc < near->tsc;
+	const struct point *a = up ? far : near, *b = up ? near : far;
+	uint64_t run = b->tsc - a->tsc, reach = up ? point->tsc - b->tsc : a->tsc - point->tsc;
+	i128 lever = (i128)(near->half + far->half) * reach / run + 1;
+	uint64_t ticks = point->half + near->half + (uint64_t)lever;
+
+	return (struct miss){.ns = off_line(a, b, point),
+			     .noise_ns = ticks_to_ns_up(ticks, a, b) + 1};
+}
+
+/* Between `a` and `b` the clock may have changed its rate or stepped once.  Then the line before
+ * `a` misses b, and the line after `b` misses a, each by no less than the clock can be off the
+ * line from a to b.  Where only one of them surely misses, the change lies elsewhere, and where
+ * none does, there is none to be seen. */
+static uint64_t bend_ns(const struct point *before, const struct point *a, const struct point *b,
+			const struct point *after)
+{
+	struct miss late = miss_of(after, b, a);
+	struct miss early = before ? miss_of(before, a, b) : late;
+	bool sure_late = late.ns > late.noise_ns, sure_early = early.ns > early.noise_ns;
+	uint64_t most_late = late.ns + late.noise_ns, most_early = early.ns + early.noise_ns;
+
+	if (sure_late && sure_early)
+		return most_early < most_late ? most_early : most_late;
+	if (sure_late != sure_early)
+		return sure_late ? early.ns : late.ns;
+	return early.ns > late.ns ? early.ns : late.ns;
 }
 
 /* The last point at or before `tsc`: p->count when there is none. */

@@ -37,7 +37,8 @@ void pairs_add(struct pairs *p, const struct hostclock_pair *pair);
 
 /* What the clock showed in the middle of the host counts [lo, hi]; the bound covers all of them:
  * half of [lo, hi], half of the wider bracket of the pairs on both sides, and what the clock bent
- * between these, as far as the pairs beside them show it (one step or change of rate is covered).
+ * between these, as far as the pairs beside them show it: one step or change of rate is covered if
+ * it is more than what the brackets of three pairs can make or hide.
  * 0; -EAGAIN: not yet, a later pair is needed; -ERANGE: older than the history; -EINVAL: lo > hi.
  * Any thread. */
 int pairs_at(struct pairs *p, enum pairs_clock clock, uint64_t lo, uint64_t hi,

@@ -171,6 +171,33 @@ static void a_clock_that_changes_its_rate_stays_within_the_bound(void **state)
 	}
 }
 
+/* Every pair is off by something within its bracket; the bound holds all the same. */
+static void noise_within_the_brackets_does_not_break_the_bound(void **state)
+{
+	(void)state;
+	srand(2);
+	for (int run = 0; run < 2000; run++) {
+		uint64_t when = 4ULL * GAP + (unsigned)rand() % (3ULL * GAP);
+		int64_t step = (rand() % 2 ? 1 : -1) * (600 + rand() % 3000);
+		struct pairs *p = pairs_new(32);
+		uint64_t tsc = GAP;
+
+		while (tsc < 12ULL * GAP) {
+			int64_t noise = rand() % (HALF + 1) - HALF / 2;
+
+			add(p, tsc, (int64_t)(tsc / 2) + noise + (tsc > when ? step : 0));
+			tsc += 9 * (GAP / 10) + (unsigned)rand() % (GAP / 5);
+		}
+		for (tsc = 2ULL * GAP; tsc < 9ULL * GAP; tsc += GAP / 7) {
+			struct pairs_value v = at(p, tsc);
+			int64_t off = v.ns - (int64_t)(tsc / 2) - (tsc > when ? step : 0);
+
+			assert_true((uint64_t)(off < 0 ? -off : off) <= v.bound_ns);
+		}
+		pairs_free(p);
+	}
+}
+
 static void the_frequency_is_that_of_the_whole_history(void **state)
 {
 	struct pairs *p = straight(8, 1);
@@ -218,6 +245,7 @@ int main(void)
 		cmocka_unit_test(a_pair_out_of_order_is_ignored),
 		cmocka_unit_test(a_step_is_in_the_bound_where_it_happened_and_nowhere_else),
 		cmocka_unit_test(a_clock_that_changes_its_rate_stays_within_the_bound),
+		cmocka_unit_test(noise_within_the_brackets_does_not_break_the_bound),
 		cmocka_unit_test(the_frequency_is_that_of_the_whole_history),
 		cmocka_unit_test(the_thread_agrees_with_the_clock),
 	};
