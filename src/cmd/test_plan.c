@@ -512,13 +512,27 @@ static void watch_signals(void)
 			sigaction(ends[i], &action, NULL);
 }
 
+/* All counts of all CPUs are taken for those of one clock: only the kernel can say that they are. */
+static int check_tsc(void)
+{
+	char source[32] = "unknown";
+
+	if (hostclock_tsc_is_stable())
+		return CMD_OK;
+	hostclock_source(source, sizeof(source));
+	return cmd_error("test", CMD_CANNOT,
+			 "this machine's clocksource is %s, so its TSC is not to be measured with "
+			 "(boot with clocksource=tsc where the TSC is invariant)",
+			 source);
+}
+
 int test_plan_run(const struct test_options *o, const char *kernel, const char *initrd,
 		  struct test_report *report)
 {
 	struct pairs *pairs = pairs_new(pair_history);
-	int status = CMD_OK;
+	int status = check_tsc();
 
-	if (!pairs || pairs_start(pairs, pair_period_ns) < 0)
+	if (!status && (!pairs || pairs_start(pairs, pair_period_ns) < 0))
 		status = cmd_error("test", CMD_CANNOT, "cannot start the thread that reads clocks");
 	watch_signals();
 	for (unsigned i = 0; !status && i < o->subject_count; i++)
