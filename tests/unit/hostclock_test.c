@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hostclock_test.c - the host's clocks, read in a row with what the C library reads. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "host/hostclock.h"
+#include "host/vdso.h"
+
+static int64_t read_ns(clockid_t clock)
+{
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(clock, &t), 0);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void each_clock_is_the_one_that_it_is_named_for(void **state)
+{
+	int64_t before, now;
+
+	(void)state;
+	before = read_ns(CLOCK_MONOTONIC);
+	now = (int64_t)hostclock_monotonic_ns();
+	assert_in_range(now, before, read_ns(CLOCK_MONOTONIC));
+	before = read_ns(CLOCK_BOOTTIME);
+	now = (int64_t)hostclock_boottime_ns();
+	assert_in_range(now, before, read_ns(CLOCK_BOOTTIME));
+	before = read_ns(CLOCK_REALTIME);
+	now = hostclock_realtime_ns();
+	assert_in_range(now, before, read_ns(CLOCK_REALTIME));
+}
+
+static void a_pair_lies_between_what_is_read_around_it(void **state)
+{
+	int64_t monotonic = read_ns(CLOCK_MONOTONIC), realtime = read_ns(CLOCK_REALTIME);
+	uint64_t tsc = hostclock_tsc();
+	struct hostclock_pair p;
+
+	(void)state;
+	assert_int_equal(hostclock_pair(20, &p), 0);
+	assert_in_range(p.monotonic_ns, monotonic, read_ns(CLOCK_MONOTONIC));
+	assert_in_range(p.realtime_ns, realtime, read_ns(CLOCK_REALTIME));
+	assert_true(tsc <= p.realtime_tsc_lo && p.realtime_tsc_lo < p.realtime_tsc_hi);
+	assert_true(tsc <= p.monotonic_tsc_lo && p.monotonic_tsc_lo < p.monotonic_tsc_hi);
+	assert_true(p.realtime_tsc_hi <= hostclock_tsc());
+	assert_true(p.monotonic_tsc_hi <= hostclock_tsc());
+	assert_int_equal(hostclock_pair(0, &p), -EINVAL);
+	assert_int_equal(hostclock_pair(1001, &p), -EINVAL);
+}
+
+/* Two pairs around the measurement say between what it has to lie. */
+static void the_frequency_is_that_of_the_pairs_around_it(void **state)
+{
+	struct hostclock_pair a, b;
+	uint64_t hz, most, ns;
+
+	(void)state;
+	assert_int_equal(hostclock_pair(50, &a), 0);
+	hz = hostclock_measure_tsc_hz(20000000);
+	assert_int_equal(hostclock_pair(50, &b), 0);
+	ns = b.monotonic_ns - a.monotonic_ns;
+	assert_true(ns >= 20000000);
+	most = b.monotonic_tsc_hi - a.monotonic_tsc_lo;
+	/* Within a fifth, whatever the brackets of a busy machine. */
+	assert_in_range(hz, most * 1000 / ns * 800000, most * 1000 / ns * 1200000);
+	assert_int_equal(hostclock_measure_tsc_hz(0), 0);
+	assert_int_equal(hostclock_measure_tsc_hz(UINT64_MAX), 0);
+}
+
+static void the_source_is_a_word_and_decides_what_is_stable(void **state)
+{
+	char source[32], none[1];
+
+	(void)state;
+	assert_int_equal(hostclock_source(none, sizeof(none)), -EINVAL);
+	if (hostclock_source(source, sizeof(source)) < 0)
+		skip(); /* no sysfs here */
+	assert_true(strlen(source) > 0 && !strpbrk(source, " \n"));
+	assert_int_equal(hostclock_tsc_is_stable(), strcmp(source, "tsc") == 0);
+}
+
+static void the_kernels_own_function_reads_the_same_clock(void **state)
+{
+	vdso_clock_gettime *get = vdso_find_clock_gettime();
+	int64_t before, now;
+	struct timespec t;
+
+	(void)state;
+	if (!get)
+		skip(); /* a kernel without */
+	before = read_ns(CLOCK_MONOTONIC);
+	assert_int_equal(get(CLOCK_MONOTONIC, &t), 0);
+	now = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+	assert_in_range(now, before, read_ns(CLOCK_MONOTONIC));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_clock_is_the_one_that_it_is_named_for),
+		cmocka_unit_test(a_pair_lies_between_what_is_read_around_it),
+		cmocka_unit_test(the_frequency_is_that_of_the_pairs_around_it),
+		cmocka_unit_test(the_source_is_a_word_and_decides_what_is_stable),
+		cmocka_unit_test(the_kernels_own_function_reads_the_same_clock),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
