@@ -6,7 +6,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <jansson.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +82,14 @@ static char *printed(const struct test_report *report,
 	text[length] = '\0';
 	fclose(file);
 	return text;
+}
+
+static void repeated_table(const struct test_options *options, const struct test_report *report)
+{
+	struct test_options repeated = *options;
+
+	repeated.repeat = 5;
+	test_report_table(&repeated, report);
 }
 
 /* `words` stand in `text` in this order. */
@@ -194,6 +204,71 @@ static void the_json_has_what_was_measured_and_no_more(void **state)
 	test_report_free(&report);
 }
 
+/* What the table looks like on a terminal. */
+static char *on_a_terminal(const struct test_report *report)
+{
+	static char text[4096];
+	int terminal = posix_openpt(O_RDWR | O_NOCTTY), kept = dup(STDOUT_FILENO), screen;
+	struct pollfd wait = {.fd = terminal, .events = POLLIN};
+	size_t length = 0;
+
+	assert_true(terminal >= 0 && kept >= 0);
+	assert_true(grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+	screen = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+	assert_true(screen >= 0);
+	fflush(stdout);
+	dup2(screen, STDOUT_FILENO);
+	test_report_table(&two_subjects, report);
+	fflush(stdout);
+	dup2(kept, STDOUT_FILENO);
+	while (length + 1 < sizeof(text) && poll(&wait, 1, 0) > 0 && wait.revents & POLLIN) {
+		ssize_t n = read(terminal, text + length, sizeof(text) - 1 - length);
+
+		if (n <= 0)
+			break;
+		length += (size_t)n;
+	}
+	text[length] = '\0';
+	close(screen);
+	close(kept);
+	close(terminal);
+	return text;
+}
+
+static void verdicts_are_coloured_on_a_terminal_unless_no_color(void **state)
+{
+	struct test_report report = make_report();
+	const char *text;
+
+	(void)state;
+	add(&report, TEST_VMTIME, "tsc", JUDGE_FAIL, 1);
+	add(&report, TEST_VMTIME, "acpi_pm", JUDGE_PASS, 1);
+	unsetenv("NO_COLOR");
+	text = on_a_terminal(&report);
+	assert_non_null(strstr(text, "\033[31mfail"));
+	assert_non_null(strstr(text, "\033[32mpass"));
+	setenv("NO_COLOR", "1", 1);
+	text = on_a_terminal(&report);
+	assert_non_null(strstr(text, "fail"));
+	assert_null(strchr(text, '\033'));
+	setenv("NO_COLOR", "", 1); /* empty is unset */
+	assert_non_null(strstr(on_a_terminal(&report), "\033[31mfail"));
+	unsetenv("NO_COLOR");
+	test_report_free(&report);
+}
+
+static void with_several_runs_a_reason_names_its_own(void **state)
+{
+	struct test_report report = make_report();
+
+	(void)state;
+	add(&report, TEST_VMTIME, "tsc", JUDGE_FAIL, 1);
+	report.results[0].run = 3;
+	assert_non_null(strstr(printed(&report, test_report_table), "vmtime, tsc, boot: because"));
+	assert_non_null(strstr(printed(&report, repeated_table), "vmtime, tsc, boot, run 3: beca"));
+	test_report_free(&report);
+}
+
 static void what_is_no_utf8_is_told_all_the_same(void **state)
 {
 	struct test_report report = make_report();
@@ -232,6 +307,8 @@ int main(void)
 		cmocka_unit_test(the_last_line_counts_both_subjects),
 		cmocka_unit_test(the_first_subject_alone_makes_the_status),
 		cmocka_unit_test(the_json_has_what_was_measured_and_no_more),
+		cmocka_unit_test(verdicts_are_coloured_on_a_terminal_unless_no_color),
+		cmocka_unit_test(with_several_runs_a_reason_names_its_own),
 		cmocka_unit_test(what_is_no_utf8_is_told_all_the_same),
 	};
 
