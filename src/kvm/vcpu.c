@@ -23,6 +23,8 @@ enum { TYPE_DATA = 3, TYPE_CODE = 11, TYPE_TSS = 11 };
 #define EFER_LME (1U << 8)
 #define EFER_LMA (1U << 10)
 #define RFLAGS_FIXED 2U
+#define RESET_RIP 0xfff0U
+#define RESET_CS_BASE 0xffff0000U
 #define MSR_MISC_ENABLE 0x1a0U
 #define MISC_ENABLE_FAST_STRING 1U
 
@@ -210,6 +212,10 @@ static void describe(const struct vcpu *v, struct vcpu_end *end)
 	append(text, size, "cs  %04x at %llx  ss %04x at %llx  gdt %llx+%x  idt %llx+%x\n",
 	       s.cs.selector, s.cs.base, s.ss.selector, s.ss.base, s.gdt.base, s.gdt.limit,
 	       s.idt.base, s.idt.limit);
+	if (r.rip == RESET_RIP && s.cs.base == RESET_CS_BASE)
+		append(text, size,
+		       "(KVM has reset this CPU after the fault, as it does with AMD's: "
+		       "what it held is lost)\n");
 }
 
 static void count_port(struct vcpu_stats *stats, uint16_t port, bool write, uint32_t count)
