@@ -512,7 +512,7 @@ static void watch_signals(void)
 			sigaction(ends[i], &action, NULL);
 }
 
-/* All counts of all CPUs are taken for those of one clock: only the kernel can say that they are. */
+/* The counts of all CPUs are taken for one clock: only the kernel can say that they are. */
 static int check_tsc(void)
 {
 	char source[32] = "unknown";
