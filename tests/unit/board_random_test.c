@@ -244,7 +244,7 @@ static void forge_ticks(uint8_t *bytes, struct random *random)
 	assert_int_equal(vmt_snap_finish(&w), FIELDS_AT + BOARD_FIELDS + 4);
 }
 
-/* Whoever writes snapshots by hand gets a refusal, or a board that can be saved and loaded again. */
+/* Whoever writes snapshots by hand gets a refusal, or a board that can be saved and loaded. */
 static void forged_ticks_are_refused_or_live_by_the_rules(void **state)
 {
 	struct random random = random_start();

@@ -361,7 +361,7 @@ static void irq_8_is_acknowledged_by_register_c(void **state)
 	assert_int_equal(ledger(&vm, VMT_SOURCE_RTC).owed, 0);
 }
 
-/* A slow guest with ticks and updates: catching up shows it each tick once, not the same one twice. */
+/* A slow guest with ticks and updates: catching up shows it each tick once, and none twice. */
 static void each_tick_of_irq_8_is_shown_once(void **state)
 {
 	struct vm vm = booted(&all);
