@@ -38,6 +38,13 @@ static uint8_t *take(struct room *room, uint64_t length, uint64_t *ret_gpa)
 	return memset(table, 0, length);
 }
 
+/* Text without an end: the field is wider or just as wide, and zero. */
+static void put_text(uint8_t *at, const char *text)
+{
+	while (*text)
+		*at++ = (uint8_t)*text++;
+}
+
 /* The byte that makes the sum of all 0 (mod 256). */
 static uint8_t checksum(const uint8_t *at, size_t length)
 {
@@ -50,13 +57,13 @@ static uint8_t checksum(const uint8_t *at, size_t length)
 
 static void write_header(uint8_t *table, const char *signature, uint8_t revision, size_t length)
 {
-	memcpy(table, signature, 4);
+	put_text(table, signature);
 	put32(table + 4, (uint32_t)length);
 	table[8] = revision;
-	memcpy(table + 10, "VMTIME", 6);
-	memcpy(table + 16, "VMTIME\0\0", 8);
+	put_text(table + 10, "VMTIME");
+	put_text(table + 16, "VMTIME");
 	put32(table + 24, 1);
-	memcpy(table + 28, "VMT ", 4);
+	put_text(table + 28, "VMT ");
 	put32(table + 32, 1);
 	table[9] = checksum(table, length);
 }
@@ -157,8 +164,8 @@ static void write_madt(uint8_t *madt, uint32_t cpus)
 
 static void write_rsdp(uint8_t *rsdp, uint64_t xsdt)
 {
-	memcpy(rsdp, "RSD PTR ", 8);
-	memcpy(rsdp + 9, "VMTIME", 6);
+	put_text(rsdp, "RSD PTR ");
+	put_text(rsdp + 9, "VMTIME");
 	rsdp[15] = 2; /* revision; without an RSDT */
 	put32(rsdp + 20, RSDP_SIZE);
 	put64(rsdp + 24, xsdt);
@@ -186,7 +193,7 @@ int acpi_build(const struct guest_memory *memory, const struct acpi_config *conf
 	if (!rsdp || !xsdt || !facs || !dsdt || !fadt || !madt || (config->rtc && !rtc))
 		return -ENOSPC;
 
-	memcpy(facs, "FACS", 4); /* the one table without header and checksum */
+	put_text(facs, "FACS"); /* the one table without header and checksum */
 	put32(facs + 4, FACS_SIZE);
 	facs[32] = 2;
 	memcpy(dsdt, dsdt_aml_code, sizeof(dsdt_aml_code));

@@ -112,7 +112,7 @@ int boot_load(const struct guest_memory *memory, const struct boot_config *confi
 	      struct boot_state *ret_state, struct why *why)
 {
 	struct boot_head head = {0};
-	struct boot_file file;
+	struct boot_file file = {0};
 	int error = boot_file_open("kernel", config->kernel, &file, why);
 
 	if (error)

@@ -88,7 +88,7 @@ static const char *step(const uint8_t *at, uint64_t size, uint64_t *pos, bool *r
 
 	if (name > size)
 		return "is truncated within an archive";
-	if (memcmp(at + *pos, "07070", 5) || (at[*pos + 5] != '1' && at[*pos + 5] != '2'))
+	if (memcmp(at + *pos, "07070", 5) != 0 || (at[*pos + 5] != '1' && at[*pos + 5] != '2'))
 		return "is damaged: no newc archive member where one must be";
 	file_size = hex8(at + *pos + FILE_SIZE_AT);
 	name_size = hex8(at + *pos + NAME_SIZE_AT);

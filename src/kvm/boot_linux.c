@@ -266,7 +266,8 @@ static void write_zero_page(const struct guest_memory *memory, const struct boot
  * Accessed and dirty are set beforehand, so that no walk has to write. */
 static void write_page_tables(const struct guest_memory *memory)
 {
-	enum { PRESENT_WRITE = 0x3, ACCESSED_DIRTY = 0x60, LARGE = 0x80, DIRECTORIES = 4 };
+	enum { PRESENT_WRITE = 0x3, ACCESSED_DIRTY = 0x60, LARGE = 0x80 };
+	enum { DIRECTORIES = 4, ENTRIES = DIRECTORIES * 512 };
 	const uint64_t pdpt = PAGE_TABLES_AT + MEMORY_PAGE, directory = pdpt + MEMORY_PAGE;
 	uint8_t *at = memory_at(memory, PAGE_TABLES_AT, (2 + DIRECTORIES) * MEMORY_PAGE);
 
@@ -275,7 +276,7 @@ static void write_page_tables(const struct guest_memory *memory)
 	for (uint64_t i = 0; i < DIRECTORIES; i++)
 		put64(at + MEMORY_PAGE + 8 * i,
 		      (directory + i * MEMORY_PAGE) | PRESENT_WRITE | ACCESSED_DIRTY);
-	for (uint64_t i = 0; i < DIRECTORIES * 512; i++)
+	for (uint64_t i = 0; i < ENTRIES; i++)
 		put64(at + 2 * MEMORY_PAGE + 8 * i,
 		      i << 21 | PRESENT_WRITE | ACCESSED_DIRTY | LARGE);
 }

@@ -109,7 +109,7 @@ static int add_segment(const struct guest_memory *memory, struct image *image, s
 			       "kernel %s: truncated: %llu bytes, its headers promise %llu (copy "
 			       "it again)",
 			       image->file->path, (unsigned long long)image->file->size,
-			       (unsigned long long)(s.file_at + s.file_size));
+			       (unsigned long long)s.file_at + s.file_size);
 	if (end > MEMORY_LOW_MAX || (s.gpa < BOOT_HIGH_START && end > BOOT_LOW_END))
 		return absurd(image, "memory that no machine has free, at", s.gpa, why);
 	if (end > memory->low_size)
@@ -167,7 +167,7 @@ static int parse_elf(const struct guest_memory *memory, struct image *image,
 	uint64_t table = get32(e + 28), stride = get16(e + 42), count = get16(e + 44);
 	uint32_t entry = get32(e + 24);
 
-	if (head->length < 52 || memcmp(e, "\177ELF", 4))
+	if (head->length < 52 || memcmp(e, "\177ELF", 4) != 0)
 		return why_set(why, -ENOEXEC,
 			       "kernel %s: its Multiboot header has no address fields, and it is "
 			       "no ELF file (set flag 16 and the fields)",
