@@ -5,8 +5,9 @@
  * `length` bytes, at most LAB_FRAME_MAX except for LAB_JOB; both ends are x86-64, little-endian.
  *
  * The machine says LAB_READY first.  The host answers with LAB_JOB, and from then on sends
- * LAB_INPUT (no bytes: end of file) and LAB_WINDOW.  The machine sends LAB_OUTPUT and LAB_ERROR
- * while the command runs, and LAB_STATUS or LAB_BROKEN last, after all output. */
+ * LAB_INPUT (no bytes: end of file), LAB_WINDOW and LAB_SIGNAL, which waits for the input before
+ * it to be taken.  The machine sends LAB_OUTPUT and LAB_ERROR while the command runs, and
+ * LAB_STATUS or LAB_BROKEN last, after all output. */
 #ifndef LAB_PROTOCOL_H
 #define LAB_PROTOCOL_H
 
@@ -27,6 +28,7 @@ enum lab_frame_type {
 	LAB_ERROR,     /* bytes of standard error */
 	LAB_STATUS,    /* int32_t: exit status, 128 + signal when a signal ended it */
 	LAB_BROKEN,    /* text: why the command cannot be run at all */
+	LAB_SIGNAL,    /* int32_t: to the command and its process group */
 };
 
 struct lab_frame {

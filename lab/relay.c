@@ -133,10 +133,18 @@ static void close_input(struct relay *relay)
 	relay->pending_start = relay->pending_end = 0;
 }
 
+/* Its group is there once it has called setsid(). */
+static void send_signal(const struct relay *relay, int number)
+{
+	if (!relay->ended && kill(-relay->command, number) < 0)
+		kill(relay->command, number);
+}
+
 static void take_frame(struct relay *relay)
 {
 	struct lab_frame frame;
 	struct lab_window window;
+	int32_t number;
 
 	guest_receive(relay->port, &frame, sizeof(frame));
 	if (frame.length > LAB_FRAME_MAX)
@@ -155,6 +163,12 @@ static void take_frame(struct relay *relay)
 			memcpy(&window, relay->pending, sizeof(window));
 			set_window(relay->output, &window);
 		}
+		break;
+	case LAB_SIGNAL:
+		if (frame.length != sizeof(number))
+			break;
+		memcpy(&number, relay->pending, sizeof(number));
+		send_signal(relay, number);
 		break;
 	default:
 		guest_fail(EPROTO, "a frame of type %u", frame.type);

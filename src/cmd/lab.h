@@ -29,8 +29,11 @@ struct lab_options {
 
 /* Runs `argv` (NULL-ended) as root in a lab machine, with this process's directory, environment,
  * standard input, output and error, terminal included.  Returns its exit status, CMD_TIMEOUT, or
- * CMD_CANNOT after one line on stderr that begins with `verb`.  SIGINT, SIGTERM and SIGHUP end the
- * machine and then, as they would have, this process. */
+ * CMD_CANNOT after one line on stderr that begins with `verb`.
+ *
+ * SIGINT, SIGTERM, SIGHUP and SIGQUIT, unless ignored, go to the command's process group; the
+ * machine ends with the command, else 3 s later or at a second signal, then with status 128 +
+ * signal.  In the background of its terminal the command gets no input, and pipes as output. */
 int lab_run(const char *verb, const struct lab_options *options, char *const *argv);
 
 /* False for / and for what the lab has its own of: /dev, /proc, /sys and all below.  `directory` is

@@ -24,6 +24,8 @@
 
 /* Ten times what a boot takes on a slow machine. */
 #define BOOT_LIMIT_NS 180000000000ULL
+/* What a command that was sent a signal has to put things in order. */
+#define GRACE_NS 3000000000ULL
 
 enum { LINE_SIZE = 256, FRAME_SIZE = sizeof(struct lab_frame) + LAB_FRAME_MAX };
 
@@ -37,7 +39,8 @@ struct last_line {
 struct session {
 	const char *verb;
 	struct lab_machine machine;
-	int signals, boot_timer, limit_timer;
+	int signals, limit_timer;
+	int patience_timer; /* for the boot; later for the end of a command after a signal */
 	uint64_t limit_ns;
 	bool ready;      /* the job was sent */
 	bool input_open; /* our standard input */
@@ -57,8 +60,9 @@ struct session {
 	size_t written; /* of its bytes, to our standard output or error */
 
 	bool ended;
-	int status; /* of lab_run */
-	int signal; /* that ended us, or 0 */
+	int status;     /* of lab_run */
+	int signal;     /* that we got, or 0 */
+	int signal_due; /* to be sent to the command, or 0 */
 };
 
 static void finish(struct session *session, int status)
@@ -132,14 +136,21 @@ static void drain_text(int *fd, struct last_line *line)
 	*fd = -1;
 }
 
-static int make_timer(uint64_t ns)
+/* 0: never. */
+static void set_timer(int fd, uint64_t ns)
 {
 	struct itimerspec at = {.it_value = {.tv_sec = (time_t)(ns / 1000000000),
 					     .tv_nsec = (long)(ns % 1000000000)}};
+
+	timerfd_settime(fd, 0, &at, NULL);
+}
+
+static int make_timer(uint64_t ns)
+{
 	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 
-	if (fd >= 0 && ns > 0)
-		timerfd_settime(fd, 0, &at, NULL);
+	if (fd >= 0)
+		set_timer(fd, ns);
 	return fd;
 }
 
@@ -173,6 +184,28 @@ static void queue_window(struct session *session)
 	window = (struct lab_window){.rows = size.ws_row, .columns = size.ws_col};
 	memcpy(session->input + sizeof(struct lab_frame), &window, sizeof(window));
 	queue_frame(session, LAB_WINDOW, sizeof(window));
+}
+
+static void queue_signal(struct session *session)
+{
+	int32_t number = session->signal_due;
+
+	session->signal_due = 0;
+	memcpy(session->input + sizeof(struct lab_frame), &number, sizeof(number));
+	queue_frame(session, LAB_SIGNAL, sizeof(number));
+}
+
+/* What the machine is to hear next. */
+static void queue_next(struct session *session, bool input)
+{
+	if (!session->ready || session->send_left > 0)
+		return;
+	if (session->signal_due)
+		queue_signal(session);
+	else if (session->window_changed)
+		queue_window(session);
+	else if (input)
+		read_input(session);
 }
 
 static void send_more(struct session *session)
@@ -246,6 +279,8 @@ static void take_frame(struct session *session, struct lab_frame frame)
 	switch (frame.type) {
 	case LAB_READY:
 		session->ready = true;
+		set_timer(session->patience_timer, 0);
+		terminal_raw(session); /* until now Ctrl-C was for us */
 		queue_job(session);
 		break;
 	case LAB_OUTPUT:
@@ -308,6 +343,17 @@ static void describe_end(struct session *session, int wait_status)
 	fail(session, text);
 }
 
+/* The command hears of it first.  A second one, or one before there is a command, ends all. */
+static void take_ending_signal(struct session *session, int number)
+{
+	if (session->signal || !session->ready) {
+		finish(session, 128 + number);
+		return;
+	}
+	session->signal = session->signal_due = number;
+	set_timer(session->patience_timer, GRACE_NS);
+}
+
 static void take_signals(struct session *session)
 {
 	struct signalfd_siginfo info;
@@ -326,13 +372,12 @@ static void take_signals(struct session *session)
 			describe_end(session, status);
 			break;
 		default:
-			session->signal = (int)info.ssi_signo;
-			finish(session, 128 + session->signal);
+			take_ending_signal(session, (int)info.ssi_signo);
 		}
 	}
 }
 
-static void take_timers(struct session *session, bool boot, bool limit)
+static void take_timers(struct session *session, bool patience, bool limit)
 {
 	char text[64 + LINE_SIZE], duration[32];
 
@@ -340,7 +385,9 @@ static void take_timers(struct session *session, bool boot, bool limit)
 		cmd_format_ns(duration, sizeof(duration), (int64_t)session->limit_ns, false);
 		finish(session, cmd_error(session->verb, CMD_TIMEOUT,
 					  "the time limit of %s ended the command", duration));
-	} else if (boot && !session->ready) {
+	} else if (patience && session->signal) {
+		finish(session, 128 + session->signal);
+	} else if (patience && !session->ready) {
 		snprintf(text, sizeof(text),
 			 "the lab machine does not come up; the last line of "
 			 "its console: %s",
@@ -351,7 +398,7 @@ static void take_timers(struct session *session, bool boot, bool limit)
 
 static void turn(struct session *session)
 {
-	enum { PORT, CONSOLE, ERRORS, SIGNALS, BOOT, LIMIT, INPUT, OUTPUT, FDS };
+	enum { PORT, CONSOLE, ERRORS, SIGNALS, PATIENCE, LIMIT, INPUT, OUTPUT, FDS };
 	int output = output_wanted(session);
 	bool idle = session->send_left == 0;
 	struct pollfd fds[FDS] = {
@@ -360,7 +407,7 @@ static void turn(struct session *session)
 		[CONSOLE] = {.fd = session->machine.console, .events = POLLIN},
 		[ERRORS] = {.fd = session->machine.errors, .events = POLLIN},
 		[SIGNALS] = {.fd = session->signals, .events = POLLIN},
-		[BOOT] = {.fd = session->ready ? -1 : session->boot_timer, .events = POLLIN},
+		[PATIENCE] = {.fd = session->patience_timer, .events = POLLIN},
 		[LIMIT] = {.fd = session->limit_timer, .events = POLLIN},
 		[INPUT] = {.fd = session->ready && session->input_open && idle ? STDIN_FILENO : -1,
 			   .events = POLLIN},
@@ -384,20 +431,18 @@ static void turn(struct session *session)
 		send_more(session);
 	if (fds[PORT].revents & (POLLIN | POLLHUP | POLLERR) && output < 0)
 		receive(session);
-	if (fds[INPUT].revents)
-		read_input(session);
-	else if (session->window_changed && session->ready && session->send_left == 0)
-		queue_window(session);
 	if (!session->ended && fds[SIGNALS].revents)
 		take_signals(session);
 	if (!session->ended)
-		take_timers(session, fds[BOOT].revents, fds[LIMIT].revents);
+		take_timers(session, fds[PATIENCE].revents, fds[LIMIT].revents);
+	if (!session->ended)
+		queue_next(session, fds[INPUT].revents);
 }
 
 static void close_all(struct session *session)
 {
 	const int fds[] = {session->machine.port, session->machine.console, session->machine.errors,
-			   session->signals,      session->boot_timer,      session->limit_timer};
+			   session->signals,      session->patience_timer,  session->limit_timer};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
@@ -425,19 +470,39 @@ static int run(struct session *session, const struct lab_options *options, char 
 		return cmd_error(session->verb, CMD_USAGE, "%s", why.text);
 	if (lab_machine_start(options, &session->machine, &why) < 0)
 		return cmd_error(session->verb, CMD_CANNOT, "%s", why.text);
-	terminal_raw(session);
 	while (!session->ended)
 		turn(session);
 	return session->status;
 }
 
+/* Those that end a program, unless they are ignored as by nohup: blocked, they would be queued all
+ * the same. */
 static void watched_signals(sigset_t *set)
 {
-	static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCHLD};
+	static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	struct sigaction action;
 
 	sigemptyset(set);
-	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
-		sigaddset(set, list[i]);
+	sigaddset(set, SIGWINCH);
+	sigaddset(set, SIGCHLD);
+	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
+		if (sigaction(ending[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+			sigaddset(set, ending[i]);
+}
+
+/* In the background of a terminal, which would stop us for reading it, input is empty. */
+static void leave_terminal_to_foreground(void)
+{
+	pid_t foreground = isatty(STDIN_FILENO) ? tcgetpgrp(STDIN_FILENO) : -1;
+	int null;
+
+	if (foreground < 0 || foreground == getpgrp())
+		return;
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (null < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	close(null);
 }
 
 int lab_run(const char *verb, const struct lab_options *options, char *const *argv)
@@ -445,28 +510,26 @@ int lab_run(const char *verb, const struct lab_options *options, char *const *ar
 	struct session session = {
 		.verb = verb,
 		.machine = {.qemu = -1, .port = -1, .console = -1, .errors = -1},
-		.boot_timer = make_timer(BOOT_LIMIT_NS),
+		.patience_timer = make_timer(BOOT_LIMIT_NS),
 		.limit_timer = make_timer(options->timeout_ns),
 		.limit_ns = options->timeout_ns,
 		.input_open = true,
 	};
 	sigset_t watched, before;
-	int status, signal_number;
+	int status;
 
+	leave_terminal_to_foreground();
 	signal(SIGCHLD, SIG_DFL); /* ignored, it would take QEMU's end away */
 	watched_signals(&watched);
 	sigprocmask(SIG_BLOCK, &watched, &before);
 	session.signals = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
 	fflush(NULL);
-	if (session.signals < 0 || session.boot_timer < 0 || session.limit_timer < 0)
+	if (session.signals < 0 || session.patience_timer < 0 || session.limit_timer < 0)
 		status = cmd_error(verb, CMD_CANNOT, "cannot watch for signals and time: %s",
 				   strerror(errno));
 	else
 		status = run(&session, options, argv);
 	end_machine(&session);
-	signal_number = session.signal;
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	if (signal_number)
-		raise(signal_number); /* a shell is to see what ended us */
 	return status;
 }

@@ -40,24 +40,33 @@ children() {
 }
 
 # A process is gone, or a zombie that nobody has waited for yet.
+gone_now() {
+	case $(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) in
+	'' | Z) return 0 ;;
+	esac
+	return 1
+}
+
 gone() {
 	tries=150
 	while [ "$tries" -gt 0 ]; do
 		tries=$((tries - 1))
-		case $(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) in
-		'' | Z) return 0 ;;
-		esac
+		gone_now "$1" && return 0
 		sleep 0.2
 	done
 	return 1
 }
 
-# Runs a command that never ends, and waits until it runs: $lab and $qemu are the processes.
+# Runs a command that never ends, after the shell's $1, and waits until it runs: $lab and $qemu are
+# the processes.  SIGHUP is ignored, as by nohup.
 start_endless() {
 	rm -f "$work/started"
 	mkfifo "$work/started"
-	TMPDIR="$work/tmp" "$vmtime" lab --timeout 2min -- sh -c 'echo started; sleep 1000' \
-		>"$work/started" 2>"$work/stderr" &
+	(
+		trap '' HUP
+		export TMPDIR="$work/tmp"
+		exec "$vmtime" lab --timeout 2min -- sh -c "$1 echo started; sleep 1000 & wait"
+	) >"$work/started" 2>"$work/stderr" </dev/null &
 	lab=$!
 	read -r line <"$work/started" || line=
 	qemu=$(children "$lab")
@@ -213,16 +222,28 @@ time_limit() {
 check "a hang ends at the time limit: 124" time_limit
 
 terminated() {
-	start_endless || return 1
+	start_endless 'trap "exit 7" TERM;' || return 1
+	kill -HUP "$lab"
+	sleep 1
+	gone_now "$lab" && return 1
+	kill -TERM "$lab"
+	wait "$lab"
+	status=$?
+	status_is 7 && nothing_left
+}
+check "SIGTERM goes to the command, an ignored SIGHUP does not" terminated
+
+deaf() {
+	start_endless 'trap "" TERM;' || return 1
 	kill -TERM "$lab"
 	wait "$lab"
 	status=$?
 	status_is 143 && nothing_left
 }
-check "SIGTERM ends all of it" terminated
+check "SIGTERM ends what does not heed it: 128 + signal" deaf
 
 killed() {
-	start_endless || return 1
+	start_endless '' || return 1
 	kill -KILL "$lab"
 	wait "$lab" 2>/dev/null
 	nothing_left
@@ -230,7 +251,7 @@ killed() {
 check "killed itself, it leaves no QEMU" killed
 
 machine_killed() {
-	start_endless || return 1
+	start_endless '' || return 1
 	kill -KILL "$qemu"
 	wait "$lab"
 	status=$?
@@ -246,11 +267,40 @@ if command -v script >/dev/null && command -v stty >/dev/null; then
 		before=\$(stty -g)
 		"$vmtime" lab --timeout 2min -- sh -c 'test -t 0 && test -t 2 && stty size; exit 5'
 		echo "status \$?"
+		trap : INT QUIT
+		"$vmtime" lab --timeout 20s -- sh -c 'trap "" INT QUIT; sleep 1000'
+		echo "interrupted \$?"
+		touch "$work/interrupted"
+		"$vmtime" lab --timeout 20s -- sh -c 'trap "" INT QUIT; sleep 1000'
+		echo "quit \$?"
+		touch "$work/quit"
+		timeout 60 "$vmtime" lab -- sh -c 'cat; test -t 0 || exit 6'
+		echo "background \$?"
 		[ "\$before" = "\$(stty -g)" ] && echo restored
 	SESSION
-	script -qec "sh '$work/session'" /dev/null </dev/null >"$work/typescript" 2>&1
+	# type_until FILE KEY: from the boot of the next lab on.
+	type_until() {
+		while sleep 0.5 && [ ! -e "$work/$1" ]; do
+			printf "$2"
+		done
+	}
+	mkfifo "$work/keys"
+	{
+		while sleep 0.5 && ! grep -q '^status' "$work/typescript"; do
+			[ ! -e "$work/ended" ] || exit
+		done
+		type_until interrupted '\003'
+		type_until quit '\034'
+	} >"$work/keys" &
+	script -qec "sh '$work/session'" /dev/null <"$work/keys" >"$work/typescript" 2>&1
+	touch "$work/ended"
+	wait
 	check "a terminal is passed on, with its size" grep -aq '33 111' "$work/typescript"
 	check "... its command's status too" grep -q '^status 5' "$work/typescript"
+	check "Ctrl-C ends it while it boots" grep -q '^[^ ]*interrupted 130' "$work/typescript"
+	check "Ctrl-\\ too" grep -q '^[^ ]*quit 131' "$work/typescript"
+	check "in the terminal's background it has no input" \
+		grep -q '^background 6' "$work/typescript"
 	check "... and it is as before afterwards" grep -q '^restored' "$work/typescript"
 else
 	echo "skip - lab: a terminal is passed on: no script(1) here"
