@@ -14,8 +14,8 @@ struct where_needs {
 	 * lab is lent the directory of each.  A NULL in it ends it, so gather only what was given.
 	 * Those that do not exist are made by the verb, as here; their directories must exist. */
 	const char *const *written;
-	/* Sockets on which the verb listens, NULL-ended, or NULL.  The lab cannot lend one: with any
-	 * in it CMD_USAGE where that one could not be had here either, else CMD_CANNOT. */
+	/* Sockets on which the verb listens, NULL-ended, or NULL.  The lab cannot lend one: with
+	 * any in it CMD_USAGE where it could not be had here either, else CMD_CANNOT. */
 	const char *const *sockets;
 	/* What else the verb can find wrong without KVM: CMD_OK, or the exit status after a line.
 	 * Asked before the lab is used, so that bad input costs no boot; NULL: nothing. */
