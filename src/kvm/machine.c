@@ -414,8 +414,6 @@ int machine_create(const struct machine_config *config, struct event_base *base,
 		result = memory_create(config->memory_bytes, &m->memory, why);
 	if (result == 0 && (result = thread_catch_kicks()) < 0)
 		why_set(why, result, "cannot catch signals: %s", strerror(-result));
-	if (result == 0)
-		result = open_consoles(m, why);
 	if (result < 0) {
 		machine_destroy(m, NULL);
 		return result;
