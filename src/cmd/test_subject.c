@@ -320,7 +320,7 @@ int test_machine_connect(const struct test_machine *m)
 	return fd;
 }
 
-/* What the VMM may have started is ended first: until the VMM is reaped, the group is surely its. */
+/* What the VMM may have started is ended first: until it is reaped, the group is surely its. */
 static void reap(struct test_machine *m)
 {
 	kill(-m->pid, SIGKILL);
@@ -367,8 +367,8 @@ bool test_machine_panicked(struct test_machine *m)
 	return found;
 }
 
-/* The line of a file that says most about the end, of at most its last 4 KiB: a panic, else the last
- * one that is more than a farewell. */
+/* The line of a file that says most about the end, of at most its last 4 KiB: a panic, else the
+ * last one that is more than a farewell. */
 static void last_line(const char *path, char *buf, size_t size)
 {
 	char text[4097];

@@ -6,7 +6,8 @@
  * that keeps up loses nothing, a stalled one harms nobody, and who connects late to a socket gets
  * the newest CONSOLE_RING bytes.
  *
- * Output that fails ends output only, except a client's: what comes later is dropped, input goes on.
+ * Output that fails ends output only, except a client's: what comes later is dropped, input goes
+ * on.
  *
  * Input is taken only as fast as the port has room for it.
  *

@@ -172,7 +172,8 @@ static void a_reading_that_comes_twice_counts_once(void **state)
 
 static void a_guest_that_boots_again_is_found_out(void **state)
 {
-	/* Its sequence begins anew; or goes on where the first ones were lost, as its uptime cannot;
+	/* Its sequence begins anew; or goes on where the first ones were lost, as its uptime
+	 * cannot;
 	 * or is by chance the same. */
 	const struct sample again[] = {make_reading(0, 9900000000, 0),
 				       make_reading(6, 5200000000, 0),
