@@ -91,9 +91,8 @@ static int absurd(const struct image *image, const char *what, uint64_t value, s
 		       image->file->path, what, (unsigned long long)value);
 }
 
-/* Takes one piece of the image: within the file, in RAM that is there, on no other piece. */
-static int add_segment(const struct guest_memory *memory, struct image *image, struct segment s,
-		       struct why *why)
+/* Takes one piece of the image: within the file, where RAM can be, on no other piece. */
+static int add_segment(struct image *image, struct segment s, struct why *why)
 {
 	uint64_t end = s.gpa + s.size; /* both are below 2^32 */
 
@@ -112,11 +111,6 @@ static int add_segment(const struct guest_memory *memory, struct image *image, s
 			       (unsigned long long)s.file_at + s.file_size);
 	if (end > MEMORY_LOW_MAX || (s.gpa < BOOT_HIGH_START && end > BOOT_LOW_END))
 		return absurd(image, "memory that no machine has free, at", s.gpa, why);
-	if (end > memory->low_size)
-		return why_set(why, -ENOSPC,
-			       "kernel %s: memory too small: %llu MiB, it needs at least %llu MiB "
-			       "(give more with --memory)",
-			       image->file->path, boot_mib(memory->low_size), boot_mib(end));
 	for (size_t i = 0; i < image->count; i++) {
 		const struct segment *other = &image->segments[i];
 
@@ -132,8 +126,7 @@ static int add_segment(const struct guest_memory *memory, struct image *image, s
 }
 
 /* The address fields of the header (3.1.3) say it all: one segment. */
-static int parse_flat(const struct guest_memory *memory, struct image *image, const uint8_t *fields,
-		      struct why *why)
+static int parse_flat(struct image *image, const uint8_t *fields, struct why *why)
 {
 	uint32_t header = get32(fields), load = get32(fields + 4), load_end = get32(fields + 8);
 	uint32_t bss_end = get32(fields + 12), before = header - load;
@@ -154,13 +147,12 @@ static int parse_flat(const struct guest_memory *memory, struct image *image, co
 		s.size = bss_end - load;
 	}
 	image->entry = get32(fields + 16);
-	return add_segment(memory, image, s, why);
+	return add_segment(image, s, why);
 }
 
 /* Program headers of a 32-bit ELF file (System V ABI, chapter 5).  The entry is a virtual address:
  * it moves with the segment that it lies in. */
-static int parse_elf(const struct guest_memory *memory, struct image *image,
-		     const struct boot_head *head, struct why *why)
+static int parse_elf(struct image *image, const struct boot_head *head, struct why *why)
 {
 	enum { PT_LOAD = 1, PHDR_SIZE = 32, EM_386 = 3, CLASS_32 = 1, CLASS_64 = 2 };
 	const uint8_t *e = head->bytes;
@@ -193,8 +185,8 @@ static int parse_elf(const struct guest_memory *memory, struct image *image,
 
 		if (!error && get32(p) == PT_LOAD)
 			error = add_segment(
-				memory, image,
-				(struct segment){get32(p + 4), get32(p + 16), paddr, size}, why);
+				image, (struct segment){get32(p + 4), get32(p + 16), paddr, size},
+				why);
 		if (error)
 			return error;
 		if (get32(p) == PT_LOAD && entry >= vaddr && entry - vaddr < size)
@@ -203,8 +195,7 @@ static int parse_elf(const struct guest_memory *memory, struct image *image,
 	return 0;
 }
 
-static int parse_image(const struct guest_memory *memory, const struct boot_head *head,
-		       struct image *image, struct why *why)
+static int parse_image(const struct boot_head *head, struct image *image, struct why *why)
 {
 	const uint8_t *h;
 	uint32_t flags;
@@ -225,12 +216,12 @@ static int parse_image(const struct guest_memory *memory, const struct boot_head
 			       "(clear the flag)",
 			       image->file->path, __builtin_ctz(flags & F_UNKNOWN));
 	if (!(flags & F_ADDRESSES))
-		error = parse_elf(memory, image, head, why);
+		error = parse_elf(image, head, why);
 	else if (image->header_at + H_MIN_ADDRESSES > head->length)
 		error = absurd(image, "no room for the address fields of the header at",
 			       image->header_at, why);
 	else
-		error = parse_flat(memory, image, h + H_ADDRESSES, why);
+		error = parse_flat(image, h + H_ADDRESSES, why);
 	if (error)
 		return error;
 	for (size_t i = 0; i < image->count; i++)
@@ -417,7 +408,7 @@ int boot_multiboot_load(const struct guest_memory *memory, const struct boot_con
 	struct image image = {.file = file};
 	struct modules modules = {0};
 	uint64_t info = LOW_AT, size = 0, end = 0;
-	int error = parse_image(memory, head, &image, why);
+	int error = parse_image(head, &image, why);
 
 	if (!error)
 		error = open_modules(config,
@@ -431,10 +422,12 @@ int boot_multiboot_load(const struct guest_memory *memory, const struct boot_con
 			end += size;
 		}
 		if (end > memory->low_size)
-			error = why_set(why, -ENOSPC,
-					"kernel %s: memory too small: %llu MiB, with its modules "
-					"it needs at least %llu MiB (give more with --memory)",
-					file->path, boot_mib(memory->low_size), boot_mib(end));
+			error = why_set(
+				why, -ENOSPC,
+				"kernel %s: memory too small: %llu MiB, to start it%s takes "
+				"at least %llu MiB (give more with --memory)",
+				file->path, boot_mib(memory->low_size),
+				modules.count ? " with its modules" : "", boot_mib(end));
 	}
 	if (!error)
 		error = read_segments(memory, &image, why);

@@ -80,6 +80,7 @@ static void an_odd_initrd_is_padded_with_zeros(void **state)
 			    "\x1f\x8b\x08\0"
 			    "070701",
 			    10);
+	assert_int_equal(get32(zero_page() + 0x21c), 4 + 116 + 4 + 124);
 	test_file_close(&one);
 	test_file_close(&two);
 }
@@ -93,6 +94,10 @@ static void an_initrd_keeps_below_the_kernels_limit(void **state)
 	put32(image + 0x22c, 24 * MIB - 1);
 	assert_int_equal(boot(), 0);
 	assert_int_equal(get32(zero_page() + 0x218), 24 * MIB - 4096);
+
+	put32(image + 0x22c, UINT32_MAX);
+	assert_int_equal(boot(), 0);
+	assert_int_equal(get32(zero_page() + 0x218), 32 * MIB - 4096);
 
 	put32(image + 0x22c, LOAD + ROOM - 1);
 	assert_refused(-EINVAL, "leaves 0 MiB");

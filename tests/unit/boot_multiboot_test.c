@@ -208,6 +208,9 @@ static void an_elf_image_goes_to_physical_addresses(void **state)
 	assert_int_equal(boot(), 0);
 	assert_int_equal(entry.entry, LOAD + 4);
 
+	put_phdr(2, 1, 0x800, 0, 0x202000, 0x10, 0x1000); /* neighbours above and below */
+	put_phdr(3, 1, 0x800, 0, 0x1ff000, 0x10, 0x1000);
+	assert_int_equal(boot(), 0);
 	put_phdr(2, 4, 0xffffffff, 0, 0, 0xffffffff, 0xffffffff); /* a note is not loaded */
 	assert_int_equal(boot(), 0);
 }

@@ -92,6 +92,7 @@ static void no_pointer_leads_outside(void **state)
 	assert_ptr_equal(memory_at(&m, 4 * GIB, 4096), m.high);
 	assert_null(memory_at(&m, 4 * GIB, 4097));
 	assert_ptr_equal(memory_at(&m, 4 * GIB + 4095, 1), m.high + 4095);
+	assert_null(memory_at(&m, 4 * GIB + 4095, 2));
 	assert_null(memory_at(&m, 4 * GIB + 4096, 0));
 
 	/* Sums that wrap. */
