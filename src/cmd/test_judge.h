@@ -84,7 +84,7 @@ enum judge_verdict judge_compare(int64_t value_ns, uint64_t bracket_ns, uint64_t
 void judge_boot(const struct judge_point *first, uint64_t since_start_ns, uint64_t limit_ns,
 		struct judge_row *ret_row);
 
-enum { JUDGE_END_NS = 500000000 };
+enum { JUDGE_END_NS = 1000000000 };
 
 /* "steady": `count` readings in order of time.  `limit_ns` overrides the clock's own limit where it
  * is not 0; `default_limit_ns` is the scenario's.  Each end is the tightest reading of its

@@ -8,7 +8,7 @@
  *
  *   vmtime.period=MS      between two readings, default 100
  *   vmtime.step=NS        steps CLOCK_REALTIME once by that much, to see that the host sees it
- *   vmtime.step_after=N   after how many readings, default 30
+ *   vmtime.step_after=MS  how long after the first reading, default 3000
  *
  * The host may send the line "off".  A reading that the port has no room for is dropped and
  * counted: delayed it would be of no use, and waiting would move the next. */
@@ -41,7 +41,7 @@ enum { NS_PER_S = 1000000000, HELLO_EVERY = 64 };
 struct options {
 	uint64_t period_ns;
 	int64_t step_ns;
-	uint64_t step_after;
+	int64_t step_after_ns;
 };
 
 /* One line waits at most; `command` gathers what the host sends. */
@@ -102,7 +102,7 @@ static void set_up_machine(void)
 
 static struct options read_options(void)
 {
-	struct options o = {.period_ns = 100000000, .step_after = 30};
+	struct options o = {.period_ns = 100000000, .step_after_ns = 3000000000};
 	char line[4096], *word, *save = NULL;
 
 	read_file("/proc/cmdline", line, sizeof(line));
@@ -116,7 +116,7 @@ static struct options read_options(void)
 		else if (strncmp(word, "vmtime.step=", 12) == 0)
 			o.step_ns = strtoll(value, NULL, 10);
 		else if (strncmp(word, "vmtime.step_after=", 18) == 0)
-			o.step_after = strtoull(value, NULL, 10);
+			o.step_after_ns = strtoll(value, NULL, 10) * 1000000;
 	}
 	if (o.period_ns == 0)
 		o.period_ns = 100000000;
@@ -258,33 +258,43 @@ static void send_reading(struct port *p, const struct options *o, struct sample 
 	flush_port(p);
 }
 
-/* Sleeps until `next`; a signal ends it early. */
-static void sleep_until(struct timespec *next, uint64_t period_ns)
+/* Sleeps until the next multiple of the period since `start` that is still to come: a reading that
+ * is late moves none of those after it, and is not made up for.  A signal ends it early. */
+static void sleep_to_next(const struct timespec *start, uint64_t period_ns)
 {
-	uint64_t ns = (uint64_t)next->tv_nsec + period_ns;
+	struct timespec now, next;
+	uint64_t elapsed_ns, ns;
 
-	next->tv_sec += (time_t)(ns / NS_PER_S);
-	next->tv_nsec = (long)(ns % NS_PER_S);
-	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, next, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	elapsed_ns =
+		(uint64_t)((now.tv_sec - start->tv_sec) * NS_PER_S + now.tv_nsec - start->tv_nsec);
+	ns = (uint64_t)start->tv_nsec + (elapsed_ns / period_ns + 1) * period_ns;
+	next.tv_sec = start->tv_sec + (time_t)(ns / NS_PER_S);
+	next.tv_nsec = (long)(ns % NS_PER_S);
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
 }
 
 static void observe(struct port *p, const struct options *o, struct reading_seen *seen,
 		    struct sample *s)
 {
-	struct timespec next;
+	const int64_t first_ns = s->clock[SAMPLE_MONOTONIC].ns;
+	bool stepped = o->step_ns == 0;
+	struct timespec start;
 	cpu_set_t all;
 
 	sched_getaffinity(0, sizeof(all), &all);
-	clock_gettime(CLOCK_MONOTONIC, &next);
+	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (;;) {
 		read_file(CLOCKSOURCE "current_clocksource", s->current, sizeof(s->current));
 		send_reading(p, o, s);
 		s->seq++;
-		sleep_until(&next, o->period_ns);
+		sleep_to_next(&start, o->period_ns);
 		if (told_to_stop(p))
 			return;
-		if (o->step_ns && s->seq == o->step_after)
+		if (!stepped && s->clock[SAMPLE_MONOTONIC].ns - first_ns >= o->step_after_ns) {
 			step_realtime(o->step_ns);
+			stepped = true;
+		}
 		go_to_next_cpu(&all, &s->cpu);
 		reading_take(seen, s);
 	}
