@@ -182,6 +182,11 @@ def out_byte(port, value):
     return b"\x66\xba" + struct.pack("<H", port) + b"\xb0" + bytes([value]) + b"\xee"
 
 
+def in_byte(port):
+    return b"\x66\xba" + struct.pack("<H", port) + b"\xec"  # mov dx; in al
+
+
+OUT_AL = b"\x66\xba\xf4\x00\xee"  # to the exit port
 HALT = b"\xf4\xeb\xfd"
 TRIPLE_FAULT = b"\x0f\x01\x1d" + struct.pack("<I", 0x180000) + b"\xcc"  # lidt of zeroes; int3
 
