@@ -9,7 +9,9 @@
  *   pref_address ..  the protected-mode part of the image; then init_size is the kernel's
  *   as high as allowed: the initrds, one after another
  *
- * The image is read where it runs, straight into guest memory, once. */
+ * The image is read where it runs, straight into guest memory, once, and unpacks itself.  Entering
+ * an unpacked vmlinux instead was tried in the lab: it saves the guest 0.8 s of 6, and unpacking
+ * here takes 0.5-0.8 s (LZ4; xz takes 6 s on either side), for a guest that then has no KASLR. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
