@@ -51,11 +51,13 @@ static void arm(const struct deadline *d, vmt_ns deadline)
 	(void)timerfd_settime(d->timer_fd, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
-static bool taken(const struct pollfd *p)
+/* How often the descriptor was signalled since the last look. */
+static uint64_t taken(const struct pollfd *p)
 {
 	uint64_t count;
 
-	return p->revents & POLLIN && read(p->fd, &count, sizeof(count)) == sizeof(count);
+	return p->revents & POLLIN && read(p->fd, &count, sizeof(count)) == sizeof(count) ? count
+											  : 0;
 }
 
 static void *run(void *arg)
@@ -76,7 +78,7 @@ static void *run(void *arg)
 			return NULL;
 		taken(&p[0]);
 		taken(&p[1]);
-		if (taken(&p[2]))
+		for (uint64_t acks = taken(&p[2]); acks; acks--)
 			chipset_ack(d->chipset);
 	}
 }
