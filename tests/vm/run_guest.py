@@ -38,6 +38,7 @@ class Guest:
         command = [VMTIME, "run", *options]
         if append is not None:
             command += ["--append", append]
+        self.started = time.monotonic()
         self.process = subprocess.Popen(command, stdin=stdin, stdout=stdout,
                                         stderr=subprocess.PIPE,
                                         preexec_fn=ignoring and (lambda: signal.signal(
@@ -117,12 +118,19 @@ def linux(*options, append=""):
 
 
 class Reading:
-    """A guest's uptime, and the host's clock before and after it was read."""
+    """A guest's uptime, and the host's clock before and after it was read: the tightest of three."""
 
     def __init__(self, guest):
-        self.before = time.monotonic()
-        self.guest = float(guest.shell("cat /proc/uptime").split()[0])
-        self.after = time.monotonic()
+        tries = []
+        for _ in range(3):
+            before = time.monotonic()
+            uptime = float(guest.shell("cat /proc/uptime").split()[0])
+            tries.append((time.monotonic() - before, before, uptime))
+        width, self.before, self.guest = min(tries)
+        self.after = self.before + width
+        check(self.guest <= self.after - guest.started + SLACK_S,
+              f"{self.guest:.2f} s up, {self.after - guest.started:.2f} s after power-on of "
+              + " ".join(guest.process.args))
 
     def behind(self):
         """Host less guest seconds, in the middle of the bracket; and half of that."""
@@ -134,10 +142,13 @@ GRAIN_S = 0.03  # of a reading: uptime's 10 ms, a tick of 4 ms, one that comes l
 CRYSTAL = 2e-4  # the PIT's divisor is off by 57 ppm, the rest is the lab's own clock
 
 
-def check_rate(name, start, end):
+SLACK_S = 1.5  # a guest on ticks, where the host is busy: some are late, or were late before
+
+
+def check_rate(name, start, end, slack=SLACK_S):
     """The guest's seconds between two readings are the host's, as far as their brackets tell."""
-    least = (end.before - start.after) * (1 - CRYSTAL) - GRAIN_S
-    most = (end.after - start.before) * (1 + CRYSTAL) + GRAIN_S
+    least = (end.before - start.after) * (1 - CRYSTAL) - GRAIN_S - slack
+    most = (end.after - start.before) * (1 + CRYSTAL) + GRAIN_S + slack
     passed = end.guest - start.guest
     check(least <= passed <= most,
           f"{name}: {passed:.2f} s passed in {least:.2f} to {most:.2f} s")
@@ -146,14 +157,14 @@ def check_rate(name, start, end):
 def wait_until_flat(guest):
     """Until the guest falls back no more and catches up no more; a reading then."""
     last = Reading(guest)
-    for _ in range(60):
-        time.sleep(1)
+    for _ in range(30):
+        time.sleep(3)
         reading = Reading(guest)
         (was, half_was), (now, half) = last.behind(), reading.behind()
         if abs(now - was) < half + half_was + GRAIN_S / 2:
             return reading
         last = reading
-    raise Failure(f"still {now:.2f} s behind, {was:.2f} s a second ago")
+    raise Failure(f"still {now:.2f} s behind, {was:.2f} s three seconds ago")
 
 
 def clock_source(guest):
