@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest.h - the two halves of process 1 of the lab machine. */
+/* guest.h - the parts of process 1 of the lab machine. */
 #ifndef LAB_GUEST_H
 #define LAB_GUEST_H
 
@@ -24,6 +24,9 @@ void guest_fail(int error, const char *format, ...) __attribute__((noreturn, for
 /* Exactly `size` bytes from or to the port; a port that fails ends the machine. */
 void guest_receive(int port, void *data, size_t size);
 void guest_send(int port, uint32_t type, const void *data, size_t length);
+
+/* Makes a VM that lasts as long as process 1; see keep.c for what it is good for. */
+void guest_keep_vm(void);
 
 /* Runs the command in the root that is mounted, passes its input and output over `port`, and
  * returns its exit status, 128 + signal when a signal ended it.  All output was sent by then. */

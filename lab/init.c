@@ -323,6 +323,7 @@ int main(void)
 	raise_loopback();
 	sethostname("lab", 3);
 	wait_beside(beside);
+	guest_keep_vm();
 	status = relay_run(the_port, &job);
 	sync(); /* the host ends the machine on hearing the status */
 	guest_send(the_port, LAB_STATUS, &status, sizeof(status));
