@@ -5,9 +5,9 @@
  * preempt_notifier_key: in every switch of tasks), and so it does when the first local APIC is
  * disabled and the last one enabled (arch/x86/kvm/lapic.c, apic_sw_disabled and apic_hw_disabled).
  * QEMU before 8.1 does not hold a page while it translates it: a CPU that translates what another
- * one patches may keep the breakpoint that stood there in between, and executes it for ever.  Of VMs
- * started one after the other, some twenty froze the lab or ended in a triple fault.  One VM that
- * stays, with an APIC of either kind, leaves nothing to patch. */
+ * one patches may keep the breakpoint that stood there in between, and executes it for ever.  Some
+ * dozens of VMs one after the other froze the lab, or one of them ended in a triple fault.  One VM
+ * that stays, with an APIC of either kind, leaves nothing to patch. */
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
