@@ -70,7 +70,8 @@ class Guest:
                 return found
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.from_guest], [], [], left)[0]:
-                raise Failure(f"no {pattern!r} in {patience} s after: {self.output[-600:]!r}")
+                raise Failure(f"no {pattern!r} in {patience} s after: {self.output[-600:]!r} of "
+                              + " ".join(self.process.args))
             try:
                 data = os.read(self.from_guest, 65536)
             except OSError:
