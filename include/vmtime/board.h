@@ -27,7 +27,12 @@ enum vmt_space { VMT_PIO = 0, VMT_MMIO = 1 };
 enum vmt_source { VMT_SOURCE_PIT = 0, VMT_SOURCE_RTC = 1, VMT_SOURCE_SCI = 2, VMT_SOURCES = 8 };
 
 /* What becomes of ticks that the guest had no time to take (below). */
-enum vmt_ticks { VMT_TICKS_DISCARD = 0, VMT_TICKS_CATCHUP = 1 };
+enum vmt_ticks {
+	VMT_TICKS_DISCARD = 0,
+	VMT_TICKS_CATCHUP = 1,
+	VMT_TICKS_DELAY = 2,
+	VMT_TICKS_MERGE = 3
+};
 
 enum vmt_faces { VMT_HAS_PIT = 1, VMT_HAS_RTC = 2, VMT_HAS_PMTMR = 4 };
 #define VMT_FACES 3 /* in the order of the bits of enum vmt_faces */
@@ -38,6 +43,7 @@ struct vmt_board_config {
 	uint16_t pm1a_port;  /* PM1a event block: status +0, enable +2 */
 	uint16_t pmtmr_port; /* 32-bit timer register */
 	uint32_t pmtmr_bits; /* 24 or 32 */
+	uint32_t floor_ns;   /* no two pulses of a source are closer; 0: VMT_TICKS_FLOOR_NS */
 };
 
 /* What becomes of the ticks of one source; always due = delivered + merged + discarded + owed.
@@ -47,25 +53,31 @@ struct vmt_board_config {
  * fall).  A caller that cannot see acknowledgements calls vmt_board_ack() right after injecting:
  * delivered then counts what was injected.
  *
- * One pulse at a time is in flight, asked for and not acknowledged.  When the next edge comes
+ * A pulse is in flight until it is acknowledged.  When the next edge comes
  *  - nothing is in flight: a pulse.
  *  - the one in flight is younger than a period (it was late): no pulse.  DISCARD discards the
- *    tick, CATCHUP owes it and asks for its pulse at the next acknowledgement.
- *  - the one in flight is a period old or older (masked pin, acknowledgement never seen): a new
- *    pulse, so that ticks never stop for good.  DISCARD discards the old tick, CATCHUP goes on
- *    owing it.  (A guest that took the old one and has kept its acknowledgement back for the whole
- *    period runs its handler once more than is counted as delivered.)
- * CATCHUP owes at most VMT_TICKS_OWED and discards the rest.  When the guest programs the source
- * anew, ticks owed from before are discarded, except the one in flight.
+ *    tick; MERGE keeps one waiting, into which those that follow are merged; CATCHUP and DELAY owe
+ *    it.  What waits is asked for at the next acknowledgement.
+ *  - the one in flight is a period old or older: a second pulse, so that ticks never stop for good
+ *    (a masked pin, an acknowledgement never seen).  A guest that has taken the first acknowledges
+ *    twice, one that had no time for it once: a second acknowledgement within a quarter of a period
+ *    of the first delivers the second tick; without it that tick is discarded, merged, or owed on.
+ * CATCHUP asks for late ticks a quarter of a period apart; DELAY a whole period, so that the guest
+ * counts all of them and stays late.  Both owe at most VMT_TICKS_OWED and discard the rest.  When
+ * the guest programs the source anew, ticks owed from before are discarded, except one in flight.
+ *
+ * A source that is programmed to tick faster than `floor_ns` is woken no more often than that, and
+ * its ticks in between are merged, whatever the policy: no guest can keep the host busy with it.
  *
  * The RTC cannot have a second edge while its line is high: a tick that nothing shows the guest
- * then (VMT_RTC_MISSED) is discarded or owed; owed ones are shown one at a time, a quarter of a
- * period after register C was read.  The SCI is a level and has no ledger: all 0.  No policy yet
- * merges: merged is 0. */
+ * then (VMT_RTC_MISSED) is discarded, merged or owed; owed ones are shown one at a time, a quarter
+ * of a period after register C was read (DELAY: a period after the last).  The SCI is a level and
+ * has no ledger: all 0. */
 struct vmt_ledger {
 	uint64_t due, delivered, merged, discarded, owed;
 };
 #define VMT_TICKS_OWED 10000
+#define VMT_TICKS_FLOOR_NS 50000
 /* A pulse that was refused is asked for again after this long, if a better moment does not come;
  * each time that it is refused again the wait doubles, up to the second figure. */
 #define VMT_TICKS_RETRY_NS 10000000
@@ -87,8 +99,9 @@ struct vmt_board_ticks {
 	vmt_ns pulse_ns;    /* when the last pulse was asked for, for the first time */
 	vmt_ns retry_ns;    /* when to ask again; VMT_NEVER: not */
 	uint64_t period_ns; /* of the source as programmed; 0: not periodic */
-	uint8_t in_flight;  /* a pulse was asked for and is neither acknowledged nor refused */
-	uint8_t pad[7];     /* 0 */
+	uint8_t in_flight;  /* pulses asked for and neither acknowledged nor refused: 0..2 */
+	uint8_t refused;    /* 1: the last pulse was, and nothing is in flight */
+	uint8_t pad[6];     /* 0 */
 };
 
 struct vmt_board {
@@ -132,9 +145,9 @@ VMT_API void vmt_board_ack(struct vmt_board *b, vmt_ns now, uint32_t source,
 
 /* The pulse asked for before this call did not reach the guest (masked, or merged into one still
  * pending).  It is in flight no more, its tick goes on being owed until an acknowledgement.
- * CATCHUP, and the RTC, whose request stands until register C is read, ask again at the next edge,
- * acknowledgement, or after VMT_TICKS_RETRY_NS; DISCARD at the next edge of the PIT, for that one:
- * the old tick is then discarded. */
+ * CATCHUP and DELAY, and the RTC, whose request stands until register C is read, ask again at the
+ * next edge, acknowledgement, or after VMT_TICKS_RETRY_NS; DISCARD and MERGE at the next edge of
+ * the PIT, for that one: the old tick is then discarded or merged. */
 VMT_API void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
 			       struct vmt_board_out *ret_out);
 

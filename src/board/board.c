@@ -120,7 +120,7 @@ int vmt_board_init(struct vmt_board *b, const struct vmt_board_config *config, v
 	struct vmt_board made = {.config = *config, .now = now};
 	struct vmt_board_out out = {0};
 
-	if (config->faces & ~(uint32_t)ALL_FACES || config->ticks > VMT_TICKS_CATCHUP ||
+	if (config->faces & ~(uint32_t)ALL_FACES || config->ticks > VMT_TICKS_MERGE ||
 	    overlap(config))
 		return -EINVAL;
 	if (has(config, VMT_FACE_PMTMR) && vmt_pmtmr_init(&made.pmtmr, now, config->pmtmr_bits))
@@ -246,9 +246,9 @@ void vmt_board_ack(struct vmt_board *b, vmt_ns now, uint32_t source, struct vmt_
 	/* It answers a pulse from before: what falls due meanwhile must not take its place. */
 	raise_now(b, now, ret_out);
 	if (pit)
-		vmt_ticks_ack(&b->ticks[source]);
+		vmt_ticks_ack(&b->ticks[source], b->now);
 	do_what_is_due(b, ret_out);
-	if (pit && vmt_ticks_again(&b->ticks[source], b->now))
+	if (pit && vmt_ticks_again(&b->ticks[source], &b->config, b->now))
 		ret_out->pulses |= 1u << source;
 	end(b, ret_out);
 }
@@ -258,7 +258,7 @@ void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
 {
 	raise_now(b, now, ret_out); /* as for an acknowledgement */
 	if (source == VMT_SOURCE_PIT)
-		vmt_ticks_refused(&b->ticks[source], b->config.ticks, b->now);
+		vmt_ticks_refused(&b->ticks[source], &b->config, b->now);
 	else if (source == VMT_SOURCE_RTC)
 		vmt_ticks_held_refused(&b->ticks[source], b->now);
 	do_what_is_due(b, ret_out);
@@ -321,6 +321,7 @@ static void save_ticks(const struct vmt_board_ticks *t, struct vmt_snap_writer *
 	vmt_snap_put(w, t->retry_ns, 8);
 	vmt_snap_put(w, t->period_ns, 8);
 	vmt_snap_put(w, t->in_flight, 1);
+	vmt_snap_put(w, t->refused, 1);
 }
 
 static void load_ticks(struct vmt_board_ticks *t, struct vmt_snap_reader *r)
@@ -334,6 +335,7 @@ static void load_ticks(struct vmt_board_ticks *t, struct vmt_snap_reader *r)
 	t->retry_ns = vmt_snap_get64(r);
 	t->period_ns = vmt_snap_get64(r);
 	t->in_flight = vmt_snap_get8(r);
+	t->refused = vmt_snap_get8(r);
 }
 
 /* Without deadlines and levels, which follow from the faces. */
@@ -341,13 +343,14 @@ static int save_board(const struct vmt_board *b, void *buf, size_t size)
 {
 	struct vmt_snap_writer w;
 
-	static_assert(sizeof(struct vmt_board) == 992, "a new field is to be saved");
+	static_assert(sizeof(struct vmt_board) == 1000, "a new field is to be saved");
 	vmt_snap_start(&w, buf, size, VMT_SNAP_BOARD, SAVED_VERSION);
 	vmt_snap_put(&w, b->config.faces, 4);
 	vmt_snap_put(&w, b->config.ticks, 4);
 	vmt_snap_put(&w, b->config.pm1a_port, 2);
 	vmt_snap_put(&w, b->config.pmtmr_port, 2);
 	vmt_snap_put(&w, b->config.pmtmr_bits, 4);
+	vmt_snap_put(&w, b->config.floor_ns, 4);
 	vmt_snap_put(&w, b->now, 8);
 	vmt_snap_put(&w, b->late_now, 8);
 	for (uint32_t i = 0; i < VMT_SOURCES; i++)
@@ -373,6 +376,7 @@ static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t s
 	c.pm1a_port = vmt_snap_get16(&r);
 	c.pmtmr_port = vmt_snap_get16(&r);
 	c.pmtmr_bits = vmt_snap_get32(&r);
+	c.floor_ns = vmt_snap_get32(&r);
 	b->now = vmt_snap_get64(&r);
 	b->late_now = vmt_snap_get64(&r);
 	for (uint32_t i = 0; i < VMT_SOURCES; i++) {
@@ -381,7 +385,7 @@ static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t s
 	}
 	good = good && b->now <= now && c.faces == b->config.faces && c.ticks == b->config.ticks &&
 	       c.pm1a_port == b->config.pm1a_port && c.pmtmr_port == b->config.pmtmr_port &&
-	       c.pmtmr_bits == b->config.pmtmr_bits;
+	       c.pmtmr_bits == b->config.pmtmr_bits && c.floor_ns == b->config.floor_ns;
 	return vmt_snap_close(&r) || !good ? -EINVAL : 0;
 }
 

@@ -65,17 +65,22 @@ static void pit_lines(struct vmt_board *b, const struct vmt_out *lines, int set,
 	struct vmt_board_ticks *t = &b->ticks[VMT_SOURCE_PIT];
 	uint64_t edges = lines->rises[VMT_PIT_OUT0];
 
-	if (!set && !edges)
-		return;
-	vmt_ticks_period(t, vmt_pit_period_ns(&b->pit));
-	if (vmt_ticks_edges(t, b->config.ticks, b->now, edges))
-		out->pulses |= PIT_BIT;
+	vmt_ns not_before;
+
+	if (set || edges) {
+		vmt_ticks_period(t, vmt_pit_period_ns(&b->pit));
+		if (vmt_ticks_edges(t, &b->config, b->now, edges))
+			out->pulses |= PIT_BIT;
+	}
+	not_before = vmt_ticks_not_before(t, &b->config);
+	if (b->due[VMT_FACE_PIT] < not_before)
+		b->due[VMT_FACE_PIT] = not_before;
 }
 
 static void pit_retry(struct vmt_board *b, struct vmt_board_out *out)
 {
-	vmt_ticks_retry(&b->ticks[VMT_SOURCE_PIT]);
-	out->pulses |= PIT_BIT;
+	if (vmt_ticks_retry(&b->ticks[VMT_SOURCE_PIT], &b->config, b->now))
+		out->pulses |= PIT_BIT;
 }
 
 static void rtc_advance(struct vmt_board *b, vmt_ns now, struct vmt_out *lines)
@@ -120,7 +125,7 @@ static void rtc_lines(struct vmt_board *b, const struct vmt_out *lines, int set,
 {
 	struct vmt_board_ticks *t = &b->ticks[VMT_SOURCE_RTC];
 
-	if (vmt_ticks_held(t, b->config.ticks, b->now, lines, 0))
+	if (vmt_ticks_held(t, &b->config, b->now, lines, 0))
 		out->pulses |= RTC_BIT;
 	if (set)
 		vmt_ticks_period(t, vmt_rtc_period_ns(&b->rtc));
@@ -133,14 +138,14 @@ static void rtc_retry(struct vmt_board *b, struct vmt_board_out *out)
 	struct vmt_out shown;
 
 	if (t->in_flight) {
-		vmt_ticks_retry(t);
+		vmt_ticks_held_again(t);
 		out->pulses |= RTC_BIT;
 		return;
 	}
 	t->retry_ns = VMT_NEVER; /* though nothing rises */
 	shown = vmt_rtc_repeat(&b->rtc, b->now);
 	b->due[VMT_FACE_RTC] = shown.deadline;
-	if (vmt_ticks_held(t, b->config.ticks, b->now, &shown, shown.rises[VMT_RTC_IRQ]))
+	if (vmt_ticks_held(t, &b->config, b->now, &shown, shown.rises[VMT_RTC_IRQ]))
 		out->pulses |= RTC_BIT;
 }
 

@@ -6,6 +6,45 @@
 
 enum { SHORTEST_NS = 800 }; /* a PIT that counts from 1: 839 */
 
+/* A local APIC holds two: one in service, one requested. */
+enum { IN_FLIGHT_MAX = 2 };
+
+static uint64_t floor_ns(const struct vmt_board_config *c)
+{
+	return c->floor_ns ? c->floor_ns : VMT_TICKS_FLOOR_NS;
+}
+
+static bool crowded(const struct vmt_board_ticks *t, const struct vmt_board_config *c)
+{
+	return t->period_ns && t->period_ns < floor_ns(c);
+}
+
+static uint32_t policy(const struct vmt_board_ticks *t, const struct vmt_board_config *c)
+{
+	return crowded(t, c) ? VMT_TICKS_MERGE : c->ticks;
+}
+
+/* How long a pulse in flight may take. */
+static uint64_t patience_ns(const struct vmt_board_ticks *t, const struct vmt_board_config *c)
+{
+	return crowded(t, c) ? floor_ns(c) : t->period_ns;
+}
+
+/* From one pulse to the next of those that are late. */
+static uint64_t gap_ns(const struct vmt_board_ticks *t, const struct vmt_board_config *c)
+{
+	uint64_t quarter = t->period_ns / 4;
+
+	switch (policy(t, c)) {
+	case VMT_TICKS_DELAY:
+		return t->period_ns;
+	case VMT_TICKS_CATCHUP:
+		return t->period_ns && quarter < floor_ns(c) ? floor_ns(c) : quarter;
+	default:
+		return crowded(t, c) ? floor_ns(c) : 0;
+	}
+}
+
 static void fall_due(struct vmt_board_ticks *t, uint64_t count)
 {
 	t->ledger.due += count;
@@ -18,43 +57,68 @@ static void discard(struct vmt_board_ticks *t, uint64_t count)
 	t->ledger.discarded += count;
 }
 
-/* One owed tick has reached the guest. */
+static void merge(struct vmt_board_ticks *t, uint64_t count)
+{
+	t->ledger.owed -= count;
+	t->ledger.merged += count;
+}
+
+/* What the policy does not keep owing beyond `most`. */
+static void cut(struct vmt_board_ticks *t, uint32_t by, uint64_t most)
+{
+	if (by == VMT_TICKS_CATCHUP || by == VMT_TICKS_DELAY)
+		most = VMT_TICKS_OWED;
+	if (t->ledger.owed <= most)
+		return;
+	if (by == VMT_TICKS_MERGE)
+		merge(t, t->ledger.owed - most);
+	else
+		discard(t, t->ledger.owed - most);
+}
+
+/* The tick of one pulse in flight has reached the guest. */
 static void deliver(struct vmt_board_ticks *t)
 {
-	t->in_flight = 0;
+	if (t->in_flight)
+		t->in_flight--;
 	if (t->ledger.owed) {
 		t->ledger.owed--;
 		t->ledger.delivered++;
 	}
-	if (!t->ledger.owed)
-		t->retry_ns = VMT_NEVER;
-}
-
-/* What the policy does not keep owing. */
-static void cut(struct vmt_board_ticks *t, uint32_t policy)
-{
-	uint64_t most = policy == VMT_TICKS_CATCHUP ? VMT_TICKS_OWED : 1;
-
-	if (t->ledger.owed > most)
-		discard(t, t->ledger.owed - most);
-}
-
-void vmt_ticks_retry(struct vmt_board_ticks *t)
-{
-	t->in_flight = 1;
 	t->retry_ns = VMT_NEVER;
 }
 
-static void pulse(struct vmt_board_ticks *t, vmt_ns now)
+static void pulse(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
 {
-	vmt_ticks_retry(t);
+	if (t->in_flight < (t->period_ns ? IN_FLIGHT_MAX : 1))
+		t->in_flight++;
 	t->pulse_ns = now;
+	t->retry_ns = VMT_NEVER;
+	t->refused = 0;
+	cut(t, policy(t, c), t->in_flight);
 }
 
 /* Below a period: edges lie a period apart, rounded to the nanosecond either way. */
-static bool young(const struct vmt_board_ticks *t, vmt_ns now)
+static bool young(const struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
 {
-	return t->in_flight && now - t->pulse_ns + 1 < t->period_ns;
+	return now - t->pulse_ns + 1 < patience_ns(t, c);
+}
+
+/* One of two pulses was acknowledged, and the other may have been merged with it. */
+static bool in_doubt(const struct vmt_board_ticks *t)
+{
+	return t->in_flight && t->retry_ns != VMT_NEVER;
+}
+
+/* True: a late one has to wait for retry_ns, set here. */
+static bool too_soon(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
+{
+	vmt_ns at = vmt_ns_add(t->pulse_ns, gap_ns(t, c));
+
+	if (at <= now)
+		return false;
+	t->retry_ns = at;
+	return true;
 }
 
 /* Pulses do not move pulse_ns when they are only repeated: so each wait is the time that the first
@@ -68,53 +132,109 @@ static void ask_again(struct vmt_board_ticks *t, vmt_ns now)
 	t->retry_ns = vmt_ns_add(now, wait);
 }
 
-bool vmt_ticks_edges(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now, uint64_t edges)
+bool vmt_ticks_edges(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now,
+		     uint64_t edges)
 {
+	uint64_t waiting;
+	bool late;
+
 	if (!edges)
 		return false;
+	late = t->ledger.owed || crowded(t, c);
 	fall_due(t, edges);
-	cut(t, policy);
-	if (young(t, now))
+	if (t->in_flight && (young(t, c, now) || in_doubt(t))) {
+		waiting = in_doubt(t) || policy(t, c) == VMT_TICKS_MERGE;
+		cut(t, policy(t, c), t->in_flight + waiting);
 		return false;
-	pulse(t, now);
+	}
+	if (!t->in_flight && !t->refused && late && too_soon(t, c, now)) {
+		cut(t, policy(t, c), 1);
+		return false;
+	}
+	pulse(t, c, now);
 	return true;
 }
 
-void vmt_ticks_ack(struct vmt_board_ticks *t)
+void vmt_ticks_ack(struct vmt_board_ticks *t, vmt_ns now)
 {
+	bool two = t->in_flight == IN_FLIGHT_MAX;
+
 	deliver(t);
+	if (two)
+		t->retry_ns = vmt_ns_add(now, t->period_ns / 4);
 }
 
-bool vmt_ticks_again(struct vmt_board_ticks *t, vmt_ns now)
+bool vmt_ticks_again(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
 {
-	if (!t->ledger.owed || t->in_flight)
+	if (!t->ledger.owed || t->in_flight || (!t->refused && too_soon(t, c, now)))
 		return false;
-	pulse(t, now);
+	pulse(t, c, now);
 	return true;
 }
 
-void vmt_ticks_refused(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now)
+void vmt_ticks_refused(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
 {
+	uint32_t by = policy(t, c);
+
 	if (!t->in_flight)
 		return;
-	t->in_flight = 0;
-	if (policy == VMT_TICKS_CATCHUP)
+	t->in_flight--;
+	cut(t, by, t->in_flight ? t->in_flight : 1);
+	if (t->in_flight)
+		return;
+	t->refused = 1;
+	if (by == VMT_TICKS_CATCHUP || by == VMT_TICKS_DELAY)
 		ask_again(t, now);
 }
 
-bool vmt_ticks_held(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now,
+/* The second of two pulses was merged into the first, so its tick was not taken. */
+static void settle(struct vmt_board_ticks *t, uint32_t by)
+{
+	t->in_flight = 0;
+	if (by == VMT_TICKS_DISCARD)
+		discard(t, 1);
+	else if (by == VMT_TICKS_MERGE)
+		merge(t, 1);
+}
+
+bool vmt_ticks_retry(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
+{
+	vmt_ns first = t->pulse_ns;
+	bool again = t->refused;
+
+	if (t->in_flight)
+		settle(t, policy(t, c));
+	t->retry_ns = VMT_NEVER;
+	if (!t->ledger.owed)
+		return false;
+	pulse(t, c, again ? first : now);
+	return true;
+}
+
+vmt_ns vmt_ticks_not_before(const struct vmt_board_ticks *t, const struct vmt_board_config *c)
+{
+	return crowded(t, c) ? vmt_ns_add(t->pulse_ns, floor_ns(c)) : 0;
+}
+
+bool vmt_ticks_held(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now,
 		    const struct vmt_out *out, uint64_t shown)
 {
 	uint64_t rises = out->rises[VMT_RTC_IRQ];
+	vmt_ns at;
 
 	fall_due(t, rises - shown + out->rises[VMT_RTC_MISSED]);
-	if (rises)
-		pulse(t, now);
-	cut(t, policy);
+	if (rises) {
+		t->pulse_ns = now;
+		vmt_ticks_held_again(t);
+	}
+	cut(t, c->ticks, 1);
 	if (t->in_flight && !(out->level >> VMT_RTC_IRQ & 1)) {
 		deliver(t); /* register C was read */
-		if (t->ledger.owed && t->period_ns)
-			t->retry_ns = vmt_ns_add(now, t->period_ns / 4);
+		if (t->ledger.owed && t->period_ns) {
+			at = c->ticks == VMT_TICKS_DELAY ? vmt_ns_add(t->pulse_ns, t->period_ns)
+							 : 0;
+			t->retry_ns = at > now ? at : vmt_ns_add(now, t->period_ns / 4);
+		}
 	}
 	return rises;
 }
@@ -125,21 +245,30 @@ void vmt_ticks_held_refused(struct vmt_board_ticks *t, vmt_ns now)
 		ask_again(t, now);
 }
 
+void vmt_ticks_held_again(struct vmt_board_ticks *t)
+{
+	t->in_flight = 1;
+	t->retry_ns = VMT_NEVER;
+}
+
 void vmt_ticks_period(struct vmt_board_ticks *t, uint64_t period_ns)
 {
 	if (t->period_ns == period_ns)
 		return;
 	t->period_ns = period_ns;
+	t->in_flight = t->in_flight > 0;
 	if (t->ledger.owed > t->in_flight)
 		discard(t, t->ledger.owed - t->in_flight);
 	if (!t->in_flight)
 		t->retry_ns = VMT_NEVER;
+	t->refused = 0;
 }
 
 void vmt_ticks_give_up(struct vmt_board_ticks *t)
 {
 	discard(t, t->ledger.owed);
 	t->in_flight = 0;
+	t->refused = 0;
 	t->retry_ns = VMT_NEVER;
 	t->period_ns = 0;
 }
@@ -149,7 +278,8 @@ bool vmt_ticks_good(const struct vmt_board_ticks *t, vmt_ns now)
 	const struct vmt_ledger *l = &t->ledger;
 
 	return l->due == l->delivered + l->merged + l->discarded + l->owed &&
-	       l->owed <= VMT_TICKS_OWED && t->in_flight <= 1 && t->in_flight <= l->owed &&
-	       t->pulse_ns <= now && (l->owed || t->retry_ns == VMT_NEVER) &&
+	       l->owed <= VMT_TICKS_OWED && t->in_flight <= IN_FLIGHT_MAX &&
+	       t->in_flight <= l->owed && t->refused <= 1 && t->pulse_ns <= now &&
+	       (l->owed || t->retry_ns == VMT_NEVER) &&
 	       (!t->period_ns || t->period_ns >= SHORTEST_NS);
 }

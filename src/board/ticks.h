@@ -2,7 +2,8 @@
 /* ticks.h - the fate of each tick of one source: when to pulse, and the ledger.
  *
  * The rules are in board.h, beside struct vmt_ledger.  Every member is counted where the thing
- * happens; a tick moves from owed to its fate, and no member is ever computed from others. */
+ * happens; a tick moves from owed to its fate, and no member is ever computed from others.  Policy
+ * and floor are those of the configuration `c`. */
 #ifndef BOARD_TICKS_H
 #define BOARD_TICKS_H
 
@@ -12,21 +13,25 @@
 /* The functions that return a bool say whether to ask for a pulse. */
 
 /* For sources whose edges all exist (PIT): `edges` more are due; an acknowledgement of what was
- * asked for before; whether it made room for another; the pulse asked for before was refused. */
-bool vmt_ticks_edges(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now, uint64_t edges);
-void vmt_ticks_ack(struct vmt_board_ticks *t);
-bool vmt_ticks_again(struct vmt_board_ticks *t, vmt_ns now);
-void vmt_ticks_refused(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now);
+ * asked for before; whether it made room for another; the pulse asked for before was refused;
+ * retry_ns has come. */
+bool vmt_ticks_edges(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now,
+		     uint64_t edges);
+void vmt_ticks_ack(struct vmt_board_ticks *t, vmt_ns now);
+bool vmt_ticks_again(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now);
+void vmt_ticks_refused(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now);
+bool vmt_ticks_retry(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now);
+
+/* The source is programmed to tick faster than the floor: no pulse before this time.  Else 0. */
+vmt_ns vmt_ticks_not_before(const struct vmt_board_ticks *t, const struct vmt_board_config *c);
 
 /* For a source that holds its line until it is served (RTC): after a call that raised the line
  * `rises` times, found it high `missed` times, and left it at `level`.  shown: how many of the
- * rises showed a tick that is owed already. */
-bool vmt_ticks_held(struct vmt_board_ticks *t, uint32_t policy, vmt_ns now,
+ * rises showed a tick that is owed already.  Its pulse was refused; it goes out again. */
+bool vmt_ticks_held(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now,
 		    const struct vmt_out *out, uint64_t shown);
 void vmt_ticks_held_refused(struct vmt_board_ticks *t, vmt_ns now);
-
-/* A pulse goes out again: retry_ns has come. */
-void vmt_ticks_retry(struct vmt_board_ticks *t);
+void vmt_ticks_held_again(struct vmt_board_ticks *t);
 
 /* The source's period as it is programmed now. */
 void vmt_ticks_period(struct vmt_board_ticks *t, uint64_t period_ns);

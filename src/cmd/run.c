@@ -231,7 +231,7 @@ const struct cmd_verb cmd_run = {
 	"                  [--serial stdio|none|unix:PATH|file:PATH]...\n"
 	"                  [--pit user|kernel|none] [--rtc pc|none] [--pm-timer on|off]\n"
 	"                  [--kvm-clock kernel|none] [--steal kernel|none] [--invtsc on|off]\n"
-	"                  [--tsc-hint on|off] [--ticks discard|catchup] [--date ISO8601|now]\n"
-	"                  [--exit-port] [--verbose]\n\n"
+	"                  [--tsc-hint on|off] [--ticks discard|catchup|delay|merge]\n"
+	"                  [--date ISO8601|now] [--exit-port] [--verbose]\n\n"
 	"  vmtime run --kernel vmlinuz --initrd initrd.cpio --append console=ttyS0 --cpus 2\n",
 };

@@ -41,7 +41,7 @@ enum choice {
 /* Options whose value is one of a few words.  The first word is the default. */
 static const struct {
 	const char *name;
-	const char *built[4];
+	const char *built[5]; /* NULL-ended */
 	const char *later[4]; /* words of the contract that this version refuses */
 } choices[CHOICES] = {
 	[PIT] = {"--pit", {"user", "kernel", "none"}, {NULL}},
@@ -49,7 +49,7 @@ static const struct {
 	[PM_TIMER] = {"--pm-timer", {"on", "off"}, {NULL}},
 	[KVM_CLOCK] = {"--kvm-clock", {"kernel", "none"}, {"user"}},
 	[STEAL] = {"--steal", {"kernel", "none"}, {"user"}},
-	[TICKS] = {"--ticks", {"discard", "catchup"}, {"delay", "merge"}},
+	[TICKS] = {"--ticks", {"discard", "catchup", "delay", "merge"}, {NULL}},
 	[TSC_HINT] = {"--tsc-hint", {"on", "off"}, {NULL}},
 	[INVTSC] = {"--invtsc", {"off", "on"}, {NULL}},
 	[HPET] = {"--hpet", {"off"}, {"on"}},
@@ -295,6 +295,8 @@ static void settle_choices(struct parse *p)
 {
 	static const enum machine_pit pits[] = {MACHINE_PIT_USER, MACHINE_PIT_KERNEL,
 						MACHINE_PIT_NONE};
+	static const enum vmt_ticks ticks[] = {VMT_TICKS_DISCARD, VMT_TICKS_CATCHUP,
+					       VMT_TICKS_DELAY, VMT_TICKS_MERGE};
 	struct machine_config *m = &p->o->machine;
 
 	m->pit = pits[p->picked[PIT]];
@@ -302,7 +304,7 @@ static void settle_choices(struct parse *p)
 	m->pm_timer = p->picked[PM_TIMER] == 0;
 	m->kvm_clock = p->picked[KVM_CLOCK] == 0;
 	m->steal = p->picked[STEAL] == 0;
-	m->catchup = p->picked[TICKS] == 1;
+	m->ticks = ticks[p->picked[TICKS]];
 	m->tsc_hint = p->picked[TSC_HINT] == 0;
 	m->invariant_tsc = p->picked[INVTSC] == 1;
 }

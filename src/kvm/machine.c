@@ -260,7 +260,7 @@ static int power_on(struct machine *m, struct why *why)
 	struct vmt_board_config board = {
 		.faces = (config->pit == MACHINE_PIT_USER ? VMT_HAS_PIT : 0U) |
 			 (config->rtc ? VMT_HAS_RTC : 0U) | (config->pm_timer ? VMT_HAS_PMTMR : 0U),
-		.ticks = config->catchup ? VMT_TICKS_CATCHUP : VMT_TICKS_DISCARD,
+		.ticks = config->ticks,
 		.pm1a_port = ACPI_PM1A_EVT_PORT,
 		.pmtmr_port = ACPI_PM_TIMER_PORT,
 		.pmtmr_bits = 24,
@@ -285,7 +285,8 @@ static int set_up(struct machine *m, struct why *why)
 	const struct vm_config config = {
 		.cpus = m->config->cpus,
 		.kernel_pit = m->config->pit == MACHINE_PIT_KERNEL,
-		.kernel_reinject = m->config->catchup,
+		.kernel_reinject = m->config->ticks == VMT_TICKS_CATCHUP ||
+				   m->config->ticks == VMT_TICKS_DELAY,
 	};
 	bool first = !m->powered;
 	struct boot_state state;

@@ -34,10 +34,10 @@ struct machine_config {
 	bool kvm_clock; /* KVM's CPUID leaves; the clock itself is the kernel's */
 	bool steal;
 	bool invariant_tsc;
-	bool tsc_hint;  /* without kvm_clock: tsc_early_khz= is added to a Linux command line */
-	bool catchup;   /* ticks that came late are given again, else discarded */
-	bool exit_port; /* 0xf4 ends the VM */
-	bool has_date;  /* UTC is date_ns at power-on, else the host's */
+	bool tsc_hint; /* without kvm_clock: tsc_early_khz= is added to a Linux command line */
+	enum vmt_ticks ticks; /* with the kernel's PIT: DELAY and CATCHUP are its reinjection */
+	bool exit_port;       /* 0xf4 ends the VM */
+	bool has_date;        /* UTC is date_ns at power-on, else the host's */
 	int64_t date_ns;
 	struct console_config serial[PORTS_SERIAL];
 };

@@ -179,7 +179,7 @@ static void impossible_boards_are_refused(void **state)
 		if (i == 0)
 			c.faces = 8;
 		else if (i == 1)
-			c.ticks = 2;
+			c.ticks = 4;
 		else if (i == 2)
 			c.pmtmr_bits = 16;
 		else if (i == 3)
@@ -251,7 +251,7 @@ static void irq_0_is_a_pulse_each_period(void **state)
 static void an_acknowledgement_at_the_next_edge_is_the_last_ones(void **state)
 {
 	(void)state;
-	for (uint32_t policy = VMT_TICKS_DISCARD; policy <= VMT_TICKS_CATCHUP; policy++) {
+	for (uint32_t policy = VMT_TICKS_DISCARD; policy <= VMT_TICKS_MERGE; policy++) {
 		struct vmt_board_config config = all;
 		struct vm vm;
 

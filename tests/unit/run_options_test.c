@@ -68,7 +68,8 @@ static void without_options_it_is_a_small_pc(void **state)
 	assert_int_equal(m->serial[1].kind, CONSOLE_NONE);
 	assert_int_equal(m->pit, MACHINE_PIT_USER);
 	assert_true(m->rtc && m->pm_timer && m->kvm_clock && m->steal && m->tsc_hint);
-	assert_false(m->invariant_tsc || m->catchup || m->exit_port || m->has_date);
+	assert_false(m->invariant_tsc || m->ticks != VMT_TICKS_DISCARD || m->exit_port ||
+		     m->has_date);
 }
 
 static void each_option_changes_what_it_names(void **state)
@@ -90,7 +91,7 @@ static void each_option_changes_what_it_names(void **state)
 	      "none", "--tsc-hint", "off", "--invtsc", "on", "--ticks", "catchup");
 	assert_int_equal(m->pit, MACHINE_PIT_NONE);
 	assert_false(m->rtc || m->pm_timer || m->kvm_clock || m->steal || m->tsc_hint);
-	assert_true(m->invariant_tsc && m->catchup);
+	assert_true(m->invariant_tsc && m->ticks == VMT_TICKS_CATCHUP);
 	TAKES("--serial", "file:x", "--serial", "unix:y");
 	assert_int_equal(m->serial[0].kind, CONSOLE_FILE);
 	assert_string_equal(m->serial[0].path, "x");

@@ -8,7 +8,11 @@
 
 #include "board/ticks.h"
 
-enum { DISCARD = VMT_TICKS_DISCARD, CATCHUP = VMT_TICKS_CATCHUP };
+#define POLICY(policy) (&(const struct vmt_board_config){.ticks = VMT_TICKS_##policy})
+#define DISCARD POLICY(DISCARD)
+#define CATCHUP POLICY(CATCHUP)
+#define DELAY POLICY(DELAY)
+#define MERGE POLICY(MERGE)
 
 #define MS UINT64_C(1000000)
 
@@ -18,21 +22,27 @@ static struct vmt_board_ticks every_ms(void)
 }
 
 /* As the board does it: credited, and then asked whether another is to go out. */
-static bool ack(struct vmt_board_ticks *t, vmt_ns now)
+static bool ack(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
 {
-	vmt_ticks_ack(t);
-	return vmt_ticks_again(t, now);
+	vmt_ticks_ack(t, now);
+	return vmt_ticks_again(t, c, now);
+}
+
+static void fates_are(const struct vmt_board_ticks *t, uint64_t due, uint64_t delivered,
+		      uint64_t merged, uint64_t discarded, uint64_t owed)
+{
+	assert_int_equal(t->ledger.due, due);
+	assert_int_equal(t->ledger.delivered, delivered);
+	assert_int_equal(t->ledger.merged, merged);
+	assert_int_equal(t->ledger.discarded, discarded);
+	assert_int_equal(t->ledger.owed, owed);
+	assert_int_equal(due, delivered + merged + discarded + owed);
 }
 
 static void ledger_is(const struct vmt_board_ticks *t, uint64_t due, uint64_t delivered,
 		      uint64_t discarded, uint64_t owed)
 {
-	assert_int_equal(t->ledger.due, due);
-	assert_int_equal(t->ledger.delivered, delivered);
-	assert_int_equal(t->ledger.merged, 0);
-	assert_int_equal(t->ledger.discarded, discarded);
-	assert_int_equal(t->ledger.owed, owed);
-	assert_int_equal(due, delivered + discarded + owed);
+	fates_are(t, due, delivered, 0, discarded, owed);
 }
 
 static void a_tick_is_owed_until_it_is_acknowledged(void **state)
@@ -43,9 +53,9 @@ static void a_tick_is_owed_until_it_is_acknowledged(void **state)
 	assert_false(vmt_ticks_edges(&t, DISCARD, MS, 0));
 	assert_true(vmt_ticks_edges(&t, DISCARD, MS, 1));
 	ledger_is(&t, 1, 0, 0, 1);
-	assert_false(ack(&t, MS + 1000));
+	assert_false(ack(&t, DISCARD, MS + 1000));
 	ledger_is(&t, 1, 1, 0, 0);
-	assert_false(ack(&t, MS + 2000)); /* somebody else's EOI */
+	assert_false(ack(&t, DISCARD, MS + 2000)); /* somebody else's EOI */
 	ledger_is(&t, 1, 1, 0, 0);
 }
 
@@ -58,50 +68,145 @@ static void discard_gives_late_ticks_up(void **state)
 	ledger_is(&t, 5, 0, 4, 1);
 	assert_false(vmt_ticks_edges(&t, DISCARD, 5 * MS + 1000, 1)); /* too soon */
 	ledger_is(&t, 6, 0, 5, 1);
-	assert_false(ack(&t, 5 * MS + 2000));
+	assert_false(ack(&t, DISCARD, 5 * MS + 2000));
 	ledger_is(&t, 6, 1, 5, 0);
 }
 
-static void catchup_delivers_late_ticks_one_by_one(void **state)
+static void merge_makes_one_of_many(void **state)
 {
 	struct vmt_board_ticks t = every_ms();
 
 	(void)state;
-	assert_true(vmt_ticks_edges(&t, CATCHUP, 3 * MS, 3));
-	ledger_is(&t, 3, 0, 0, 3);
-	assert_false(
-		vmt_ticks_edges(&t, CATCHUP, 3 * MS + 1000, 1)); /* one is in flight, and young */
-	ledger_is(&t, 4, 0, 0, 4);
-	for (uint64_t i = 1; i < 4; i++) {
-		assert_true(ack(&t, 3 * MS + 1000 * i));
-		ledger_is(&t, 4, i, 0, 4 - i);
-	}
-	assert_false(ack(&t, 4 * MS));
-	ledger_is(&t, 4, 4, 0, 0);
+	assert_true(vmt_ticks_edges(&t, MERGE, 5 * MS, 5));
+	fates_are(&t, 5, 0, 4, 0, 1);
+	for (int i = 0; i < 3; i++)
+		assert_false(vmt_ticks_edges(&t, MERGE, 5 * MS + 1000, 1));
+	fates_are(&t, 8, 0, 6, 0, 2); /* one waits for all of them */
+	assert_true(ack(&t, MERGE, 5 * MS + 2000));
+	assert_false(ack(&t, MERGE, 5 * MS + 3000));
+	fates_are(&t, 8, 2, 6, 0, 0);
 }
 
-/* The pin is masked: no pulse arrives and no acknowledgement comes, for a second. */
-static void masked_ticks_go_on_when_unmasked(void **state)
+/* retry_ns is when the next late one goes out; each is acknowledged 1 us after its pulse. */
+static vmt_ns take_late_ticks(struct vmt_board_ticks *t, const struct vmt_board_config *c,
+			      vmt_ns pulsed, uint64_t gap, uint64_t count)
 {
-	(void)state;
-	for (uint32_t policy = DISCARD; policy <= CATCHUP; policy++) {
-		struct vmt_board_ticks t = every_ms();
-		uint64_t pulses = 0, more = 0;
-
-		for (uint64_t i = 1; i <= 1000; i++)
-			pulses += vmt_ticks_edges(&t, policy, i * MS, 1);
-		assert_int_equal(pulses, 1000); /* the next one might get through, always */
-		if (policy == DISCARD)
-			ledger_is(&t, 1000, 0, 999, 1);
-		else
-			ledger_is(&t, 1000, 0, 0, 1000);
-		assert_true(vmt_ticks_edges(&t, policy, 1001 * MS, 1)); /* unmasked */
-		while (ack(&t, 1001 * MS + 10 * more))
-			more++;
-		assert_int_equal(more, policy == DISCARD ? 0 : 1000);
-		assert_int_equal(t.ledger.delivered, policy == DISCARD ? 1 : 1001);
-		assert_int_equal(t.ledger.owed, 0);
+	for (uint64_t i = 0; i < count; i++) {
+		assert_false(ack(t, c, pulsed + 1000));
+		assert_int_equal(t->retry_ns, pulsed + gap);
+		pulsed = t->retry_ns;
+		assert_true(vmt_ticks_retry(t, c, pulsed));
 	}
+	return pulsed;
+}
+
+static void catchup_gives_late_ticks_a_quarter_period_apart(void **state)
+{
+	struct vmt_board_ticks t = every_ms();
+	vmt_ns last;
+
+	(void)state;
+	assert_true(vmt_ticks_edges(&t, CATCHUP, 3 * MS, 3));
+	ledger_is(&t, 3, 0, 0, 3);
+	assert_false(vmt_ticks_edges(&t, CATCHUP, 3 * MS + 1000, 1)); /* one is in flight, young */
+	ledger_is(&t, 4, 0, 0, 4);
+	last = take_late_ticks(&t, CATCHUP, 3 * MS, MS / 4, 3);
+	ledger_is(&t, 4, 3, 0, 1);
+	assert_false(ack(&t, CATCHUP, last + 1000));
+	ledger_is(&t, 4, 4, 0, 0);
+	assert_int_equal(t.retry_ns, VMT_NEVER);
+}
+
+static void delay_keeps_the_rate_and_stays_late(void **state)
+{
+	struct vmt_board_ticks t = every_ms();
+	vmt_ns last;
+
+	(void)state;
+	assert_true(vmt_ticks_edges(&t, DELAY, 3 * MS, 3));
+	last = take_late_ticks(&t, DELAY, 3 * MS, MS, 1);
+	assert_false(vmt_ticks_edges(&t, DELAY, last, 1)); /* the fourth, in its own time */
+	ledger_is(&t, 4, 1, 0, 3);
+	last = take_late_ticks(&t, DELAY, last, MS, 2);
+	assert_false(ack(&t, DELAY, last + 1000));
+	ledger_is(&t, 4, 4, 0, 0);
+	assert_true(vmt_ticks_edges(&t, DELAY, 9 * MS, 1)); /* nothing owed: at its edge */
+}
+
+/* An edge of a source with a debt is not to overtake it. */
+static void an_edge_waits_behind_late_ones(void **state)
+{
+	struct vmt_board_ticks t = every_ms();
+
+	(void)state;
+	assert_true(vmt_ticks_edges(&t, DELAY, 3 * MS + MS / 2, 3));
+	assert_false(ack(&t, DELAY, 3 * MS + MS / 2 + 1000));
+	assert_false(vmt_ticks_edges(&t, DELAY, 4 * MS, 1));
+	assert_int_equal(t.retry_ns, 4 * MS + MS / 2);
+	ledger_is(&t, 4, 1, 0, 3);
+}
+
+/* No pulse arrives and no acknowledgement comes, for a second: masked, and nothing tells. */
+static void ticks_that_nobody_takes_go_on(void **state)
+{
+	const struct vmt_board_config *const discard = DISCARD, *const merge = MERGE;
+	const struct vmt_board_config *const policies[] = {discard, merge, CATCHUP, DELAY};
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		const struct vmt_board_config *c = policies[i];
+		struct vmt_board_ticks t = every_ms();
+		uint64_t pulses = 0;
+
+		for (uint64_t at = 1; at <= 1000; at++)
+			pulses += vmt_ticks_edges(&t, c, at * MS, 1);
+		assert_int_equal(pulses, 1000); /* the next one might get through, always */
+		fates_are(&t, 1000, 0, c == merge ? 998 : 0, c == discard ? 998 : 0,
+			  c == merge || c == discard ? 2 : 1000);
+		assert_true(vmt_ticks_edges(&t, c, 1001 * MS, 1)); /* unmasked: taken, once */
+		assert_false(ack(&t, c, 1001 * MS + 1000));
+		assert_int_equal(t.retry_ns, 1001 * MS + 1000 + MS / 4);
+		assert_int_equal(vmt_ticks_retry(&t, c, t.retry_ns), c != merge && c != discard);
+		fates_are(&t, 1001, 1, c == merge ? 1000 : 0, c == discard ? 1000 : 0,
+			  c == merge || c == discard ? 0 : 1000);
+	}
+}
+
+/* Its handler runs longer than a period: the pulse that came meanwhile is another handler. */
+static void a_slow_guest_that_takes_both_acknowledges_twice(void **state)
+{
+	const struct vmt_board_config *const policies[] = {DISCARD, MERGE, CATCHUP, DELAY};
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		struct vmt_board_ticks t = every_ms();
+
+		assert_true(vmt_ticks_edges(&t, policies[i], MS, 1));
+		assert_true(vmt_ticks_edges(&t, policies[i], 2 * MS, 1));
+		ledger_is(&t, 2, 0, 0, 2);
+		assert_false(ack(&t, policies[i], 2 * MS + 1000));
+		ledger_is(&t, 2, 1, 0, 1);
+		assert_false(ack(&t, policies[i], 2 * MS + 200000));
+		ledger_is(&t, 2, 2, 0, 0);
+		assert_int_equal(t.retry_ns, VMT_NEVER);
+	}
+}
+
+/* Until it is known whether it takes both, the next tick waits, whatever the policy. */
+static void an_edge_in_doubt_waits_for_the_answer(void **state)
+{
+	struct vmt_board_ticks t = every_ms();
+
+	(void)state;
+	vmt_ticks_edges(&t, DISCARD, MS, 1);
+	vmt_ticks_edges(&t, DISCARD, 2 * MS, 1);
+	vmt_ticks_ack(&t, 2 * MS + 900000);
+	assert_false(vmt_ticks_edges(&t, DISCARD, 3 * MS, 1));
+	ledger_is(&t, 3, 1, 0, 2);
+	assert_true(vmt_ticks_retry(&t, DISCARD, 3 * MS + 150000)); /* it took one for both */
+	ledger_is(&t, 3, 1, 1, 1);
+	assert_false(ack(&t, DISCARD, 3 * MS + 160000));
+	ledger_is(&t, 3, 2, 1, 0);
 }
 
 /* A pulse is given a whole period to be acknowledged in, however late it was itself. */
@@ -113,11 +218,11 @@ static void a_pulse_in_flight_has_a_period(void **state)
 	assert_true(vmt_ticks_edges(&t, DISCARD, MS + 240000, 1)); /* late by 0.24 ms */
 	assert_false(vmt_ticks_edges(&t, DISCARD, 2 * MS, 1));     /* and not acknowledged yet */
 	ledger_is(&t, 2, 0, 1, 1);
-	assert_true(vmt_ticks_edges(&t, DISCARD, 3 * MS, 1)); /* nor by now: given up */
-	ledger_is(&t, 3, 0, 2, 1);
+	assert_true(vmt_ticks_edges(&t, DISCARD, 3 * MS, 1));     /* nor by now */
 	assert_true(vmt_ticks_edges(&t, DISCARD, 4 * MS, 1));     /* exactly one period */
 	assert_true(vmt_ticks_edges(&t, DISCARD, 5 * MS - 1, 1)); /* to the rounding of edges */
 	assert_false(vmt_ticks_edges(&t, DISCARD, 6 * MS - 3, 1));
+	ledger_is(&t, 6, 0, 4, 2);
 }
 
 /* Usual with a PIC: the guest is slow, and the next tick's pulse falls on the one still pending. */
@@ -131,9 +236,42 @@ static void a_pulse_merged_into_a_pending_one_loses_one_tick(void **state)
 	vmt_ticks_refused(&t, DISCARD, 2 * MS);
 	ledger_is(&t, 2, 0, 1, 1);
 	assert_int_equal(t.retry_ns, VMT_NEVER);
-	vmt_ticks_ack(&t); /* of the pending one: the guest took one of two */
+	assert_false(ack(&t, DISCARD, 2 * MS + 1000)); /* of the pending one */
 	ledger_is(&t, 2, 1, 1, 0);
-	assert_false(vmt_ticks_again(&t, 2 * MS));
+	assert_int_equal(t.retry_ns, VMT_NEVER);
+}
+
+/* 1.19 MHz: the host is woken 20000 times a second, and no tick is lost from the ledger. */
+static void a_source_that_is_too_fast_is_merged(void **state)
+{
+	struct vmt_board_ticks t = {.retry_ns = VMT_NEVER, .period_ns = 839};
+	const uint64_t floor = VMT_TICKS_FLOOR_NS;
+
+	(void)state;
+	assert_int_equal(vmt_ticks_not_before(&t, CATCHUP), floor);
+	assert_true(vmt_ticks_edges(&t, CATCHUP, MS, 60));
+	fates_are(&t, 60, 0, 59, 0, 1);
+	assert_int_equal(vmt_ticks_not_before(&t, CATCHUP), MS + floor);
+	assert_false(ack(&t, CATCHUP, MS + 100));
+	assert_false(vmt_ticks_edges(&t, CATCHUP, MS + 200, 1)); /* a register was read */
+	assert_int_equal(t.retry_ns, MS + floor);
+	assert_true(vmt_ticks_edges(&t, CATCHUP, MS + floor, 59));
+	fates_are(&t, 120, 1, 118, 0, 1);
+	assert_true(vmt_ticks_edges(&t, CATCHUP, MS + 2 * floor, 60)); /* a slow guest */
+	fates_are(&t, 180, 1, 177, 0, 2);
+}
+
+static void the_floor_is_configurable(void **state)
+{
+	const struct vmt_board_config slow = {.ticks = VMT_TICKS_CATCHUP, .floor_ns = 2 * MS};
+	struct vmt_board_ticks t = every_ms();
+
+	(void)state;
+	assert_int_equal(vmt_ticks_not_before(&t, CATCHUP), 0);
+	assert_int_equal(vmt_ticks_not_before(&t, &slow), 2 * MS);
+	assert_true(vmt_ticks_edges(&t, &slow, 2 * MS, 2));
+	assert_false(vmt_ticks_edges(&t, &slow, 3 * MS, 1));
+	fates_are(&t, 3, 0, 1, 0, 2);
 }
 
 static void owing_has_a_limit(void **state)
@@ -156,7 +294,7 @@ static void a_refused_tick_waits_or_is_tried_again(void **state)
 	assert_int_equal(t.retry_ns, VMT_NEVER);
 	assert_true(vmt_ticks_edges(&t, DISCARD, MS + 1000, 1)); /* but not beside the next one */
 	ledger_is(&t, 2, 0, 1, 1);
-	assert_false(ack(&t, MS + 2000));
+	assert_false(ack(&t, DISCARD, MS + 2000));
 	vmt_ticks_refused(&t, DISCARD, MS + 2000); /* nothing is in flight */
 	ledger_is(&t, 2, 1, 1, 0);
 
@@ -167,9 +305,9 @@ static void a_refused_tick_waits_or_is_tried_again(void **state)
 	assert_true(vmt_ticks_edges(&u, CATCHUP, MS + 1000, 1)); /* the next edge is sooner */
 	assert_int_equal(u.retry_ns, VMT_NEVER);
 	vmt_ticks_refused(&u, CATCHUP, 2 * MS);
-	assert_true(ack(&u, 2 * MS)); /* or the end of what it was merged into */
+	assert_true(ack(&u, CATCHUP, 2 * MS)); /* or the end of what it was merged into */
 	assert_int_equal(u.retry_ns, VMT_NEVER);
-	assert_false(ack(&u, 3 * MS));
+	assert_false(ack(&u, CATCHUP, 3 * MS));
 	ledger_is(&u, 2, 2, 0, 0);
 }
 
@@ -183,7 +321,7 @@ static void programming_anew_forgets_old_debts(void **state)
 	ledger_is(&t, 9, 0, 0, 9);
 	vmt_ticks_period(&t, 0);
 	ledger_is(&t, 9, 0, 8, 1); /* the one in flight may still arrive */
-	assert_false(ack(&t, 9 * MS));
+	assert_false(ack(&t, CATCHUP, 9 * MS));
 	ledger_is(&t, 9, 1, 8, 0);
 	vmt_ticks_period(&t, MS);
 	vmt_ticks_edges(&t, CATCHUP, 20 * MS, 1);
@@ -226,6 +364,22 @@ static void a_held_line_is_served_by_lowering_it(void **state)
 	ledger_is(&t, 4, 1, 3, 0);
 }
 
+static void missed_interrupts_are_merged_or_delayed(void **state)
+{
+	struct vmt_board_ticks t = every_ms(), u = every_ms();
+	struct vmt_out high = rtc(1, 2, 1), low = rtc(0, 0, 0);
+
+	(void)state;
+	assert_true(vmt_ticks_held(&t, MERGE, 3 * MS, &high, 0));
+	fates_are(&t, 3, 0, 2, 0, 1);
+	vmt_ticks_held(&t, MERGE, 3 * MS, &low, 0);
+	fates_are(&t, 3, 1, 2, 0, 0);
+	assert_true(vmt_ticks_held(&u, DELAY, 3 * MS, &high, 0));
+	vmt_ticks_held(&u, DELAY, 3 * MS + 1000, &low, 0);
+	ledger_is(&u, 3, 1, 0, 2);
+	assert_int_equal(u.retry_ns, 4 * MS);
+}
+
 static void missed_interrupts_are_shown_a_quarter_period_apart(void **state)
 {
 	struct vmt_board_ticks t = every_ms();
@@ -266,17 +420,17 @@ static void a_refused_request_stands_and_is_pulsed_again(void **state)
 	vmt_ticks_held_refused(&t, MS);
 	ledger_is(&t, 1, 0, 0, 1);
 	assert_int_equal(t.retry_ns, MS + VMT_TICKS_RETRY_NS);
-	vmt_ticks_retry(&t);
+	vmt_ticks_held_again(&t);
 	assert_int_equal(t.retry_ns, VMT_NEVER);
 	vmt_ticks_held_refused(&t, 11 * MS);
 	assert_int_equal(t.retry_ns, 31 * MS); /* twice as long */
-	vmt_ticks_retry(&t);
+	vmt_ticks_held_again(&t);
 	vmt_ticks_held_refused(&t, 31 * MS);
 	assert_int_equal(t.retry_ns, 71 * MS);
-	vmt_ticks_retry(&t);
+	vmt_ticks_held_again(&t);
 	vmt_ticks_held_refused(&t, 5000 * MS);
 	assert_int_equal(t.retry_ns, 5000 * MS + VMT_TICKS_RETRY_MAX_NS);
-	vmt_ticks_retry(&t);
+	vmt_ticks_held_again(&t);
 	vmt_ticks_held(&t, DISCARD, 20 * MS, &low, 0);
 	ledger_is(&t, 1, 1, 0, 0);
 	vmt_ticks_held_refused(&t, 20 * MS); /* served meanwhile */
@@ -295,7 +449,7 @@ static void only_a_ledger_that_balances_is_loaded(void **state)
 	t.ledger.delivered++;
 	assert_false(vmt_ticks_good(&t, 9 * MS));
 	t = good;
-	t.in_flight = 2;
+	t.in_flight = 3;
 	assert_false(vmt_ticks_good(&t, 9 * MS));
 	t = every_ms();
 	t.in_flight = 1; /* of nothing owed */
@@ -314,15 +468,23 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_tick_is_owed_until_it_is_acknowledged),
 		cmocka_unit_test(discard_gives_late_ticks_up),
-		cmocka_unit_test(catchup_delivers_late_ticks_one_by_one),
-		cmocka_unit_test(masked_ticks_go_on_when_unmasked),
+		cmocka_unit_test(merge_makes_one_of_many),
+		cmocka_unit_test(catchup_gives_late_ticks_a_quarter_period_apart),
+		cmocka_unit_test(delay_keeps_the_rate_and_stays_late),
+		cmocka_unit_test(an_edge_waits_behind_late_ones),
+		cmocka_unit_test(ticks_that_nobody_takes_go_on),
+		cmocka_unit_test(a_slow_guest_that_takes_both_acknowledges_twice),
+		cmocka_unit_test(an_edge_in_doubt_waits_for_the_answer),
 		cmocka_unit_test(a_pulse_in_flight_has_a_period),
 		cmocka_unit_test(a_pulse_merged_into_a_pending_one_loses_one_tick),
+		cmocka_unit_test(a_source_that_is_too_fast_is_merged),
+		cmocka_unit_test(the_floor_is_configurable),
 		cmocka_unit_test(owing_has_a_limit),
 		cmocka_unit_test(a_refused_tick_waits_or_is_tried_again),
 		cmocka_unit_test(programming_anew_forgets_old_debts),
 		cmocka_unit_test(a_reset_gives_everything_up),
 		cmocka_unit_test(a_held_line_is_served_by_lowering_it),
+		cmocka_unit_test(missed_interrupts_are_merged_or_delayed),
 		cmocka_unit_test(missed_interrupts_are_shown_a_quarter_period_apart),
 		cmocka_unit_test(a_line_read_in_the_same_call_was_served),
 		cmocka_unit_test(a_refused_request_stands_and_is_pulsed_again),
