@@ -14,6 +14,7 @@
 #include "core/snap.h"
 #include "faces/into.h"
 #include "faces/rtc_date.h"
+#include "faces/rtc_hold.h"
 
 enum { REG_A = 10, REG_B = 11, REG_C = 12, REG_D = 13, ALIAS_CENTURY = 0x37 };
 enum { ALARM_SECOND = 1, ALARM_MINUTE = 3, ALARM_HOUR = 5 };
@@ -28,7 +29,7 @@ enum {
 	B_24H = 2
 };
 enum { C_IRQF = 0x80, C_PF = 0x40, C_AF = 0x20, C_UF = 0x10, C_FLAGS = 0x70, D_VALID = 0x80 };
-enum { UIP_NS = 244000 + 1984000, HALF_S_NS = 500000000, SAVED_VERSION = 1 };
+enum { UIP_NS = 244000 + 1984000, HALF_S_NS = 500000000, SAVED_VERSION = 2 };
 
 #define OFFSET_MAX_S INT64_C(1000000000000)
 
@@ -272,22 +273,29 @@ static void write_data(struct vmt_rtc *s, unsigned index, uint8_t value)
 	}
 }
 
-static uint8_t read_data(struct vmt_rtc *s, unsigned index)
+/* UIP, and how long ago the second began. */
+static bool updating(const struct vmt_rtc *s, uint32_t *ret_rest_ns)
+{
+	seconds(s, s->seen_ns, ret_rest_ns);
+	return !held(s) && *ret_rest_ns >= VMT_NS_PER_S - UIP_NS;
+}
+
+/* As the guest sees it, at `ready`. */
+static uint8_t read_data(struct vmt_rtc *s, unsigned index, vmt_ns ready)
 {
 	uint8_t value = s->cmos[index];
 	uint32_t rest;
 
 	switch (index) {
 	case REG_A:
-		seconds(s, s->seen_ns, &rest);
-		return value | (!held(s) && rest >= VMT_NS_PER_S - UIP_NS ? A_UIP : 0);
+		return value | (updating(s, &rest) ? A_UIP : 0);
 	case REG_C:
 		value |= irq(s) ? C_IRQF : 0;
 		s->cmos[REG_C] = 0;
 		return value;
 	default:
 		if (is_time(index) && !held(s) && !s->raw)
-			return vmt_rtc_show(seconds(s, s->seen_ns, &rest), s->week_skew, index,
+			return vmt_rtc_show(seconds(s, ready, &rest), s->week_skew, index,
 					    format(s));
 		return value;
 	}
@@ -301,19 +309,34 @@ static unsigned memory_index(const struct vmt_rtc *s)
 void vmt_rtc_read_into(struct vmt_rtc *s, vmt_ns now, uint32_t reg, uint8_t *ret_value,
 		       struct vmt_out *out)
 {
+	unsigned index = memory_index(s);
+	uint32_t rest;
+	bool busy;
+
 	catch_up(s, now, out);
-	*ret_value = reg == VMT_RTC_DATA ? read_data(s, memory_index(s)) : 0xff;
+	*ret_value = 0xff;
+	if (reg == VMT_RTC_DATA) {
+		if (s->hold_until_ns) {
+			busy = updating(s, &rest);
+			out->ready = vmt_rtc_hold_read(s, index, busy, rest);
+		}
+		*ret_value = read_data(s, index, out->ready);
+	}
 	settle(s, out);
 }
 
 void vmt_rtc_write_into(struct vmt_rtc *s, vmt_ns now, uint32_t reg, uint8_t value,
 			struct vmt_out *out)
 {
+	unsigned index = memory_index(s);
+
 	catch_up(s, now, out);
-	if (reg == VMT_RTC_INDEX)
+	if (reg == VMT_RTC_INDEX) {
 		s->index = value & (VMT_RTC_BYTES - 1);
-	else if (reg == VMT_RTC_DATA)
-		write_data(s, memory_index(s), value);
+	} else if (reg == VMT_RTC_DATA) {
+		write_data(s, index, value);
+		vmt_rtc_hold_write(s, index, is_time(index) || held(s));
+	}
 	settle(s, out);
 }
 
@@ -388,6 +411,19 @@ void vmt_rtc_init(struct vmt_rtc *s, vmt_ns now, int64_t utc_offset_ns)
 	utc_seconds(s, 0, &s->divider_ns); /* periods begin with seconds */
 }
 
+int vmt_rtc_exact(struct vmt_rtc *s, vmt_ns now, uint32_t lead_ns)
+{
+	struct vmt_out dropped;
+
+	if (lead_ns > VMT_RTC_LEAD_MAX_NS)
+		return -EINVAL;
+	catch_up(s, now, &dropped);
+	s->exact = 1;
+	s->lead_ns = lead_ns;
+	vmt_rtc_hold_arm(s);
+	return 0;
+}
+
 void vmt_rtc_reset(struct vmt_rtc *s, vmt_ns now)
 {
 	struct vmt_out dropped;
@@ -395,22 +431,29 @@ void vmt_rtc_reset(struct vmt_rtc *s, vmt_ns now)
 	catch_up(s, now, &dropped);
 	s->cmos[REG_B] &= (uint8_t) ~(B_PIE | B_AIE | B_UIE | B_SQWE);
 	s->cmos[REG_C] = 0;
+	vmt_rtc_hold_arm(s);
 }
 
 int vmt_rtc_save(const struct vmt_rtc *s, void *buf, size_t size)
 {
 	struct vmt_snap_writer w;
 
-	static_assert(sizeof(struct vmt_rtc) == 168, "a new field is to be saved");
+	static_assert(sizeof(struct vmt_rtc) == 184, "a new field is to be saved");
 	vmt_snap_start(&w, buf, size, VMT_SNAP_RTC, SAVED_VERSION);
 	vmt_snap_put(&w, s->seen_ns, 8);
 	vmt_snap_put(&w, (uint64_t)s->utc_offset_ns, 8);
 	vmt_snap_put(&w, (uint64_t)s->offset_s, 8);
+	vmt_snap_put(&w, s->hold_until_ns, 8);
 	vmt_snap_put(&w, s->phase_ns, 4);
 	vmt_snap_put(&w, s->divider_ns, 4);
+	vmt_snap_put(&w, s->lead_ns, 4);
 	vmt_snap_put(&w, s->index, 1);
 	vmt_snap_put(&w, s->week_skew, 1);
 	vmt_snap_put(&w, s->raw, 1);
+	vmt_snap_put(&w, s->exact, 1);
+	vmt_snap_put(&w, s->driven, 1);
+	vmt_snap_put(&w, s->held_once, 1);
+	vmt_snap_put(&w, s->burst, 1);
 	vmt_snap_put_bytes(&w, s->cmos, VMT_RTC_BYTES);
 	return vmt_snap_finish(&w);
 }
@@ -421,7 +464,8 @@ static bool good(const struct vmt_rtc *s, vmt_ns now)
 	       s->offset_s <= OFFSET_MAX_S && s->offset_s >= -OFFSET_MAX_S &&
 	       s->index < VMT_RTC_BYTES && s->week_skew < 7 && s->raw <= 1 &&
 	       !(s->cmos[REG_A] & A_UIP) && !(s->cmos[REG_C] & ~C_FLAGS) &&
-	       s->cmos[REG_D] == D_VALID && !(s->cmos[REG_B] & B_SET && s->cmos[REG_B] & B_UIE);
+	       s->cmos[REG_D] == D_VALID && !(s->cmos[REG_B] & B_SET && s->cmos[REG_B] & B_UIE) &&
+	       vmt_rtc_hold_good(s);
 }
 
 int vmt_rtc_load(struct vmt_rtc *s, vmt_ns now, const void *buf, size_t size)
@@ -433,11 +477,17 @@ int vmt_rtc_load(struct vmt_rtc *s, vmt_ns now, const void *buf, size_t size)
 	loaded.seen_ns = vmt_snap_get64(&r);
 	loaded.utc_offset_ns = (int64_t)vmt_snap_get64(&r);
 	loaded.offset_s = (int64_t)vmt_snap_get64(&r);
+	loaded.hold_until_ns = vmt_snap_get64(&r);
 	loaded.phase_ns = vmt_snap_get32(&r);
 	loaded.divider_ns = vmt_snap_get32(&r);
+	loaded.lead_ns = vmt_snap_get32(&r);
 	loaded.index = vmt_snap_get8(&r);
 	loaded.week_skew = vmt_snap_get8(&r);
 	loaded.raw = vmt_snap_get8(&r);
+	loaded.exact = vmt_snap_get8(&r);
+	loaded.driven = vmt_snap_get8(&r);
+	loaded.held_once = vmt_snap_get8(&r);
+	loaded.burst = vmt_snap_get8(&r);
 	vmt_snap_get_bytes(&r, loaded.cmos, VMT_RTC_BYTES);
 	if (vmt_snap_close(&r) || !good(&loaded, now))
 		return -EINVAL;

@@ -98,7 +98,7 @@ static size_t seal(uint8_t *record, const uint8_t *fields, size_t size, uint16_t
 {
 	struct vmt_snap_writer w;
 
-	vmt_snap_start(&w, record, MOST, kind, 1);
+	vmt_snap_start(&w, record, MOST, kind, kind == VMT_SNAP_RTC ? 2 : 1);
 	vmt_snap_put_bytes(&w, fields, size);
 	return (size_t)vmt_snap_finish(&w);
 }

@@ -276,13 +276,14 @@ static size_t resealed(uint8_t *bytes, size_t size, struct random *random)
 {
 	uint8_t fields[BYTES];
 	uint16_t kind = (uint16_t)(bytes[4] | bytes[5] << 8);
+	uint16_t version = (uint16_t)(bytes[6] | bytes[7] << 8);
 	size_t count = size - VMT_SNAP_AROUND;
 	struct vmt_snap_writer w;
 
 	memcpy(fields, bytes + 12, count);
 	for (uint32_t i = random_below(random, 3) + 1; i; i--)
 		fields[random_below(random, (uint32_t)count)] = (uint8_t)random_next(random);
-	vmt_snap_start(&w, bytes, BYTES, kind, 1);
+	vmt_snap_start(&w, bytes, BYTES, kind, version);
 	vmt_snap_put_bytes(&w, fields, count);
 	return (size_t)vmt_snap_finish(&w);
 }

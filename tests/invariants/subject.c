@@ -71,6 +71,7 @@ static const uint16_t pit_likely[][2] = {
 static void rtc_start(union subject_state *s, vmt_ns now)
 {
 	vmt_rtc_init(&s->rtc, now, INT64_C(1704164645123456789));
+	vmt_rtc_exact(&s->rtc, now, 150000);
 }
 
 static struct vmt_out rtc_advance(union subject_state *s, vmt_ns now)
@@ -101,6 +102,21 @@ static struct vmt_out rtc_write(union subject_state *s, vmt_ns now, uint32_t reg
 	return both(index, data);
 }
 
+/* A reading of the time as Linux does it, whose last read may be held. */
+static struct vmt_out rtc_reading(union subject_state *s, vmt_ns now)
+{
+	static const uint8_t order[] = {0, 10, 0, 2, 4, 7, 8, 9, 0x32, 11, 10, 0};
+	struct vmt_out sum = vmt_rtc_advance(&s->rtc, now);
+
+	for (size_t i = 0; i < COUNT(order); i++) {
+		uint8_t byte;
+
+		sum = both(sum, vmt_rtc_write(&s->rtc, now, VMT_RTC_INDEX, order[i]));
+		sum = both(sum, vmt_rtc_read(&s->rtc, now, VMT_RTC_DATA, &byte));
+	}
+	return sum;
+}
+
 static struct vmt_out rtc_other(union subject_state *s, vmt_ns now, uint32_t which, uint32_t value)
 {
 	int64_t step = (int64_t)(int32_t)value * (which == 0 ? 1 : 1000000000);
@@ -110,6 +126,8 @@ static struct vmt_out rtc_other(union subject_state *s, vmt_ns now, uint32_t whi
 		return vmt_rtc_utc(&s->rtc, now, INT64_C(1704164645123456789) + step);
 	if (which == 2)
 		return vmt_rtc_repeat(&s->rtc, now);
+	if (which == 3)
+		return rtc_reading(s, now);
 	until = vmt_rtc_advance(&s->rtc, now);
 	vmt_rtc_reset(&s->rtc, now);
 	return both(until, vmt_rtc_advance(&s->rtc, now));
@@ -186,7 +204,7 @@ static const uint16_t pmtmr_likely[][2] = {
 const struct subject subjects[SUBJECTS] = {
 	{"pit", 5, 1, 1 << VMT_PIT_OUT0, 0, 1, pit_start, pit_advance, pit_read, pit_write,
 	 pit_other, pit_save, pit_load, pit_likely, COUNT(pit_likely)},
-	{"rtc", 2, 2, 1 << VMT_RTC_IRQ, 1 << VMT_RTC_IRQ, 4, rtc_start, rtc_advance, rtc_read,
+	{"rtc", 2, 2, 1 << VMT_RTC_IRQ, 1 << VMT_RTC_IRQ, 5, rtc_start, rtc_advance, rtc_read,
 	 rtc_write, rtc_other, rtc_save, rtc_load, rtc_likely, COUNT(rtc_likely)},
 	{"pmtmr", 12, 4, 1 << VMT_PMTMR_SCI, 1 << VMT_PMTMR_SCI, 2, pmtmr_start, pmtmr_advance,
 	 pmtmr_read, pmtmr_write, pmtmr_other, pmtmr_save, pmtmr_load, pmtmr_likely,

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rtc_hold.c - which read of the RTC's seconds is held back, and until when. */
+#include "faces/rtc_hold.h"
+
+#include "core/ns.h"
+#include "faces/rtc_date.h"
+
+enum { ALARM_SECOND = 1, ALARM_MINUTE = 3, ALARM_HOUR = 5, REG_A = 10, REG_B = 11 };
+enum { HALF_S_NS = 500000000, WINDOW_NS = 100000000 };
+#define ARMED_NS (60 * (uint64_t)VMT_NS_PER_S)
+
+/* What was read since the last burst: bits of s->burst. */
+enum { FIELDS = 0x1f, A_LAST = 0x20, ALARM = 0x40, BURST_BITS = FIELDS | A_LAST | ALARM };
+
+static uint8_t field(unsigned index)
+{
+	switch (index) {
+	case VMT_RTC_MINUTE:
+		return 0x01;
+	case VMT_RTC_HOUR:
+		return 0x02;
+	case VMT_RTC_DAY:
+		return 0x04;
+	case VMT_RTC_MONTH:
+		return 0x08;
+	case VMT_RTC_YEAR:
+		return 0x10;
+	default:
+		return 0;
+	}
+}
+
+void vmt_rtc_hold_arm(struct vmt_rtc *s)
+{
+	s->hold_until_ns = s->exact ? vmt_ns_add(s->seen_ns, ARMED_NS) : 0;
+	s->burst = 0;
+	s->driven = 0;
+	s->held_once = 0;
+}
+
+/* A burst ends here.  When may it? */
+static vmt_ns hold(struct vmt_rtc *s, uint32_t rest_ns, bool after_alarm)
+{
+	uint32_t aim = HALF_S_NS - s->lead_ns, first = aim - VMT_RTC_HOLD_EARLY_NS;
+	vmt_ns ready;
+
+	if (s->held_once) {
+		if (after_alarm || rest_ns >= aim)
+			return s->seen_ns;
+		s->hold_until_ns = 0;
+		return vmt_ns_add(s->seen_ns, aim - rest_ns);
+	}
+	if (rest_ns > first)
+		return vmt_ns_add(s->seen_ns, VMT_NS_PER_S - rest_ns);
+	ready = vmt_ns_add(s->seen_ns, first - rest_ns);
+	s->held_once = 1;
+	s->hold_until_ns = vmt_ns_add(ready, WINDOW_NS);
+	return ready;
+}
+
+vmt_ns vmt_rtc_hold_read(struct vmt_rtc *s, unsigned index, bool updating, uint32_t rest_ns)
+{
+	uint8_t before = s->burst;
+
+	if (s->seen_ns >= s->hold_until_ns)
+		return s->seen_ns;
+	switch (index) {
+	case VMT_RTC_SECOND:
+		s->burst = before & ALARM;
+		if ((before & ~ALARM) != (FIELDS | A_LAST))
+			return s->seen_ns;
+		s->burst = 0;
+		return s->driven ? hold(s, rest_ns, before & ALARM) : s->seen_ns;
+	case REG_A:
+		s->burst = updating ? before & ALARM : before | A_LAST;
+		return s->seen_ns;
+	case ALARM_SECOND:
+	case ALARM_MINUTE:
+	case ALARM_HOUR:
+		s->burst = ALARM;
+		return s->seen_ns;
+	default:
+		s->burst = (before & ~A_LAST & BURST_BITS) | field(index);
+		return s->seen_ns;
+	}
+}
+
+void vmt_rtc_hold_write(struct vmt_rtc *s, unsigned index, bool set)
+{
+	if (!s->hold_until_ns)
+		return;
+	s->burst &= ALARM;
+	if (index == REG_A || index == REG_B)
+		s->driven = 1;
+	if (set)
+		s->hold_until_ns = 0;
+}
+
+bool vmt_rtc_hold_good(const struct vmt_rtc *s)
+{
+	if (!s->exact)
+		return !s->hold_until_ns && !s->lead_ns && !s->burst && !s->driven && !s->held_once;
+	return s->exact == 1 && s->driven <= 1 && s->held_once <= 1 && s->burst <= BURST_BITS &&
+	       s->lead_ns <= VMT_RTC_LEAD_MAX_NS &&
+	       s->hold_until_ns <= vmt_ns_add(s->seen_ns, ARMED_NS);
+}
