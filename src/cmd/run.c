@@ -229,7 +229,7 @@ const struct cmd_verb cmd_run = {
 	"usage: vmtime run [--kernel FILE] [--initrd FILE]... [--append STR] [--env K=V]...\n"
 	"                  [--cpus N] [--memory SIZE]\n"
 	"                  [--serial stdio|none|unix:PATH|file:PATH]...\n"
-	"                  [--pit user|kernel|none] [--rtc pc|none] [--pm-timer on|off]\n"
+	"                  [--pit user|kernel|none] [--rtc exact|pc|none] [--pm-timer on|off]\n"
 	"                  [--kvm-clock kernel|none] [--steal kernel|none] [--invtsc on|off]\n"
 	"                  [--tsc-hint on|off] [--ticks discard|catchup|delay|merge]\n"
 	"                  [--date ISO8601|now] [--exit-port] [--verbose]\n\n"

@@ -45,7 +45,7 @@ static const struct {
 	const char *later[4]; /* words of the contract that this version refuses */
 } choices[CHOICES] = {
 	[PIT] = {"--pit", {"user", "kernel", "none"}, {NULL}},
-	[RTC] = {"--rtc", {"pc", "none"}, {"exact"}},
+	[RTC] = {"--rtc", {"exact", "pc", "none"}, {NULL}},
 	[PM_TIMER] = {"--pm-timer", {"on", "off"}, {NULL}},
 	[KVM_CLOCK] = {"--kvm-clock", {"kernel", "none"}, {"user"}},
 	[STEAL] = {"--steal", {"kernel", "none"}, {"user"}},
@@ -295,12 +295,14 @@ static void settle_choices(struct parse *p)
 {
 	static const enum machine_pit pits[] = {MACHINE_PIT_USER, MACHINE_PIT_KERNEL,
 						MACHINE_PIT_NONE};
+	static const enum machine_rtc rtcs[] = {MACHINE_RTC_EXACT, MACHINE_RTC_PC,
+						MACHINE_RTC_NONE};
 	static const enum vmt_ticks ticks[] = {VMT_TICKS_DISCARD, VMT_TICKS_CATCHUP,
 					       VMT_TICKS_DELAY, VMT_TICKS_MERGE};
 	struct machine_config *m = &p->o->machine;
 
 	m->pit = pits[p->picked[PIT]];
-	m->rtc = p->picked[RTC] == 0;
+	m->rtc = rtcs[p->picked[RTC]];
 	m->pm_timer = p->picked[PM_TIMER] == 0;
 	m->kvm_clock = p->picked[KVM_CLOCK] == 0;
 	m->steal = p->picked[STEAL] == 0;

@@ -3,13 +3,18 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/hostclock.h"
 #include "kvm/acpi.h"
 #include "kvm/chipset.h"
 
-enum { RTC_GSI = 8, ROUNDS_MAX = 4 };
+enum { RTC_GSI = 8, ROUNDS_MAX = 4, PAIR_TRIES = 2 };
+
+#define NS_PER_S 1000000000ULL
+
+__extension__ typedef unsigned __int128 u128;
 
 /* The line of each source in the board's ledger. */
 static const struct {
@@ -25,6 +30,32 @@ enum { LINES = sizeof(lines) / sizeof(lines[0]) };
 vmt_ns chipset_now(const struct chipset *c)
 {
 	return vmt_clock_now(&c->clock, c->counts_tsc ? hostclock_tsc() : hostclock_monotonic_ns());
+}
+
+/* When CLOCK_MONOTONIC will show what the TSC shows at `counter`; rounded up. */
+static uint64_t monotonic_of_tsc(const struct vmt_clock *clock, uint64_t counter)
+{
+	struct hostclock_pair pair;
+	uint64_t middle, ns;
+
+	if (hostclock_pair(PAIR_TRIES, &pair) < 0)
+		return 1; /* at once, to look again */
+	middle = pair.monotonic_tsc_lo + (pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2;
+	if (counter <= middle)
+		return 1;
+	if (counter - middle > clock->counter_hz)
+		return pair.monotonic_ns + NS_PER_S;
+	ns = (uint64_t)(((u128)(counter - middle) * NS_PER_S + clock->counter_hz - 1) /
+			clock->counter_hz);
+	return pair.monotonic_ns + ns;
+}
+
+uint64_t chipset_monotonic_at(const struct chipset *c, vmt_ns at)
+{
+	uint64_t counter = vmt_clock_counter_at(&c->clock, at);
+
+	return c->counts_tsc && counter != UINT64_MAX ? monotonic_of_tsc(&c->clock, counter)
+						      : counter;
 }
 
 static void wake(const struct chipset *c)
@@ -75,6 +106,7 @@ static void apply(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 int chipset_init(struct chipset *c, const struct vmt_board_config *config,
 		 const struct vmt_clock *clock, bool counts_tsc, struct why *why)
 {
+	pthread_condattr_t monotonic;
 	int result;
 
 	memset(c, 0, sizeof(*c));
@@ -91,12 +123,17 @@ int chipset_init(struct chipset *c, const struct vmt_board_config *config,
 		return why_set(why, -errno, "no event descriptor: %s (raise `ulimit -n`)",
 			       strerror(errno));
 	pthread_mutex_init(&c->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->gone, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	return 0;
 }
 
 void chipset_destroy(struct chipset *c)
 {
 	close(c->wake_fd);
+	pthread_cond_destroy(&c->gone);
 	pthread_mutex_destroy(&c->lock);
 }
 
@@ -107,6 +144,7 @@ void chipset_connect(struct chipset *c, const struct vm *vm)
 
 	pthread_mutex_lock(&c->lock);
 	c->vm = vm;
+	c->let_go = false;
 	if (vm) {
 		now = chipset_now(c);
 		vmt_board_advance(&c->board, now, &out);
@@ -128,6 +166,22 @@ void chipset_reset(struct chipset *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* The guest gets its answer no earlier.  Called with the lock held, waits without. */
+static void hold_back(struct chipset *c, vmt_ns ready)
+{
+	while (!c->let_go && chipset_now(c) < ready) {
+		uint64_t at = chipset_monotonic_at(c, ready);
+		struct timespec t = {
+			.tv_sec = (time_t)(at / NS_PER_S),
+			.tv_nsec = (long)(at % NS_PER_S),
+		};
+
+		if (at == UINT64_MAX)
+			return;
+		(void)pthread_cond_timedwait(&c->gone, &c->lock, &t);
+	}
+}
+
 bool chipset_read(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
 		  uint64_t *ret_value)
 {
@@ -142,10 +196,21 @@ bool chipset_read(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wid
 	pthread_mutex_lock(&c->lock);
 	now = chipset_now(c);
 	result = vmt_board_read(&c->board, now, space, addr, width, ret_value, &out);
-	if (result == 0)
+	if (result == 0) {
 		apply(c, now, &out);
+		if (out.ready > c->board.now)
+			hold_back(c, out.ready);
+	}
 	pthread_mutex_unlock(&c->lock);
 	return result == 0;
+}
+
+void chipset_let_go(struct chipset *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->let_go = true;
+	pthread_cond_broadcast(&c->gone);
+	pthread_mutex_unlock(&c->lock);
 }
 
 bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width, uint64_t value)

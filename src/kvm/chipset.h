@@ -30,6 +30,8 @@ struct chipset {
 	vmt_ns deadline;     /* of the board; under the lock */
 	vmt_ns armed;        /* what the deadline thread sleeps for; under the lock */
 	int wake_fd;         /* eventfd: the deadline is earlier than the one armed */
+	bool let_go;         /* no answer is held back; under the lock */
+	pthread_cond_t gone; /* ... has become true */
 };
 
 /* The board as `config` says, at virtual time 0 of `clock`.  0 or negative errno. */
@@ -37,17 +39,22 @@ int chipset_init(struct chipset *c, const struct vmt_board_config *config,
 		 const struct vmt_clock *clock, bool counts_tsc, struct why *why);
 void chipset_destroy(struct chipset *c);
 
-/* From here on the lines of `vm` are moved; a VM made anew has all lines low. */
+/* From here on the lines of `vm` are moved; a VM made anew has all lines low.  Answers are held
+ * back again. */
 void chipset_connect(struct chipset *c, const struct vm *vm);
 
 /* A bus reset. */
 void chipset_reset(struct chipset *c);
 
-/* The guest's access; false when no face answers there. */
+/* The guest's access; false when no face answers there.  A read returns when the guest may have
+ * the answer (vmt_board_out.ready), or at chipset_let_go(); it waits without the lock. */
 bool chipset_read(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
 		  uint64_t *ret_value);
 bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
 		   uint64_t value);
+
+/* vCPUs are to stop: reads that wait return, and none waits any more. */
+void chipset_let_go(struct chipset *c);
 
 /* The guest has acknowledged an interrupt of GSI 0. */
 void chipset_ack(struct chipset *c);
@@ -57,5 +64,9 @@ vmt_ns chipset_advance(struct chipset *c);
 
 /* Virtual time. */
 vmt_ns chipset_now(const struct chipset *c);
+
+/* CLOCK_MONOTONIC at which a virtual time will have come, rounded up; of one that is more than a
+ * second away, an earlier one: look again then.  UINT64_MAX: never. */
+uint64_t chipset_monotonic_at(const struct chipset *c, vmt_ns at);
 
 #endif

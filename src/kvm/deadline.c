@@ -7,43 +7,17 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "host/hostclock.h"
 #include "kvm/deadline.h"
 #include "kvm/thread.h"
 
 #define NS_PER_S 1000000000ULL
 
-__extension__ typedef unsigned __int128 u128;
-
-enum { PAIR_TRIES = 2 };
-
-/* When CLOCK_MONOTONIC will show what the counter shows at `counter`; rounded up. */
-static uint64_t monotonic_at(const struct vmt_clock *clock, uint64_t counter)
-{
-	struct hostclock_pair pair;
-	uint64_t middle, ns;
-
-	if (hostclock_pair(PAIR_TRIES, &pair) < 0)
-		return 1; /* at once, to look again */
-	middle = pair.monotonic_tsc_lo + (pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2;
-	if (counter <= middle)
-		return 1;
-	if (counter - middle > clock->counter_hz)
-		return pair.monotonic_ns + NS_PER_S;
-	ns = (uint64_t)(((u128)(counter - middle) * NS_PER_S + clock->counter_hz - 1) /
-			clock->counter_hz);
-	return pair.monotonic_ns + ns;
-}
-
 static void arm(const struct deadline *d, vmt_ns deadline)
 {
 	struct itimerspec t = {0}; /* disarmed */
-	uint64_t counter = vmt_clock_counter_at(&d->chipset->clock, deadline);
+	uint64_t at = chipset_monotonic_at(d->chipset, deadline);
 
-	if (counter != UINT64_MAX) {
-		uint64_t at = d->chipset->counts_tsc ? monotonic_at(&d->chipset->clock, counter)
-						     : counter;
-
+	if (at != UINT64_MAX) {
 		t.it_value.tv_sec = (time_t)(at / NS_PER_S);
 		t.it_value.tv_nsec = (long)(at % NS_PER_S);
 	}

@@ -87,6 +87,8 @@ static void add_stats(struct vcpu_stats *sum, const struct vcpu_stats *stats)
 /* Ends everything that runs and closes the KVM VM; memory, board and clock stay. */
 static void tear_down(struct machine *m)
 {
+	if (m->powered)
+		chipset_let_go(&m->chipset); /* a vCPU that waits for an answer waits no longer */
 	for (uint32_t i = 0; i < m->n_vcpus; i++)
 		vcpu_stop(&m->vcpus[i]);
 	if (m->running)
@@ -174,7 +176,7 @@ static int load_image(struct machine *m, struct boot_state *ret_state, struct wh
 	const struct acpi_config acpi = {
 		.cpus = config->cpus,
 		.pm_timer = config->pm_timer,
-		.rtc = config->rtc,
+		.rtc = config->rtc != MACHINE_RTC_NONE,
 	};
 	struct boot_config boot = {
 		.kernel = config->kernel,
@@ -276,6 +278,8 @@ static int power_on(struct machine *m, struct why *why)
 	if (result == 0)
 		result = chipset_init(&m->chipset, &board, &clock, tsc, why);
 	m->powered = result == 0;
+	if (result == 0 && config->rtc == MACHINE_RTC_EXACT)
+		(void)vmt_rtc_exact(&m->chipset.board.rtc, 0, VMT_RTC_LEAD_NS);
 	return result;
 }
 

@@ -21,6 +21,7 @@
 #include "kvm/vcpu.h"
 
 enum machine_pit { MACHINE_PIT_NONE = 0, MACHINE_PIT_USER, MACHINE_PIT_KERNEL };
+enum machine_rtc { MACHINE_RTC_NONE = 0, MACHINE_RTC_PC, MACHINE_RTC_EXACT };
 
 struct machine_config {
 	uint32_t cpus;
@@ -30,7 +31,8 @@ struct machine_config {
 	const char *append;
 	const char *const *env; /* NULL-ended */
 	enum machine_pit pit;
-	bool rtc, pm_timer;
+	enum machine_rtc rtc; /* MACHINE_RTC_EXACT: vmt_rtc_exact() */
+	bool pm_timer;
 	bool kvm_clock; /* KVM's CPUID leaves; the clock itself is the kernel's */
 	bool steal;
 	bool invariant_tsc;

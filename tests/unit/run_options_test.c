@@ -67,7 +67,8 @@ static void without_options_it_is_a_small_pc(void **state)
 	assert_int_equal(m->serial[0].kind, CONSOLE_STDIO);
 	assert_int_equal(m->serial[1].kind, CONSOLE_NONE);
 	assert_int_equal(m->pit, MACHINE_PIT_USER);
-	assert_true(m->rtc && m->pm_timer && m->kvm_clock && m->steal && m->tsc_hint);
+	assert_int_equal(m->rtc, MACHINE_RTC_EXACT);
+	assert_true(m->pm_timer && m->kvm_clock && m->steal && m->tsc_hint);
 	assert_false(m->invariant_tsc || m->ticks != VMT_TICKS_DISCARD || m->exit_port ||
 		     m->has_date);
 }
@@ -90,8 +91,11 @@ static void each_option_changes_what_it_names(void **state)
 	TAKES("--pit", "none", "--rtc", "none", "--pm-timer=off", "--kvm-clock", "none", "--steal",
 	      "none", "--tsc-hint", "off", "--invtsc", "on", "--ticks", "catchup");
 	assert_int_equal(m->pit, MACHINE_PIT_NONE);
-	assert_false(m->rtc || m->pm_timer || m->kvm_clock || m->steal || m->tsc_hint);
+	assert_int_equal(m->rtc, MACHINE_RTC_NONE);
+	assert_false(m->pm_timer || m->kvm_clock || m->steal || m->tsc_hint);
 	assert_true(m->invariant_tsc && m->ticks == VMT_TICKS_CATCHUP);
+	TAKES("--rtc", "pc");
+	assert_int_equal(m->rtc, MACHINE_RTC_PC);
 	TAKES("--serial", "file:x", "--serial", "unix:y");
 	assert_int_equal(m->serial[0].kind, CONSOLE_FILE);
 	assert_string_equal(m->serial[0].path, "x");
@@ -106,7 +110,6 @@ static void the_defaults_of_what_is_to_come_are_taken(void **state)
 	      "auto", "--on-migrate=auto", "--date", "now");
 	REFUSES("--hpet on is not in this version yet (possible: off)", "--hpet", "on");
 	REFUSES("--on-pause freeze is not in this version yet", "--on-pause", "freeze");
-	REFUSES("--rtc exact is not in this version yet", "--rtc=exact");
 	REFUSES("--tsc 2000000 is not in this version yet", "--tsc", "2000000");
 	REFUSES("--rate 1/2 is not in this version yet", "--rate", "1/2");
 	REFUSES("--qmp is not in this version yet", "--qmp", "/tmp/x");

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chipset_test.c - an answer that is held back comes when it is ready, keeps nobody else waiting,
+ * and is let go. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "host/hostclock.h"
+#include "kvm/acpi.h"
+#include "kvm/chipset.h"
+
+enum { SECONDS = 0, REG_A = 10, INDEX = 0x70, DATA = 0x71 };
+
+/* At the edge of a second, or a little later. */
+static struct chipset *create(bool tsc)
+{
+	const struct vmt_board_config config = {
+		.faces = VMT_HAS_RTC,
+		.pm1a_port = ACPI_PM1A_EVT_PORT,
+		.pmtmr_port = ACPI_PM_TIMER_PORT,
+		.pmtmr_bits = 24,
+	};
+	struct chipset *c = calloc(1, sizeof(*c));
+	uint64_t hz = tsc ? hostclock_measure_tsc_hz(10000000) : 1000000000;
+	struct vmt_reading at = {.counter = tsc ? hostclock_tsc() : hostclock_monotonic_ns()};
+	struct vmt_clock clock;
+
+	assert_int_equal(vmt_clock_start(hz, &at, &clock, NULL), 0);
+	assert_int_equal(chipset_init(c, &config, &clock, tsc, NULL), 0);
+	assert_int_equal(vmt_rtc_exact(&c->board.rtc, 0, 0), 0);
+	return c;
+}
+
+static void destroy(struct chipset *c)
+{
+	chipset_destroy(c);
+	free(c);
+}
+
+static uint64_t get(struct chipset *c, uint8_t index)
+{
+	uint64_t value;
+
+	assert_true(chipset_write(c, VMT_PIO, INDEX, 1, index));
+	assert_true(chipset_read(c, VMT_PIO, DATA, 1, &value));
+	return value;
+}
+
+/* All of a reading but its last read. */
+static void begin(struct chipset *c)
+{
+	static const uint8_t order[] = {SECONDS, REG_A, SECONDS, 2, 4, 7, 8, 9, 11, REG_A};
+
+	get(c, REG_A);
+	assert_true(chipset_write(c, VMT_PIO, DATA, 1, 0x26)); /* a driver is there */
+	for (size_t i = 0; i < sizeof(order); i++)
+		get(c, order[i]);
+}
+
+static void comes_when_it_is_ready(bool tsc)
+{
+	struct chipset *c = create(tsc);
+
+	begin(c);
+	get(c, SECONDS);
+	assert_true(chipset_now(c) >= 500000000 - VMT_RTC_HOLD_EARLY_NS);
+	begin(c);
+	get(c, SECONDS);
+	assert_true(chipset_now(c) >= 500000000);
+	destroy(c);
+}
+
+static void on_the_tsc(void **state)
+{
+	(void)state;
+	comes_when_it_is_ready(true);
+}
+
+static void on_the_monotonic_clock(void **state)
+{
+	(void)state;
+	comes_when_it_is_ready(false);
+}
+
+struct waiter {
+	struct chipset *c;
+	vmt_ns done;
+	pthread_t thread;
+};
+
+static void *wait_for_it(void *arg)
+{
+	struct waiter *w = arg;
+	uint64_t value;
+
+	chipset_read(w->c, VMT_PIO, DATA, 1, &value);
+	w->done = chipset_now(w->c);
+	return NULL;
+}
+
+/* Does the last read in a thread: it waits. */
+static void start(struct waiter *w, struct chipset *c)
+{
+	*w = (struct waiter){.c = c};
+	begin(c);
+	assert_true(chipset_write(c, VMT_PIO, INDEX, 1, SECONDS));
+	assert_int_equal(pthread_create(&w->thread, NULL, wait_for_it, w), 0);
+}
+
+static bool holds(struct chipset *c)
+{
+	bool yes;
+
+	pthread_mutex_lock(&c->lock);
+	yes = c->board.rtc.held_once;
+	pthread_mutex_unlock(&c->lock);
+	return yes;
+}
+
+static void others_go_on_meanwhile_and_it_is_let_go(void **state)
+{
+	struct chipset *c = create(true);
+	struct waiter w;
+
+	(void)state;
+	/* A clock so slow that without being let go this test would last seven minutes. */
+	assert_int_equal(vmt_clock_rate(&c->clock, hostclock_tsc(), 1, 1000, &c->clock, NULL), 0);
+	start(&w, c);
+	while (!holds(c))
+		usleep(100);
+	for (int i = 0; i < 100; i++)
+		get(c, 0x0e);
+	chipset_let_go(c);
+	pthread_join(w.thread, NULL);
+	assert_true(w.done < 400000000);
+	/* Nothing is held from then on, until the machine runs again. */
+	chipset_reset(c);
+	start(&w, c);
+	pthread_join(w.thread, NULL);
+	assert_true(holds(c) && w.done < 400000000);
+	chipset_connect(c, NULL);
+	assert_false(c->let_go);
+	destroy(c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(on_the_tsc),
+		cmocka_unit_test(on_the_monotonic_clock),
+		cmocka_unit_test(others_go_on_meanwhile_and_it_is_let_go),
+	};
+
+	return cmocka_run_group_tests_name("chipset", tests, NULL, NULL);
+}
