@@ -32,10 +32,10 @@
  *   read that ends this reading, the seconds after all other fields and register A, is held back
  *   (vmt_out.ready) until half of its second is over, less `lead_ns`, what Linux needs from there
  *   to its clock.  The value is that of the instant `ready`.
- * - Linux 6.1 reads the time twice before, in the same breath.  The first reading is held until
- *   VMT_RTC_HOLD_EARLY_NS earlier, so that the one that counts comes early enough; or, when it ends
- *   too late in its second, to the end of that, whereupon Linux reads anew.  All in all a boot
- *   takes at most 1 s + VMT_RTC_HOLD_EARLY_NS longer.
+ * - Linux 6.1 reads the time three times before, for its alarm, in the same breath.  The first
+ *   reading is held until VMT_RTC_HOLD_EARLY_NS earlier, so that the one that counts comes early
+ *   enough; or, when it ends too late in its second, to the end of that, whereupon Linux reads
+ *   anew.  All in all a boot takes at most 1 s + VMT_RTC_HOLD_EARLY_NS + lead_ns longer.
  * - Nothing is held before the guest has written register A or B, as a driver does: a guest that is
  *   not shown kvm-clock also reads the time before it has one, to no lasting effect.
  * - Nothing is held later than 100 ms after the end of the first hold, than 60 s after power-on or
@@ -74,7 +74,7 @@ struct vmt_rtc {
 	uint8_t raw;                 /* 1: written this second, the time bytes show what was */
 	uint8_t exact;               /* 1: vmt_rtc_exact() */
 	uint8_t driven;              /* 1: A or B was written since power-on or reset */
-	uint8_t held_once;           /* 1: the first reading was held */
+	uint8_t stage;               /* 1: a reading was late, 2: the first was held */
 	uint8_t burst;               /* how far a reading has come */
 	uint8_t pad[5];              /* 0 */
 	uint8_t cmos[VMT_RTC_BYTES]; /* A to D in their places; time bytes valid while it stands */
@@ -85,8 +85,8 @@ VMT_API void vmt_rtc_init(struct vmt_rtc *s, vmt_ns now, int64_t utc_offset_ns);
 
 /* Power-on of an exact clock: right after vmt_rtc_init() (or vmt_board_init()).  -EINVAL when
  * lead_ns exceeds VMT_RTC_LEAD_MAX_NS. */
-#define VMT_RTC_HOLD_EARLY_NS 50000000
-#define VMT_RTC_LEAD_MAX_NS 400000000
+#define VMT_RTC_HOLD_EARLY_NS 100000000
+#define VMT_RTC_LEAD_MAX_NS 100000000
 #define VMT_RTC_LEAD_NS 0 /* measured: docs/benchmarks.md */
 VMT_API int vmt_rtc_exact(struct vmt_rtc *s, vmt_ns now, uint32_t lead_ns);
 

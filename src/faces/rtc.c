@@ -452,7 +452,7 @@ int vmt_rtc_save(const struct vmt_rtc *s, void *buf, size_t size)
 	vmt_snap_put(&w, s->raw, 1);
 	vmt_snap_put(&w, s->exact, 1);
 	vmt_snap_put(&w, s->driven, 1);
-	vmt_snap_put(&w, s->held_once, 1);
+	vmt_snap_put(&w, s->stage, 1);
 	vmt_snap_put(&w, s->burst, 1);
 	vmt_snap_put_bytes(&w, s->cmos, VMT_RTC_BYTES);
 	return vmt_snap_finish(&w);
@@ -486,7 +486,7 @@ int vmt_rtc_load(struct vmt_rtc *s, vmt_ns now, const void *buf, size_t size)
 	loaded.raw = vmt_snap_get8(&r);
 	loaded.exact = vmt_snap_get8(&r);
 	loaded.driven = vmt_snap_get8(&r);
-	loaded.held_once = vmt_snap_get8(&r);
+	loaded.stage = vmt_snap_get8(&r);
 	loaded.burst = vmt_snap_get8(&r);
 	vmt_snap_get_bytes(&r, loaded.cmos, VMT_RTC_BYTES);
 	if (vmt_snap_close(&r) || !good(&loaded, now))

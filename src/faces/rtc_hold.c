@@ -6,11 +6,12 @@
 #include "faces/rtc_date.h"
 
 enum { ALARM_SECOND = 1, ALARM_MINUTE = 3, ALARM_HOUR = 5, REG_A = 10, REG_B = 11 };
-enum { HALF_S_NS = 500000000, WINDOW_NS = 100000000 };
+enum { HALF_S_NS = 500000000 };
+enum { NONE_YET, WAS_LATE, FIRST_HELD }; /* s->stage */
 #define ARMED_NS (60 * (uint64_t)VMT_NS_PER_S)
 
-/* What was read since the last burst: bits of s->burst. */
-enum { FIELDS = 0x1f, A_LAST = 0x20, ALARM = 0x40, BURST_BITS = FIELDS | A_LAST | ALARM };
+/* What was read since the last burst, and how many bursts are still the alarm's: s->burst. */
+enum { FIELDS = 0x1f, A_LAST = 0x20, ALARMS = 0xc0, ONE_ALARM = 0x40, TWO_ALARMS = 0x80 };
 
 static uint8_t field(unsigned index)
 {
@@ -35,52 +36,59 @@ void vmt_rtc_hold_arm(struct vmt_rtc *s)
 	s->hold_until_ns = s->exact ? vmt_ns_add(s->seen_ns, ARMED_NS) : 0;
 	s->burst = 0;
 	s->driven = 0;
-	s->held_once = 0;
+	s->stage = NONE_YET;
 }
 
-/* A burst ends here.  When may it? */
-static vmt_ns hold(struct vmt_rtc *s, uint32_t rest_ns, bool after_alarm)
+/* A burst ends here.  When may it?  The window between both holds closes at the aim. */
+static vmt_ns hold(struct vmt_rtc *s, uint32_t rest_ns)
 {
 	uint32_t aim = HALF_S_NS - s->lead_ns, first = aim - VMT_RTC_HOLD_EARLY_NS;
 	vmt_ns ready;
 
-	if (s->held_once) {
-		if (after_alarm || rest_ns >= aim)
+	if (s->stage == FIRST_HELD) {
+		if (rest_ns >= aim)
 			return s->seen_ns;
 		s->hold_until_ns = 0;
 		return vmt_ns_add(s->seen_ns, aim - rest_ns);
 	}
-	if (rest_ns > first)
+	if (rest_ns > first && s->stage == NONE_YET) {
+		s->stage = WAS_LATE;
 		return vmt_ns_add(s->seen_ns, VMT_NS_PER_S - rest_ns);
-	ready = vmt_ns_add(s->seen_ns, first - rest_ns);
-	s->held_once = 1;
-	s->hold_until_ns = vmt_ns_add(ready, WINDOW_NS);
+	}
+	/* Late again: a guest that takes so long to read is not kept any longer. */
+	ready = rest_ns > first ? s->seen_ns : vmt_ns_add(s->seen_ns, first - rest_ns);
+	s->stage = FIRST_HELD;
+	s->hold_until_ns = vmt_ns_add(ready, VMT_RTC_HOLD_EARLY_NS);
 	return ready;
 }
 
 vmt_ns vmt_rtc_hold_read(struct vmt_rtc *s, unsigned index, bool updating, uint32_t rest_ns)
 {
-	uint8_t before = s->burst;
+	uint8_t before = s->burst, alarms = before & ALARMS;
 
 	if (s->seen_ns >= s->hold_until_ns)
 		return s->seen_ns;
 	switch (index) {
 	case VMT_RTC_SECOND:
-		s->burst = before & ALARM;
-		if ((before & ~ALARM) != (FIELDS | A_LAST))
+		s->burst = alarms;
+		if ((before & ~ALARMS) != (FIELDS | A_LAST))
 			return s->seen_ns;
+		if (alarms && s->stage == FIRST_HELD) {
+			s->burst -= ONE_ALARM;
+			return s->seen_ns;
+		}
 		s->burst = 0;
-		return s->driven ? hold(s, rest_ns, before & ALARM) : s->seen_ns;
+		return s->driven ? hold(s, rest_ns) : s->seen_ns;
 	case REG_A:
-		s->burst = updating ? before & ALARM : before | A_LAST;
+		s->burst = updating ? alarms : before | A_LAST;
 		return s->seen_ns;
 	case ALARM_SECOND:
 	case ALARM_MINUTE:
 	case ALARM_HOUR:
-		s->burst = ALARM;
+		s->burst = TWO_ALARMS;
 		return s->seen_ns;
 	default:
-		s->burst = (before & ~A_LAST & BURST_BITS) | field(index);
+		s->burst = (before & (FIELDS | ALARMS)) | field(index);
 		return s->seen_ns;
 	}
 }
@@ -89,7 +97,7 @@ void vmt_rtc_hold_write(struct vmt_rtc *s, unsigned index, bool set)
 {
 	if (!s->hold_until_ns)
 		return;
-	s->burst &= ALARM;
+	s->burst &= ALARMS;
 	if (index == REG_A || index == REG_B)
 		s->driven = 1;
 	if (set)
@@ -99,8 +107,8 @@ void vmt_rtc_hold_write(struct vmt_rtc *s, unsigned index, bool set)
 bool vmt_rtc_hold_good(const struct vmt_rtc *s)
 {
 	if (!s->exact)
-		return !s->hold_until_ns && !s->lead_ns && !s->burst && !s->driven && !s->held_once;
-	return s->exact == 1 && s->driven <= 1 && s->held_once <= 1 && s->burst <= BURST_BITS &&
-	       s->lead_ns <= VMT_RTC_LEAD_MAX_NS &&
+		return !s->hold_until_ns && !s->lead_ns && !s->burst && !s->driven && !s->stage;
+	return s->exact == 1 && s->driven <= 1 && s->stage <= FIRST_HELD &&
+	       s->burst < (TWO_ALARMS | ONE_ALARM) && s->lead_ns <= VMT_RTC_LEAD_MAX_NS &&
 	       s->hold_until_ns <= vmt_ns_add(s->seen_ns, ARMED_NS);
 }

@@ -11,17 +11,19 @@
  *     0 A 0 A 0          does it work?  No fields: no burst
  *     A and B written    the driver has the chip
  *     burst 1            __rtc_read_alarm(): the time before ...
- *     alarm bytes        ... the alarm, in the same frame ...
+ *     alarm bytes        ... the alarm, in the same frame (again, if a minute has passed) ...
  *     burst 2            ... and the time after
+ *     burst 3            rtc_initialize_alarm(): has it passed?
  *     (a line on the console, a device node)
- *     burst 3            rtc_hctosys() sets the clock: this second and a half
+ *     burst 4            rtc_hctosys() sets the clock: this second and a half
  *
  * Burst 1 is held until VMT_RTC_HOLD_EARLY_NS before the instant that is aimed at, which leaves
- * room for what comes until burst 3; burst 2, which is told by the alarm bytes before it, passes;
- * burst 3 is held until the instant itself.  Where there is no alarm there is no burst 2.
+ * room for what comes until burst 4; the two after the alarm bytes pass; burst 4 is held until the
+ * instant itself.  Where there is no alarm, 2 and 3 are missing with it.
  *
  * A burst 1 that ends too late in its second is held to the end of it and answered with the next:
  * its reader sees another second than at the beginning and reads anew, and that burst is held.
+ * This happens once only.
  *
  * A guest that is not shown kvm-clock reads a burst seconds earlier, at timekeeping_init(), before
  * it has a driver: bursts are not looked at before A or B was written. */

@@ -117,7 +117,7 @@ static bool holds(struct chipset *c)
 	bool yes;
 
 	pthread_mutex_lock(&c->lock);
-	yes = c->board.rtc.held_once;
+	yes = c->board.rtc.stage == 2;
 	pthread_mutex_unlock(&c->lock);
 	return yes;
 }
