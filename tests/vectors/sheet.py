@@ -294,6 +294,15 @@ class Rtc:
         if self.rate() and self.periods(now) > self.periods(self.now):
             first = -(-(self.periods(self.now) + 1) * 10**9 // self.rate()) + self.divider
             events.append((first, 0x40))
+        day_ns = 86400 * 10**9
+        if self.runs() and not self.b & 0x80 and now - self.edge > 3 * day_ns:
+            days = (now - self.edge) // day_ns - 1  # an alarm that ever matches does so in each
+            matched = any(self.matches(self.time + datetime.timedelta(seconds=i + 1))
+                          for i in range(86400))
+            events.append((self.edge, 0x10 | (0x20 if matched else 0)))
+            self.time += datetime.timedelta(days=days)
+            self.weekday = (self.weekday - 1 + days) % 7 + 1
+            self.edge += days * day_ns
         while self.runs() and self.edge <= now:
             if not self.b & 0x80:
                 day = self.time.date()
