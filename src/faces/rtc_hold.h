@@ -23,7 +23,7 @@
  *
  * A burst 1 that ends too late in its second is held to the end of it and answered with the next:
  * its reader sees another second than at the beginning and reads anew, and that burst is held.
- * This happens once only.
+ * So does a burst 4, on a busy host.  Both happen once only.
  *
  * A guest that is not shown kvm-clock reads a burst seconds earlier, at timekeeping_init(), before
  * it has a driver: bursts are not looked at before A or B was written. */
