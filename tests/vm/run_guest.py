@@ -13,8 +13,11 @@ import time
 
 VMTIME, KERNEL, BUSYBOX = sys.argv[1:4]
 WORDS = sys.argv[4:]
-PATIENCE_S = 240  # for one answer; only a hang takes that long
+DONE = os.environ.get("VMTIME_TEST_DONE", "").splitlines()  # by twice.py
+PATIENCE_S = 120  # for one answer; only a hang takes that long
 SOME = 20000  # bytes of output: each costs an exit, of which the lab does 5000 to 20000 a second
+
+MINUTE_S = 60 if os.environ.get("VMTIME_SOAK") else 30
 
 # A guest without kvm-clock whose only ticks are the PIT's.
 JIFFIES = ["--kvm-clock", "none", "--ticks", "catchup"]
@@ -77,7 +80,8 @@ class Guest:
             except OSError:
                 data = b""
             if not data:
-                raise Failure(f"ended before {pattern!r}: {self.output[-600:]!r}")
+                raise Failure(f"ended before {pattern!r}: {self.output[-600:]!r}, {self.status()} of "
+                              + " ".join(self.process.args))
             self.output += data
 
     def send(self, text):
