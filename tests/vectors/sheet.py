@@ -148,12 +148,14 @@ class Pit:
     def until(self, now):
         rises = [0, 0, 0]
         last = now * self.hz // 10**9
+        running = [(i, c) for i, c in enumerate(self.counters)
+                   if c.due or c.trigger or c.element is not None]
         while self.tick < last:
-            before, self.tick = self.levels(), self.tick + 1
-            for c in self.counters:
+            self.tick += 1
+            for i, c in running:
+                before = c.out
                 c.clock()
-            for i, level in enumerate(self.levels()):
-                rises[i] += level > before[i]
+                rises[i] += c.out > before
             if last - self.tick > 200000:
                 self.skip(last, rises)
         return rises
@@ -269,10 +271,20 @@ class Rtc:
     def periods(self, now):
         return (now - self.divider) * self.rate() // 10**9
 
-    def matches(self, time):
-        alarm = self.cmos[5], self.cmos[3], self.cmos[1]
-        shown = [self.code(v, h) for v, h in ((time.hour, 1), (time.minute, 0), (time.second, 0))]
-        return all(a >= 0xc0 or a == s for a, s in zip(alarm, shown))
+    def seconds(self):
+        """Of the day that is shown."""
+        return self.time.hour * 3600 + self.time.minute * 60 + self.time.second
+
+    def next_alarm(self):
+        """Seconds until the alarm's bytes are those shown, by trying each of a day; None: never."""
+        alarm, begin = (self.cmos[5], self.cmos[3], self.cmos[1]), self.seconds() + 1
+        hours, sixty = [self.code(h, True) for h in range(24)], [self.code(n) for n in range(60)]
+        hours = [alarm[0] >= 0xc0 or alarm[0] == h for h in hours]
+        minutes, seconds = [[a >= 0xc0 or a == n for n in sixty] for a in alarm[1:]]
+        for at in range(begin, begin + 86400):
+            if seconds[at % 60] and minutes[at // 60 % 60] and hours[at // 3600 % 24]:
+                return at - begin + 1
+        return None
 
     def code(self, number, is_hour=False):
         pm = 0
@@ -297,19 +309,22 @@ class Rtc:
         day_ns = 86400 * 10**9
         if self.runs() and not self.b & 0x80 and now - self.edge > 3 * day_ns:
             days = (now - self.edge) // day_ns - 1  # an alarm that ever matches does so in each
-            matched = any(self.matches(self.time + datetime.timedelta(seconds=i + 1))
-                          for i in range(86400))
-            events.append((self.edge, 0x10 | (0x20 if matched else 0)))
+            events.append((self.edge, 0x10 | (0x20 if self.next_alarm() else 0)))
             self.time += datetime.timedelta(days=days)
             self.weekday = (self.weekday - 1 + days) % 7 + 1
             self.edge += days * day_ns
+        alarm = self.next_alarm() if self.runs() and self.edge <= now else None
+        alarm = self.edge + (alarm - 1) * 10**9 if alarm else NEVER
         while self.runs() and self.edge <= now:
             if not self.b & 0x80:
+                matched = alarm is not NEVER and self.edge == alarm
                 day = self.time.date()
                 self.time += datetime.timedelta(seconds=1)
                 if self.time.date() != day:
                     self.weekday = self.weekday % 7 + 1
-                events.append((self.edge, 0x10 | (0x20 if self.matches(self.time) else 0)))
+                events.append((self.edge, 0x30 if matched else 0x10))
+                if matched:
+                    alarm = self.edge + self.next_alarm() * 10**9
             self.edge += 10**9
         for _, flags in sorted(events):
             self.c |= flags
@@ -325,12 +340,10 @@ class Rtc:
         if self.b & 0x40 and self.rate():
             best = -(-(self.periods(self.now) + 1) * 10**9 // self.rate()) + self.divider
         if self.runs() and not self.b & 0x80:
-            time, edge = self.time, self.edge
-            for _ in range(86400 if self.b & 0x20 else 1 if self.b & 0x10 else 0):
-                time += datetime.timedelta(seconds=1)
-                if self.b & 0x10 or self.matches(time):
-                    return edge if best is NEVER else min(best, edge)
-                edge += 10**9
+            seconds = 1 if self.b & 0x10 else self.next_alarm() if self.b & 0x20 else None
+            if seconds:
+                edge = self.edge + (seconds - 1) * 10**9
+                best = edge if best is NEVER else min(best, edge)
         return best
 
     def access(self, now, verb, place, width, value):
@@ -389,7 +402,106 @@ class Rtc:
         self.time = self.time.replace(**new)
 
 
-CHIPS = {'pit': Pit, 'pmtmr': Pmtmr, 'rtc': Rtc}
+class Hpet:
+    """Matches are found one after the other; a counter of 64 bits and three comparators."""
+    hz, lines = 10**8, 3
+    CAPABILITIES = 0x0098968080860000 | 0xa201
+
+    def __init__(self, start):
+        self.tick, self.counter, self.runs, self.legacy, self.status = 0, 0, 0, 0, 0
+        self.timers = [{'config': 0, 'comparator': 2**64 - 1, 'period': 0, 'set': False}
+                       for _ in range(3)]
+
+    def levels(self):
+        return [self.runs & t['config'] >> 2 & t['config'] >> 1 & self.status >> i
+                for i, t in enumerate(self.timers)]
+
+    @staticmethod
+    def wrap(timer):
+        return 2**32 if timer['config'] & 0x100 else 2**64
+
+    def distance(self, timer):
+        """Ticks from the present count to the next match, at least one."""
+        wrap = self.wrap(timer)
+        return (timer['comparator'] - self.counter - 1) % wrap + 1
+
+    def until(self, now):
+        rises, last = [0, 0, 0], now * self.hz // 10**9
+        ticks = (last - self.tick) if self.runs else 0
+        self.tick = last
+        while ticks:
+            step = min([ticks] + [self.distance(t) for t in self.timers])
+            ticks -= step
+            self.counter = (self.counter + step) % 2**64
+            for i, t in enumerate(self.timers):
+                if self.distance(t) == self.wrap(t) and \
+                        (t['comparator'] - self.counter) % self.wrap(t) == 0:
+                    ticks -= self.match(i, t, ticks, rises)
+        return rises
+
+    def match(self, i, timer, ticks, rises):
+        """Answers the ticks that it skips: years of a lone edge timer."""
+        level, enabled = timer['config'] & 2, timer['config'] & 4
+        if level:
+            rises[i] += bool(enabled and not self.status >> i & 1)
+            self.status |= 1 << i
+        elif enabled:
+            rises[i] += 1
+        if not timer['config'] & 8:
+            return 0
+        period, wrap = timer['period'] or self.wrap(timer), self.wrap(timer)
+        timer['comparator'] = (timer['comparator'] + period) % wrap
+        others = [t for t in self.timers if t is not timer]
+        if level or ticks < 10**6 or any(self.distance(t) <= ticks for t in others):
+            return 0
+        cycles = ticks // period
+        rises[i] += cycles if enabled else 0
+        timer['comparator'] = (timer['comparator'] + cycles * period) % wrap
+        self.counter = (self.counter + cycles * period) % 2**64
+        return cycles * period
+
+    def deadline(self):
+        if not self.runs:
+            return NEVER
+        ticks = [self.distance(t) for i, t in enumerate(self.timers)
+                 if t['config'] & 4 and not (t['config'] & 2 and self.status >> i & 1)]
+        ticks = [t for t in ticks if t < 2**60]
+        return -(-(self.tick + min(ticks)) * 10**9 // self.hz) if ticks else NEVER
+
+    def access(self, now, verb, place, width, value):
+        base, shift = place & ~7, place % 8 * 8
+        mask = ((1 << 8 * width) - 1) << shift
+        timer = self.timers[(base - 0x100) // 0x20] if 0x100 <= base < 0x160 else None
+        if verb == 'in':
+            return (self.register(base, timer) & mask) >> shift
+        if verb == 'out':
+            new = self.register(base, timer) & ~mask | value << shift & mask
+            self.write(base, timer, new, value << shift & mask)
+
+    def register(self, base, timer):
+        if timer:
+            return {0: timer['config'] | 0x30, 8: timer['comparator']}.get(base % 0x20, 0)
+        return {0: self.CAPABILITIES, 0x10: self.runs | self.legacy << 1, 0x20: self.status,
+                0xf0: self.counter}.get(base, 0)
+
+    def write(self, base, timer, new, written):
+        if base == 0x10:
+            self.runs, self.legacy = new & 1, new >> 1 & 1
+        elif base == 0x20:
+            self.status &= ~written
+        elif base == 0xf0 and not self.runs:
+            self.counter = new
+        elif timer and base % 0x20 == 0:
+            timer['config'] = new & 0x10e
+            timer['set'] = bool(new & 0x40 and new & 8)
+        elif timer and base % 0x20 == 8:
+            new %= self.wrap(timer)
+            if not timer['config'] & 8 or timer['set']:
+                timer['comparator'] = new
+            timer['period'], timer['set'] = new, False
+
+
+CHIPS = {'pit': Pit, 'pmtmr': Pmtmr, 'rtc': Rtc, 'hpet': Hpet}
 
 
 def time_of(text, hz):
@@ -434,7 +546,8 @@ def replay(path):
             chip = kind(words[1])
             continue
         now = time_of(words[0], chip.hz)
-        verb, place, width = re.fullmatch(r'([a-z]+?)([0-9a-f]{2})?(?:\.(\d))?', words[1]).groups()
+        access = re.fullmatch(r'([a-z]+?)([0-9a-f]{2,3})?(?:\.(\d))?', words[1])
+        verb, place, width = access.groups()
         rises, before = chip.until(now), None
         before = chip.levels()
         value = None if words[2] == '-' else int(words[2], 0)
