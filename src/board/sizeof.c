@@ -21,6 +21,7 @@ size_t vmt_sizeof(uint32_t kind)
 		[VMT_KIND_BOARD_CONFIG] = sizeof(struct vmt_board_config),
 		[VMT_KIND_BOARD_OUT] = sizeof(struct vmt_board_out),
 		[VMT_KIND_LEDGER] = sizeof(struct vmt_ledger),
+		[VMT_KIND_HPET] = sizeof(struct vmt_hpet),
 	};
 
 	return kind < sizeof(sizes) / sizeof(sizes[0]) ? sizes[kind] : 0;

@@ -7,6 +7,7 @@
 #ifndef FACES_INTO_H
 #define FACES_INTO_H
 
+#include <vmtime/hpet.h>
 #include <vmtime/pit.h>
 #include <vmtime/pmtmr.h>
 #include <vmtime/rtc.h>
@@ -28,5 +29,11 @@ void vmt_pmtmr_read_into(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t
 			 uint32_t *ret_value, struct vmt_out *out);
 void vmt_pmtmr_write_into(struct vmt_pmtmr *s, vmt_ns now, uint32_t reg, uint32_t width,
 			  uint32_t value, struct vmt_out *out);
+
+void vmt_hpet_advance_into(struct vmt_hpet *s, vmt_ns now, struct vmt_out *out);
+void vmt_hpet_read_into(struct vmt_hpet *s, vmt_ns now, uint32_t reg, uint32_t width,
+			uint64_t *ret_value, struct vmt_out *out);
+void vmt_hpet_write_into(struct vmt_hpet *s, vmt_ns now, uint32_t reg, uint32_t width,
+			 uint64_t value, struct vmt_out *out);
 
 #endif

@@ -16,7 +16,7 @@ import arch
 # Which part a public header belongs to.
 PUBLIC = {
     'out.h': 'core', 'clock.h': 'core',
-    'pit.h': 'faces', 'rtc.h': 'faces', 'pmtmr.h': 'faces',
+    'pit.h': 'faces', 'rtc.h': 'faces', 'pmtmr.h': 'faces', 'hpet.h': 'faces',
     'board.h': 'board', 'vmtime.h': 'board',
 }
 

@@ -105,8 +105,8 @@ static size_t seal(uint8_t *record, const uint8_t *fields, size_t size, uint16_t
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint16_t kinds[KINDS] = {VMT_SNAP_PIT, VMT_SNAP_RTC, VMT_SNAP_PMTMR,
-					      VMT_SNAP_CLOCK, VMT_SNAP_BOARD};
+	static const uint16_t kinds[KINDS] = {VMT_SNAP_PIT,  VMT_SNAP_RTC,   VMT_SNAP_PMTMR,
+					      VMT_SNAP_HPET, VMT_SNAP_CLOCK, VMT_SNAP_BOARD};
 	uint8_t record[MOST];
 	const uint8_t *bytes = data + 1;
 	unsigned what;

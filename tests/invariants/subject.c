@@ -201,6 +201,89 @@ static const uint16_t pmtmr_likely[][2] = {
 	{VMT_PMTMR_STS, 1}, {VMT_PMTMR_STS, 0x100}, {VMT_PMTMR_STS, 0xffff},
 };
 
+/* The registers without the gaps between them, so that small numbers reach all of them; the last is
+ * beyond the block.  After them: where a timer's comparator is put, from the counter on. */
+static const uint32_t hpet_registers[] = {VMT_HPET_CAPABILITIES,
+					  VMT_HPET_CONFIG,
+					  VMT_HPET_STATUS,
+					  VMT_HPET_COUNTER,
+					  0x100,
+					  0x108,
+					  0x110,
+					  0x120,
+					  0x128,
+					  0x140,
+					  0x148,
+					  VMT_HPET_BYTES - 4};
+enum { HPET_ROUTES = 0x00f00804, HPET_AHEAD = 8 * COUNT(hpet_registers) };
+
+static void hpet_start(union subject_state *s, vmt_ns now)
+{
+	vmt_hpet_init(&s->hpet, now, HPET_ROUTES);
+}
+
+static struct vmt_out hpet_advance(union subject_state *s, vmt_ns now)
+{
+	return vmt_hpet_advance(&s->hpet, now);
+}
+
+static struct vmt_out hpet_read(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+				uint32_t *ret_value)
+{
+	uint64_t value;
+	struct vmt_out out = vmt_hpet_read(
+		&s->hpet, now, hpet_registers[reg / 8 % COUNT(hpet_registers)] + reg % 8, width,
+		&value);
+
+	*ret_value = (uint32_t)(value ^ (value >> 32) * 31);
+	return out;
+}
+
+/* The upper half of what is written is the lower one again. */
+static struct vmt_out hpet_write(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+				 uint32_t value)
+{
+	uint64_t count;
+	struct vmt_out first, second;
+
+	if (reg < HPET_AHEAD)
+		return vmt_hpet_write(&s->hpet, now, hpet_registers[reg / 8] + reg % 8, width,
+				      value | (uint64_t)value << 32);
+	first = vmt_hpet_read(&s->hpet, now, VMT_HPET_COUNTER, 8, &count);
+	second = vmt_hpet_write(&s->hpet, now, VMT_HPET_TIMER + reg % 3 * 0x20 + 8, 8,
+				count + value);
+	return both(first, second);
+}
+
+static struct vmt_out hpet_other(union subject_state *s, vmt_ns now, uint32_t which, uint32_t value)
+{
+	struct vmt_out until = vmt_hpet_advance(&s->hpet, now);
+
+	(void)which;
+	(void)value;
+	vmt_hpet_reset(&s->hpet, now);
+	return both(until, vmt_hpet_advance(&s->hpet, now));
+}
+
+static int hpet_save(const union subject_state *s, void *buf, size_t size)
+{
+	return vmt_hpet_save(&s->hpet, buf, size);
+}
+
+static int hpet_load(union subject_state *s, vmt_ns now, const void *buf, size_t size)
+{
+	return vmt_hpet_load(&s->hpet, now, buf, size);
+}
+
+/* 8 configuration, 16 status, 24 counter; timer 0: 32 and 40, 1: 56 and 64, 2: 72 and 80. */
+static const uint16_t hpet_likely[][2] = {
+	{8, 1},       {8, 1},       {8, 3},       {8, 0},       {16, 7},      {24, 0},
+	{24, 0xffff}, {32, 0x0004}, {32, 0x010c}, {32, 0x014c}, {32, 0x0106}, {32, 0x010e},
+	{56, 0x004c}, {56, 0x0004}, {56, 0x2906}, {72, 0x290e}, {72, 0x0046}, {72, 0x0148},
+	{40, 0},      {40, 1},      {64, 1000},   {80, 30000},  {96, 1},      {96, 500},
+	{97, 60000},  {97, 3},      {98, 0},      {98, 9999},
+};
+
 const struct subject subjects[SUBJECTS] = {
 	{"pit", 5, 1, 1 << VMT_PIT_OUT0, 0, 1, pit_start, pit_advance, pit_read, pit_write,
 	 pit_other, pit_save, pit_load, pit_likely, COUNT(pit_likely)},
@@ -209,4 +292,6 @@ const struct subject subjects[SUBJECTS] = {
 	{"pmtmr", 12, 4, 1 << VMT_PMTMR_SCI, 1 << VMT_PMTMR_SCI, 2, pmtmr_start, pmtmr_advance,
 	 pmtmr_read, pmtmr_write, pmtmr_other, pmtmr_save, pmtmr_load, pmtmr_likely,
 	 COUNT(pmtmr_likely)},
+	{"hpet", HPET_AHEAD, 8, 7, 7, 1, hpet_start, hpet_advance, hpet_read, hpet_write,
+	 hpet_other, hpet_save, hpet_load, hpet_likely, COUNT(hpet_likely)},
 };

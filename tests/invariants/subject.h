@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <vmtime/hpet.h>
 #include <vmtime/out.h>
 #include <vmtime/pit.h>
 #include <vmtime/pmtmr.h>
@@ -17,6 +18,7 @@ union subject_state {
 	struct vmt_pit pit;
 	struct vmt_rtc rtc;
 	struct vmt_pmtmr pmtmr;
+	struct vmt_hpet hpet;
 };
 
 struct subject {
@@ -43,7 +45,7 @@ struct subject {
 	uint32_t likely_count;
 };
 
-#define SUBJECTS 3
+#define SUBJECTS 4
 extern const struct subject subjects[SUBJECTS];
 
 #endif

@@ -24,6 +24,7 @@ static void a_kind_keeps_its_number(void **state)
 		sizeof(struct vmt_board_config),
 		sizeof(struct vmt_board_out),
 		sizeof(struct vmt_ledger),
+		sizeof(struct vmt_hpet),
 		0,
 	};
 
