@@ -74,11 +74,14 @@ static bool pmtmr_start(union chip_state *s, const char *arg)
 
 static bool pmtmr_access(union chip_state *s, vmt_ns now, struct access *a, struct vmt_out *out)
 {
+	uint32_t value;
+
 	if (reads(a)) {
-		*out = vmt_pmtmr_read(&s->pmtmr, now, a->place, a->width, &a->value);
+		*out = vmt_pmtmr_read(&s->pmtmr, now, a->place, a->width, &value);
+		a->value = value;
 		a->answered = true;
 	} else if (writes(a)) {
-		*out = vmt_pmtmr_write(&s->pmtmr, now, a->place, a->width, a->value);
+		*out = vmt_pmtmr_write(&s->pmtmr, now, a->place, a->width, (uint32_t)a->value);
 	} else if (plain(a, "button")) {
 		*out = vmt_pmtmr_button(&s->pmtmr, now);
 	} else if (plain(a, "wait") || plain(a, "reset")) {
@@ -156,7 +159,42 @@ static bool rtc_snap(union chip_state *s, vmt_ns now, struct vmt_out *out)
 	return size > 0 && vmt_rtc_load(&s->rtc, now, saved, (size_t)size) == 0;
 }
 
+/* Any input will do: vectors name lines by timer. */
+static bool hpet_start(union chip_state *s, const char *arg)
+{
+	return vmt_hpet_init(&s->hpet, 0, 1u << 2) == 0 && !arg;
+}
+
+static bool hpet_access(union chip_state *s, vmt_ns now, struct access *a, struct vmt_out *out)
+{
+	if (reads(a)) {
+		*out = vmt_hpet_read(&s->hpet, now, a->place, a->width, &a->value);
+		a->answered = true;
+	} else if (writes(a)) {
+		*out = vmt_hpet_write(&s->hpet, now, a->place, a->width, a->value);
+	} else if (plain(a, "wait") || plain(a, "reset")) {
+		if (is(a, "reset"))
+			vmt_hpet_reset(&s->hpet, now);
+		*out = vmt_hpet_advance(&s->hpet, now);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static bool hpet_snap(union chip_state *s, vmt_ns now, struct vmt_out *out)
+{
+	uint8_t saved[VMT_HPET_SAVED];
+	int size;
+
+	*out = vmt_hpet_advance(&s->hpet, now);
+	size = vmt_hpet_save(&s->hpet, saved, sizeof(saved));
+	return size > 0 && hpet_start(s, NULL) &&
+	       vmt_hpet_load(&s->hpet, now, saved, (size_t)size) == 0;
+}
+
 static const struct chip chips[] = {
+	{"hpet", 1000000000 / VMT_HPET_TICK_NS, 3, hpet_start, hpet_access, hpet_snap},
 	{"pit", VMT_PIT_HZ, 3, pit_start, pit_access, pit_snap},
 	{"pmtmr", VMT_PMTMR_HZ, 1, pmtmr_start, pmtmr_access, pmtmr_snap},
 	{"rtc", 32768, 1, rtc_start, rtc_access, rtc_snap},

@@ -4,6 +4,7 @@
 #define VECTORS_CHIP_H
 
 #include <stdbool.h>
+#include <vmtime/hpet.h>
 #include <vmtime/pit.h>
 #include <vmtime/pmtmr.h>
 #include <vmtime/rtc.h>
@@ -14,11 +15,12 @@ struct access {
 	uint32_t place; /* port or byte of the register block */
 	uint32_t width; /* bytes */
 	bool has_value; /* a value is written */
-	uint32_t value; /* written, or read */
+	uint64_t value; /* written, or read */
 	bool answered;  /* `value` is an answer */
 };
 
 union chip_state {
+	struct vmt_hpet hpet;
 	struct vmt_pit pit;
 	struct vmt_pmtmr pmtmr;
 	struct vmt_rtc rtc;

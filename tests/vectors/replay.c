@@ -127,15 +127,13 @@ static bool read_time(const char *text, uint32_t hz, vmt_ns *ret_ns)
 	return true;
 }
 
-static bool read_number(const char *text, uint32_t *ret_value)
+static bool read_number(const char *text, uint64_t *ret_value)
 {
-	unsigned long long value;
 	char *end;
 
 	errno = 0;
-	value = strtoull(text, &end, 0);
-	*ret_value = (uint32_t)value;
-	return *text >= '0' && *text <= '9' && !*end && !errno && value <= UINT32_MAX;
+	*ret_value = strtoull(text, &end, 0);
+	return *text >= '0' && *text <= '9' && !*end && !errno;
 }
 
 /* "in40", "out02.2", "wait"; its value, or "-". */
@@ -171,7 +169,7 @@ static bool read_access(const char *word, const char *value, struct access *ret_
 
 static void check_value(struct reader *r, char *word, const struct access *a)
 {
-	uint32_t value, mask = UINT32_MAX;
+	uint64_t value, mask = UINT64_MAX;
 	char *slash = strchr(word, '/');
 
 	if (strcmp(word, "-") == 0)
@@ -184,7 +182,7 @@ static void check_value(struct reader *r, char *word, const struct access *a)
 	else if (!a->answered)
 		fail(r, "a value is expected of what answers none");
 	else if ((a->value ^ value) & mask)
-		fail(r, "value 0x%02" PRIx32 ", not %s", a->value & mask, word);
+		fail(r, "value 0x%02" PRIx64 ", not %s", a->value & mask, word);
 }
 
 static void check_level(struct reader *r, const char *word, const struct vmt_out *out)

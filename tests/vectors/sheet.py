@@ -494,6 +494,9 @@ class Hpet:
         elif timer and base % 0x20 == 0:
             timer['config'] = new & 0x10e
             timer['set'] = bool(new & 0x40 and new & 8)
+            timer['comparator'] %= self.wrap(timer)
+            if not new & 2:  # the status is for levels
+                self.status &= ~(1 << [t is timer for t in self.timers].index(True))
         elif timer and base % 0x20 == 8:
             new %= self.wrap(timer)
             if not timer['config'] & 8 or timer['set']:
