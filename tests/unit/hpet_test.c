@@ -54,6 +54,7 @@ static void counts_tens_of_nanoseconds_for_ten_years(void **state)
 static void stopping_keeps_the_count(void **state)
 {
 	struct bench b = at(5 * SECOND);
+	uint32_t changes;
 
 	(void)state;
 	b.now = 7 * SECOND;
@@ -64,7 +65,9 @@ static void stopping_keeps_the_count(void **state)
 	b.now = TEN_YEARS;
 	assert_int_equal(get(&b, CNT, 8), 100000001);
 	put(&b, GEN, 4, ON);
-	put(&b, GEN, 4, ON);
+	changes = b.hpet.changes;
+	put(&b, GEN, 4, ON | LEG); /* neither stops nor starts it */
+	assert_int_equal(b.hpet.changes, changes);
 	b.now += 100;
 	assert_int_equal(get(&b, CNT, 8), 100000011);
 }
@@ -168,6 +171,10 @@ static void a_bus_reset_stops_everything(void **state)
 
 	(void)state;
 	put(&b, CONF(2), 4, LEVEL | INT | 21 << 9);
+	put(&b, CMP(2), 8, get(&b, CNT, 8) + 1);
+	until(&b, b.now + 10);
+	assert_int_equal(get(&b, STS, 4), 1 << 2);
+	b.rises[0] = 0;
 	vmt_hpet_reset(&b.hpet, b.now);
 	fresh = at(b.now);
 	fresh.hpet.changes = b.hpet.changes;
@@ -264,7 +271,7 @@ static void impossible_states_are_refused(void **state)
 	REFUSED(config = LEG);           /* it stands */
 	REFUSED(config = 7);
 	REFUSED(changes++);
-	REFUSED(routes = 4); /* of another machine */
+	REFUSED(routes |= 1); /* of another machine */
 	REFUSED(status = 8);
 	REFUSED(status = 1); /* of an edge */
 	REFUSED(timer[0].comparator = UINT64_C(1) << 32);

@@ -139,6 +139,7 @@ static void val_set_opens_the_comparator_for_one_write(void **state)
 	put(&b, CONF(0), 4, PERIODIC); /* taken back */
 	put(&b, CMP(0), 8, 1);
 	put(&b, CONF(0), 4, VAL_SET); /* not in one-shot mode */
+	assert_int_equal(b.hpet.timer[0].val_set, 0);
 	put(&b, CONF(0), 4, PERIODIC);
 	put(&b, CMP(0), 8, 2);
 	assert_int_equal(get(&b, CMP(0), 8), UINT64_C(9) << 32 | 7);
@@ -186,6 +187,24 @@ static void period_0_is_a_whole_round(void **state)
 	put(&b, CMP(0), 8, 0);
 	assert_int_equal(b.out.deadline, VMT_NEVER);
 	assert_int_equal(vmt_hpet_period_ns(&b.hpet, 0), VMT_NEVER);
+}
+
+static void what_does_not_interrupt_has_no_period_and_no_deadline(void **state)
+{
+	struct bench b = linux_periodic(1000);
+
+	(void)state;
+	assert_int_equal(vmt_hpet_period_ns(&b.hpet, 0), 10000);
+	put(&b, GEN, 4, 0);
+	assert_int_equal(vmt_hpet_period_ns(&b.hpet, 0), 0);
+	assert_int_equal(b.out.deadline, VMT_NEVER);
+	put(&b, GEN, 4, ON);
+	put(&b, CONF(0), 4, PERIODIC | MODE32);
+	assert_int_equal(vmt_hpet_period_ns(&b.hpet, 0), 0);
+	assert_int_equal(b.out.deadline, VMT_NEVER);
+	put(&b, CONF(0), 4, INT | MODE32);
+	assert_int_equal(vmt_hpet_period_ns(&b.hpet, 0), 0);
+	assert_int_not_equal(b.out.deadline, VMT_NEVER);
 }
 
 static void a_level_is_held_until_it_is_acknowledged(void **state)
@@ -254,6 +273,7 @@ int main(void)
 		cmocka_unit_test(val_set_opens_the_comparator_for_one_write),
 		cmocka_unit_test(the_comparator_moves_on_by_what_was_written_last),
 		cmocka_unit_test(period_0_is_a_whole_round),
+		cmocka_unit_test(what_does_not_interrupt_has_no_period_and_no_deadline),
 		cmocka_unit_test(a_level_is_held_until_it_is_acknowledged),
 		cmocka_unit_test(status_is_set_without_the_interrupt),
 	};
