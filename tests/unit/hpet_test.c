@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hpet_test.c - the high precision event timers: registers, the counter, routes, saved state. */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "hpet_bench.h"
@@ -203,6 +204,42 @@ static void peeks_what_a_read_shows(void **state)
 	assert_int_equal(count, 1000);
 }
 
+enum { RESTARTS = 200000, APART = 100, FAR_TICKS = 10 * RESTARTS * APART };
+
+/* Start i is at tick i * APART with the counter at i << 40. */
+static void *restarts(void *hpet)
+{
+	for (uint64_t i = 1; i <= RESTARTS; i++) {
+		vmt_ns now = i * APART * VMT_HPET_TICK_NS;
+
+		vmt_hpet_write(hpet, now, GEN, 4, 0);
+		vmt_hpet_write(hpet, now, CNT, 8, i << 40);
+		vmt_hpet_write(hpet, now, GEN, 4, ON);
+	}
+	return NULL;
+}
+
+/* Each count peeked at belongs to one start, or to the stop before the next. */
+static void a_peek_beside_a_restart_is_of_one_of_the_two(void **state)
+{
+	struct bench b = at(0);
+	uint64_t count = 0, wrong = 0;
+	pthread_t writer;
+
+	(void)state;
+	assert_int_equal(pthread_create(&writer, NULL, restarts, &b.hpet), 0);
+	while (count >> 40 < RESTARTS) {
+		uint64_t ticks;
+
+		if (vmt_hpet_peek(&b.hpet, UINT64_C(10) * FAR_TICKS, &count))
+			continue;
+		ticks = count & ((UINT64_C(1) << 40) - 1);
+		wrong += ticks > APART && ticks != FAR_TICKS - (count >> 40) * APART;
+	}
+	pthread_join(writer, NULL);
+	assert_int_equal(wrong, 0);
+}
+
 /* Every field differs from what a fresh one has. */
 
 static struct bench filled(void)
@@ -294,6 +331,7 @@ int main(void)
 		cmocka_unit_test(legacy_replacement_takes_irq_0_and_8_while_it_counts),
 		cmocka_unit_test(a_bus_reset_stops_everything),
 		cmocka_unit_test(peeks_what_a_read_shows),
+		cmocka_unit_test(a_peek_beside_a_restart_is_of_one_of_the_two),
 		cmocka_unit_test(a_restored_timer_keeps_its_phase),
 		cmocka_unit_test(impossible_states_are_refused),
 	};
