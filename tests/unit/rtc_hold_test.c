@@ -286,7 +286,7 @@ static void a_reset_arms_again(void **state)
 static void the_slowest_guest_is_kept_for_a_second_at_most(void **state)
 {
 	static const uint8_t order[] = {MIN, HOUR, MDAY, MONTH, YEAR, REG_A, SEC};
-	struct bench b = exact_at(600 * MS);
+	struct bench b = exact_at(0);
 	vmt_ns held = 0;
 
 	(void)state;
