@@ -43,7 +43,7 @@ struct vmt_board_config {
 	uint16_t pm1a_port;  /* PM1a event block: status +0, enable +2 */
 	uint16_t pmtmr_port; /* 32-bit timer register */
 	uint32_t pmtmr_bits; /* 24 or 32 */
-	uint32_t floor_ns;   /* no two pulses of a source are closer; 0: VMT_TICKS_FLOOR_NS */
+	uint32_t floor_ns;   /* no two late pulses are closer; 0: VMT_TICKS_FLOOR_NS */
 };
 
 /* What becomes of the ticks of one source; always due = delivered + merged + discarded + owed.

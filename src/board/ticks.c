@@ -85,6 +85,7 @@ static void deliver(struct vmt_board_ticks *t)
 		t->ledger.owed--;
 		t->ledger.delivered++;
 	}
+	t->refused = 0;
 	t->retry_ns = VMT_NEVER;
 }
 
@@ -183,6 +184,7 @@ void vmt_ticks_refused(struct vmt_board_ticks *t, const struct vmt_board_config 
 	if (t->in_flight)
 		return;
 	t->refused = 1;
+	t->retry_ns = VMT_NEVER;
 	if (by == VMT_TICKS_CATCHUP || by == VMT_TICKS_DELAY)
 		ask_again(t, now);
 }
@@ -205,7 +207,7 @@ bool vmt_ticks_retry(struct vmt_board_ticks *t, const struct vmt_board_config *c
 	if (t->in_flight)
 		settle(t, policy(t, c));
 	t->retry_ns = VMT_NEVER;
-	if (!t->ledger.owed)
+	if (!t->ledger.owed || (!again && too_soon(t, c, now)))
 		return false;
 	pulse(t, c, again ? first : now);
 	return true;
@@ -220,7 +222,7 @@ bool vmt_ticks_held(struct vmt_board_ticks *t, const struct vmt_board_config *c,
 		    const struct vmt_out *out, uint64_t shown)
 {
 	uint64_t rises = out->rises[VMT_RTC_IRQ];
-	vmt_ns at;
+	vmt_ns at, least;
 
 	fall_due(t, rises - shown + out->rises[VMT_RTC_MISSED]);
 	if (rises) {
@@ -233,7 +235,10 @@ bool vmt_ticks_held(struct vmt_board_ticks *t, const struct vmt_board_config *c,
 		if (t->ledger.owed && t->period_ns) {
 			at = c->ticks == VMT_TICKS_DELAY ? vmt_ns_add(t->pulse_ns, t->period_ns)
 							 : 0;
-			t->retry_ns = at > now ? at : vmt_ns_add(now, t->period_ns / 4);
+			if (at <= now)
+				at = vmt_ns_add(now, t->period_ns / 4);
+			least = vmt_ns_add(t->pulse_ns, floor_ns(c));
+			t->retry_ns = at > least ? at : least;
 		}
 	}
 	return rises;
