@@ -39,7 +39,8 @@ def case(name, test):
         print(f"skip - test: {name}: {reason}", flush=True)
     except Exception as why:  # whatever it was, the others still run
         failures += 1
-        print(f"not ok - test: {name}: {type(why).__name__} {why}", flush=True)
+        text = " | ".join(f"{type(why).__name__} {why}".splitlines())
+        print(f"not ok - test: {name}: {text}", flush=True)
 
 
 def run(*options):
