@@ -108,7 +108,7 @@ struct vmt_board {
 	struct vmt_board_config config;
 	vmt_ns now;            /* of the last call */
 	uint64_t late_now;     /* calls whose `now` was smaller than the last one's */
-	vmt_ns deadline;       /* the earliest of all */
+	vmt_ns deadline;       /* the earliest of all, of a fast source's ticks too */
 	uint32_t level;        /* of level sources, as last reported */
 	uint32_t pad;          /* 0 */
 	vmt_ns due[VMT_FACES]; /* deadline of each face */

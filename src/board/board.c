@@ -99,17 +99,24 @@ static void begin(struct vmt_board *b, vmt_ns now, struct vmt_board_out *out)
 	do_what_is_due(b, out);
 }
 
-/* And ends so. */
+static vmt_ns earlier(vmt_ns a, vmt_ns b)
+{
+	return a < b ? a : b;
+}
+
+/* And ends so.  The caller is not woken for each edge of a PIT that ticks too fast; any other call
+ * finds them. */
 static void end(struct vmt_board *b, struct vmt_board_out *out)
 {
-	vmt_ns at = VMT_NEVER;
+	vmt_ns least = vmt_ticks_not_before(&b->ticks[VMT_SOURCE_PIT], &b->config);
+	vmt_ns pit = b->due[VMT_FACE_PIT], at = VMT_NEVER;
 
-	for (const vmt_ns *due = b->due; due < b->due + VMT_FACES; due++)
-		at = *due < at ? *due : at;
+	for (uint32_t i = VMT_FACE_PIT + 1; i < VMT_FACES; i++)
+		at = earlier(at, b->due[i]);
 	for (const struct vmt_board_ticks *t = b->ticks; t < b->ticks + TICKING; t++)
-		at = t->retry_ns < at ? t->retry_ns : at;
-	b->deadline = at;
-	out->deadline = at;
+		at = earlier(at, t->retry_ns);
+	b->deadline = earlier(at, pit);
+	out->deadline = earlier(at, pit < least ? least : pit);
 	out->level_changed = out->level ^ b->level;
 	out->level = b->level;
 }
@@ -358,10 +365,15 @@ static int save_board(const struct vmt_board *b, void *buf, size_t size)
 	return vmt_snap_finish(&w);
 }
 
-/* A source that does not tick has nothing to ask again for, and nobody who would. */
-static bool good_ticks(const struct vmt_board_ticks *t, uint32_t source, vmt_ns now)
+/* A source that does not tick has nothing to ask again for, and nobody who would; only the PIT has
+ * two pulses in flight, or a refused one that is not. */
+static bool good_ticks(const struct vmt_board *b, uint32_t source)
 {
-	return vmt_ticks_good(t, now) && (source < TICKING || t->retry_ns == VMT_NEVER);
+	const struct vmt_board_ticks *t = &b->ticks[source];
+
+	return vmt_ticks_good(t, &b->config, b->now) &&
+	       (source < TICKING || t->retry_ns == VMT_NEVER) &&
+	       (source == VMT_SOURCE_PIT || (t->in_flight <= 1 && !t->refused));
 }
 
 static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t size)
@@ -381,7 +393,7 @@ static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t s
 	b->late_now = vmt_snap_get64(&r);
 	for (uint32_t i = 0; i < VMT_SOURCES; i++) {
 		load_ticks(&b->ticks[i], &r);
-		good = good && good_ticks(&b->ticks[i], i, b->now);
+		good = good && good_ticks(b, i);
 	}
 	good = good && b->now <= now && c.faces == b->config.faces && c.ticks == b->config.ticks &&
 	       c.pm1a_port == b->config.pm1a_port && c.pmtmr_port == b->config.pmtmr_port &&

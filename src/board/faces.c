@@ -63,19 +63,13 @@ static void pit_lines(struct vmt_board *b, const struct vmt_out *lines, int set,
 		      struct vmt_board_out *out)
 {
 	struct vmt_board_ticks *t = &b->ticks[VMT_SOURCE_PIT];
-	uint64_t edges = lines->rises[VMT_PIT_OUT0], period_ns = vmt_pit_period_ns(&b->pit);
-	bool gathered = vmt_ticks_not_before(t, &b->config); /* edges of the period before */
-	vmt_ns not_before;
+	uint64_t edges = lines->rises[VMT_PIT_OUT0];
 
-	if (!gathered && (set || edges))
-		vmt_ticks_period(t, period_ns);
+	if (!set && !edges)
+		return;
+	vmt_ticks_period(t, vmt_pit_period_ns(&b->pit));
 	if (vmt_ticks_edges(t, &b->config, b->now, edges))
 		out->pulses |= PIT_BIT;
-	if (set || edges)
-		vmt_ticks_period(t, period_ns);
-	not_before = vmt_ticks_not_before(t, &b->config);
-	if (b->due[VMT_FACE_PIT] < not_before)
-		b->due[VMT_FACE_PIT] = not_before;
 }
 
 static void pit_retry(struct vmt_board *b, struct vmt_board_out *out)

@@ -278,13 +278,15 @@ void vmt_ticks_give_up(struct vmt_board_ticks *t)
 	t->period_ns = 0;
 }
 
-bool vmt_ticks_good(const struct vmt_board_ticks *t, vmt_ns now)
+bool vmt_ticks_good(const struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
 {
 	const struct vmt_ledger *l = &t->ledger;
+	bool keeps = c->ticks == VMT_TICKS_CATCHUP || c->ticks == VMT_TICKS_DELAY;
 
 	return l->due == l->delivered + l->merged + l->discarded + l->owed &&
-	       l->owed <= VMT_TICKS_OWED && t->in_flight <= IN_FLIGHT_MAX &&
-	       t->in_flight <= l->owed && t->refused <= 1 && t->pulse_ns <= now &&
-	       (l->owed || t->retry_ns == VMT_NEVER) &&
+	       l->owed <= (keeps ? VMT_TICKS_OWED : t->in_flight + 1U) &&
+	       t->in_flight <= (t->period_ns ? IN_FLIGHT_MAX : 1) && t->in_flight <= l->owed &&
+	       t->refused <= !t->in_flight && t->pulse_ns <= now &&
+	       (t->retry_ns == VMT_NEVER || (l->owed && t->in_flight < IN_FLIGHT_MAX)) &&
 	       (!t->period_ns || t->period_ns >= SHORTEST_NS);
 }

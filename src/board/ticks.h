@@ -22,7 +22,8 @@ bool vmt_ticks_again(struct vmt_board_ticks *t, const struct vmt_board_config *c
 void vmt_ticks_refused(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now);
 bool vmt_ticks_retry(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now);
 
-/* The source is programmed to tick faster than the floor: no pulse before this time.  Else 0. */
+/* The source is programmed to tick faster than the floor: nothing to do before this time.  Else 0.
+ */
 vmt_ns vmt_ticks_not_before(const struct vmt_board_ticks *t, const struct vmt_board_config *c);
 
 /* For a source that holds its line until it is served (RTC): after a call that raised the line
@@ -40,6 +41,6 @@ void vmt_ticks_period(struct vmt_board_ticks *t, uint64_t period_ns);
 void vmt_ticks_give_up(struct vmt_board_ticks *t);
 
 /* Whether a loaded state can have been one at `now`. */
-bool vmt_ticks_good(const struct vmt_board_ticks *t, vmt_ns now);
+bool vmt_ticks_good(const struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now);
 
 #endif

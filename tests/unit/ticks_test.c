@@ -445,24 +445,28 @@ static void only_a_ledger_that_balances_is_loaded(void **state)
 
 	(void)state;
 	vmt_ticks_edges(&good, CATCHUP, 9 * MS, 9);
-	assert_true(vmt_ticks_good(&good, 9 * MS));
-	assert_false(vmt_ticks_good(&good, 9 * MS - 1)); /* pulsed in the future */
+	assert_true(vmt_ticks_good(&good, CATCHUP, 9 * MS));
+	assert_false(vmt_ticks_good(&good, CATCHUP, 9 * MS - 1)); /* pulsed in the future */
 	t = good;
 	t.ledger.delivered++;
-	assert_false(vmt_ticks_good(&t, 9 * MS));
+	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
 	t = good;
+	assert_false(vmt_ticks_good(&t, DISCARD, 9 * MS)); /* it would never owe so many */
 	t.in_flight = 3;
-	assert_false(vmt_ticks_good(&t, 9 * MS));
+	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
+	t = good;
+	t.refused = 1; /* though one is in flight */
+	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
 	t = every_ms();
 	t.in_flight = 1; /* of nothing owed */
-	assert_false(vmt_ticks_good(&t, 9 * MS));
+	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
 	t = every_ms();
 	t.retry_ns = 20 * MS; /* of nothing owed */
-	assert_false(vmt_ticks_good(&t, 9 * MS));
+	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
 	t.ledger.due = t.ledger.owed = 1;
-	assert_true(vmt_ticks_good(&t, 9 * MS));
+	assert_true(vmt_ticks_good(&t, CATCHUP, 9 * MS));
 	t.ledger.due = t.ledger.owed = VMT_TICKS_OWED + 1;
-	assert_false(vmt_ticks_good(&t, 9 * MS));
+	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
 }
 
 int main(void)
