@@ -19,7 +19,7 @@ import time
 import traceback
 
 from run_guest import (VMTIME, KERNEL, BUSYBOX, WORDS, DONE, SOME, JIFFIES, JIFFIES_APPEND,
-                       MINUTE_S, Failure,
+                       MINUTE_S, PATIENCE_S, Failure,
                        check, Guest, linux, Reading, SLACK_S, check_rate, wait_until_flat,
                        clock_source, switch_off, out_byte, HALT, TRIPLE_FAULT, in_byte, OUT_AL,
                        WAIT_FOR_INPUT, send_module, send_bytes, Image, newc, run, refused)
@@ -220,6 +220,7 @@ def connect(path):
     end = time.monotonic() + 30
     while True:
         s = socket.socket(socket.AF_UNIX)
+        s.settimeout(PATIENCE_S)  # for one answer
         try:
             s.connect(path)
             return s

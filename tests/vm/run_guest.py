@@ -13,7 +13,7 @@ import time
 
 VMTIME, KERNEL, BUSYBOX = sys.argv[1:4]
 WORDS = sys.argv[4:]
-DONE = os.environ.get("VMTIME_TEST_DONE", "").splitlines()  # by twice.py
+DONE = os.environ.get("VMTIME_TEST_DONE", "").splitlines()  # by again.py
 PATIENCE_S = 120  # for one answer; only a hang takes that long
 SOME = 20000  # bytes of output: each costs an exit, of which the lab does 5000 to 20000 a second
 
@@ -207,7 +207,8 @@ HALT = b"\xf4\xeb\xfd"
 TRIPLE_FAULT = b"\x0f\x01\x1d" + struct.pack("<I", 0x180000) + b"\xcc"  # lidt of zeroes; int3
 
 
-WAIT_FOR_INPUT = b"\x66\xba\xfd\x03\xec\xa8\x01\x74\xfb"  # until the line status says so
+# Until the line status says so; it looks some fifty times a second.
+WAIT_FOR_INPUT = b"\x66\xba\xfd\x03\xec\xa8\x01\x75\x09\xb9\x80\x84\x1e\x00\xe2\xfe\xeb\xf2"
 
 
 def send_module(number, count):

@@ -16,5 +16,5 @@ kernel=$(cached_kernel guest)
 work=$(mktemp -d "${TMPDIR:-/tmp}/vmtime-run-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 "$root/scripts/busybox-initrd" "$work/busybox.cpio" || exit 1
-python3 "$root/tests/vm/twice.py" run "$vmtime" lab --timeout 9min -- \
+python3 "$root/tests/vm/again.py" run "$vmtime" lab --timeout 9min -- \
 	python3 "$root/tests/vm/run_cases.py" "$vmtime" "$kernel" "$work/busybox.cpio" "$@"

@@ -14,7 +14,7 @@ import time
 
 VMTIME, ROOT, WORK = sys.argv[1:4]
 WORDS = sys.argv[4:]
-DONE = os.environ.get("VMTIME_TEST_DONE", "").splitlines()  # by twice.py
+DONE = os.environ.get("VMTIME_TEST_DONE", "").splitlines()  # by again.py
 PATIENCE_S = 400
 failures = 0
 

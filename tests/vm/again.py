@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""twice.py LABEL COMMAND... - cases in the lab; those that fail are tried once more in a new lab.
+"""again.py LABEL COMMAND... - cases in the lab; those that fail are tried again in a new lab, twice.
 
 The lab emulates two CPUs, and on a busy machine that emulation is at times wrong: a guest, of QEMU
 or of vmtime, meets a triple fault or falls silent, or the lab itself freezes (HACKING.md has what is
-known).  What fails for such a reason passes in a new lab; what is broken fails twice.
+known).  What fails for such a reason passes in a new lab; what is broken fails each time.
 
 COMMAND prints `ok - LABEL: NAME`, `not ok - LABEL: NAME: why` or `skip - LABEL: NAME: why`, a line
-a case, and leaves out the cases that stand in VMTIME_TEST_DONE, a name a line.  Each first failure
-is printed as `again - LABEL: NAME: why`.  The exit status is 1 when something fails in the second try.
+a case, and leaves out the cases that stand in VMTIME_TEST_DONE, a name a line.  Each failure but the
+last is printed as `again - LABEL: NAME: why`.  The exit status is 1 when something fails in the last
+try.
 """
 import os
 import re
@@ -16,6 +17,7 @@ import subprocess
 import sys
 
 LABEL, COMMAND = sys.argv[1], sys.argv[2:]
+TRIES = 3
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 CASE = re.compile(rf"^(ok|not ok|skip) - {re.escape(LABEL)}: ([^:]*?)(?: \(\d+ s\))?(?:: (.*))?$")
 
@@ -46,25 +48,31 @@ class Try:
         print(line, flush=True)
 
 
-first = Try([])
-if first.status == 0 and not first.failed:
-    sys.exit(0)
-for name, why in first.failed.items():
-    print(f"again - {LABEL}: {name}: {why}", flush=True)
-if first.status not in (0, 1):
-    print(f"again - {LABEL}: the lab: it ended with status {first.status} after "
-          f"{len(first.done)} cases", flush=True)
-second = Try(first.done)
-for name, why in second.failed.items():
-    print(f"not ok - {LABEL}: {name}: {why}", flush=True)
-lost = [name for name in first.failed if name not in second.done and name not in second.failed]
-for name in lost:
-    print(f"not ok - {LABEL}: {name}: {first.failed[name]} (it was not reached again)", flush=True)
-bad = bool(second.failed or lost)
-if second.status not in (0, 1) or (second.status and not bad):
-    print(f"not ok - {LABEL}: the lab: it ended with status {second.status}", flush=True)
-elif not bad and second.done == first.done:
-    print(f"not ok - {LABEL}: the lab: every case passed, and it ended with status {first.status}",
-          flush=True)
-    bad = True
-sys.exit(1 if bad or second.status else 0)
+def failures(run):
+    """What went wrong in a try, as `NAME: why`."""
+    found = [f"{name}: {why}" for name, why in run.failed.items()]
+    if run.status not in (0, 1) or (run.status and not found):
+        found.append(f"the lab: it ended with status {run.status}, {len(run.done)} cases done")
+    return found
+
+
+def main():
+    done, missing = [], {}
+    for number in range(TRIES):
+        run = Try(done)
+        found = failures(run)
+        # What failed before has to pass now: a lab that ended early did not reach it.
+        missing = {name: why for name, why in {**missing, **run.failed}.items()
+                   if name not in run.done}
+        found += [f"{name}: {why} (not reached again)" for name, why in missing.items()
+                  if name not in run.failed]
+        if not found and (number == 0 or run.done != done):
+            return 0
+        done = run.done
+        word = "again" if number + 1 < TRIES else "not ok"
+        for what in found or ["the lab: every case passed, and its status was not 0"]:
+            print(f"{word} - {LABEL}: {what}", flush=True)
+    return 1
+
+
+sys.exit(main())
