@@ -276,6 +276,28 @@ static void the_floor_is_configurable(void **state)
 	fates_are(&t, 3, 0, 1, 0, 2);
 }
 
+/* What else the guest is told of while a tick is owed must not make it come early. */
+static void a_late_pulse_is_never_early(void **state)
+{
+	const struct vmt_board_config slow = {.ticks = VMT_TICKS_CATCHUP, .floor_ns = MS / 2};
+	struct vmt_board_ticks t = every_ms(), u = every_ms(), v = every_ms();
+	struct vmt_out high = {.rises = {1, 2}, .level = 1}, low = {.level = 0};
+
+	(void)state;
+	vmt_ticks_edges(&t, DISCARD, MS, 1);
+	vmt_ticks_edges(&t, DISCARD, 2 * MS, 1);
+	vmt_ticks_ack(&t, 2 * MS + 1000);
+	vmt_ticks_refused(&t, DISCARD, 2 * MS + 2000); /* the second one, after all */
+	assert_int_equal(t.retry_ns, VMT_NEVER);
+	vmt_ticks_edges(&u, CATCHUP, 3 * MS, 3);
+	vmt_ticks_refused(&u, CATCHUP, 3 * MS);
+	assert_false(ack(&u, CATCHUP, 3 * MS + 1000)); /* of the one it was merged into */
+	assert_int_equal(u.retry_ns, 3 * MS + MS / 4);
+	vmt_ticks_held(&v, &slow, 3 * MS, &high, 0);
+	vmt_ticks_held(&v, &slow, 3 * MS + 1000, &low, 0);
+	assert_int_equal(v.retry_ns, 3 * MS + MS / 2);
+}
+
 static void owing_has_a_limit(void **state)
 {
 	struct vmt_board_ticks t = every_ms();
@@ -455,6 +477,10 @@ static void only_a_ledger_that_balances_is_loaded(void **state)
 	t.in_flight = 3;
 	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
 	t = good;
+	t.in_flight = 2;
+	t.retry_ns = 20 * MS; /* no doubt before one of them is acknowledged */
+	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
+	t = good;
 	t.refused = 1; /* though one is in flight */
 	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
 	t = every_ms();
@@ -485,6 +511,7 @@ int main(void)
 		cmocka_unit_test(a_pulse_merged_into_a_pending_one_loses_one_tick),
 		cmocka_unit_test(a_source_that_is_too_fast_is_merged),
 		cmocka_unit_test(the_floor_is_configurable),
+		cmocka_unit_test(a_late_pulse_is_never_early),
 		cmocka_unit_test(owing_has_a_limit),
 		cmocka_unit_test(a_refused_tick_waits_or_is_tried_again),
 		cmocka_unit_test(programming_anew_forgets_old_debts),
