@@ -289,7 +289,7 @@ static void another_configuration_is_refused(void **state)
 	vmt_ns now = b.now;
 
 	(void)state;
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 6; i++) {
 		struct vmt_board_config c = config(VMT_TICKS_CATCHUP);
 
 		if (i == 0)
@@ -300,8 +300,10 @@ static void another_configuration_is_refused(void **state)
 			c.pm1a_port = 0x610;
 		else if (i == 3)
 			c.pmtmr_port = 0x618;
-		else
+		else if (i == 4)
 			c.pmtmr_bits = 32;
+		else
+			c.floor_ns = 1000;
 		assert_int_equal(vmt_board_init(&b, &c, 0, 0), 0);
 		assert_int_equal(vmt_board_load(&b, now, bytes, size, &out), -EINVAL);
 	}

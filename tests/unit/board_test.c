@@ -291,6 +291,25 @@ static void a_refusal_at_the_next_edge_is_the_last_ones(void **state)
 	assert_int_equal(ledger(&vm, VMT_SOURCE_PIT).owed, 1);
 }
 
+/* 597 kHz: its caller would have nothing else to do. */
+static void a_fast_source_wakes_its_caller_at_the_floor(void **state)
+{
+	static const uint8_t program[][2] = {{0x43, 0x34}, {0x40, 2}, {0x40, 0}};
+	struct vm vm = booted(&all);
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		vmt_board_write(&vm.board, vm.now, VMT_PIO, program[i][0], 1, program[i][1],
+				&vm.out);
+	for (int i = 0; i < 10; i++) {
+		vm.now = vm.out.deadline;
+		vmt_board_advance(&vm.board, vm.now, &vm.out);
+		if (i > 0)
+			assert_true(vm.out.deadline >= vm.now + VMT_TICKS_FLOOR_NS);
+	}
+	assert_true(ledger(&vm, VMT_SOURCE_PIT).merged > 100);
+}
+
 /* Masked: nothing is acknowledged, and a period is not a whole number of nanoseconds. */
 static void a_masked_irq_0_is_pulsed_at_every_edge(void **state)
 {
@@ -500,6 +519,7 @@ int main(void)
 		cmocka_unit_test(irq_0_is_a_pulse_each_period),
 		cmocka_unit_test(an_acknowledgement_at_the_next_edge_is_the_last_ones),
 		cmocka_unit_test(a_refusal_at_the_next_edge_is_the_last_ones),
+		cmocka_unit_test(a_fast_source_wakes_its_caller_at_the_floor),
 		cmocka_unit_test(a_masked_irq_0_is_pulsed_at_every_edge),
 		cmocka_unit_test(an_access_after_a_deadline_finds_it_done),
 		cmocka_unit_test(a_guest_that_programs_it_anew_gets_no_old_ticks),
