@@ -445,7 +445,7 @@ int console_open(const struct console_config *config, struct event_base *base,
 	c->path = config->path;
 	c->base = base;
 	c->port = *port;
-	c->in_fd = c->out_fd = c->listen_fd = -1;
+	c->in_fd = c->out_fd = c->socket.fd = -1;
 	pthread_mutex_init(&c->ring.lock, NULL);
 	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	c->ring.bytes = mmap(NULL, CONSOLE_RING, PROT_READ | PROT_WRITE,

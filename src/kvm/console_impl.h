@@ -4,9 +4,9 @@
 #define KVM_CONSOLE_IMPL_H
 
 #include <pthread.h>
-#include <sys/stat.h>
 #include <termios.h>
 
+#include "host/listen.h"
 #include "kvm/console.h"
 
 struct console_ring {
@@ -42,9 +42,8 @@ struct console {
 	uint8_t stage[CONSOLE_STAGE]; /* taken from the ring, not yet written */
 	size_t stage_first, stage_length;
 
-	int listen_fd;
+	struct listen_socket socket;
 	struct event *listen;
-	struct stat socket_file; /* what we bound, to remove nothing else */
 
 	bool terminal;
 	bool escaping; /* ctrl-a was typed */

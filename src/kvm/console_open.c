@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kvm/console_impl.h"
@@ -84,66 +84,13 @@ static void on_connection(evutil_socket_t fd, short what, void *arg)
 	console_attach(c);
 }
 
-/* 0 when the path is free now: nothing there, or a socket on which nobody listens any more. */
-static int make_way(const struct console *c, const struct sockaddr_un *address, struct why *why)
-{
-	struct stat s;
-	int fd, result, error;
-
-	if (lstat(c->path, &s) < 0)
-		return 0; /* bind() says what else may be wrong */
-	if (!S_ISSOCK(s.st_mode))
-		return why_set(
-			why, -EADDRINUSE,
-			"serial socket %s: something that is no socket is there (give another "
-			"path)",
-			c->path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return why_set(why, -errno, "serial socket: %s", strerror(errno));
-	result = connect(fd, (const struct sockaddr *)address, sizeof(*address));
-	error = errno;
-	close(fd);
-	if (result < 0 && error == ECONNREFUSED) {
-		unlink(c->path);
-		return 0;
-	}
-	if (result < 0 && error == EACCES)
-		return why_set(why, -EACCES,
-			       "serial socket %s: permission denied (give another "
-			       "path)",
-			       c->path);
-	return why_set(why, -EADDRINUSE,
-		       "serial socket %s: in use by another process (end it or give another path)",
-		       c->path);
-}
-
 int console_open_socket(struct console *c, struct why *why)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t length = strlen(c->path);
-	int result;
+	int result = listen_open(c->path, "serial socket", 1, &c->socket, why);
 
-	if (length == 0 || length >= sizeof(address.sun_path))
-		return why_set(
-			why, -ENAMETOOLONG,
-			"serial socket %s: the path has %zu bytes, possible are 1 to %zu (give "
-			"a shorter one)",
-			c->path, length, sizeof(address.sun_path) - 1);
-	memcpy(address.sun_path, c->path, length);
-	result = make_way(c, &address, why);
 	if (result < 0)
 		return result;
-	c->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* The mode that a socket's inode has before bind() is the file's: no moment in which others
-	 * could connect. */
-	if (c->listen_fd < 0 || fchmod(c->listen_fd, 0600) < 0 ||
-	    bind(c->listen_fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return why_set(why, -errno, "serial socket %s: %s (give another path)", c->path,
-			       strerror(errno));
-	if (lstat(c->path, &c->socket_file) < 0 || listen(c->listen_fd, 1) < 0)
-		return why_set(why, -errno, "serial socket %s: %s", c->path, strerror(errno));
-	c->listen = event_new(c->base, c->listen_fd, EV_READ | EV_PERSIST, on_connection, c);
+	c->listen = event_new(c->base, c->socket.fd, EV_READ | EV_PERSIST, on_connection, c);
 	if (!c->listen || event_add(c->listen, NULL) < 0)
 		return why_set(why, -ENOMEM, "no memory for a console");
 	return 0;
@@ -151,19 +98,11 @@ int console_open_socket(struct console *c, struct why *why)
 
 void console_release(struct console *c)
 {
-	struct stat s;
-
 	if (c->terminal)
 		tcsetattr(STDIN_FILENO, TCSANOW, &c->cooked);
 	if (c->listen)
 		event_free(c->listen);
 	c->listen = NULL;
 	console_detach(c);
-	if (c->listen_fd < 0)
-		return;
-	close(c->listen_fd);
-	/* Only what we bound ourselves: the path may have become somebody else's. */
-	if (c->socket_file.st_ino && lstat(c->path, &s) == 0 && s.st_ino == c->socket_file.st_ino &&
-	    s.st_dev == c->socket_file.st_dev)
-		unlink(c->path);
+	listen_close(&c->socket);
 }
