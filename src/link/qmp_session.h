@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* qmp_session.h - one client of a QMP server, without its socket: bytes in, answers out.
+ *
+ * Commands may be spread over lines and reads, and several come in one.  Where a command ends is
+ * found by its brackets alone; what is inside is for the JSON library.  After an error between or
+ * in commands the rest of the line is dropped.  A control character, or the byte 0xff, is such an
+ * error and its end at once: so a client gets a server that waits for the rest of something into a
+ * known state. */
+#ifndef LINK_QMP_SESSION_H
+#define LINK_QMP_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "link/qmp.h"
+
+struct qmp_session {
+	const struct qmp_config *config;
+	bool negotiated;
+	bool skipping; /* the rest of a line */
+	bool in_string, escaped;
+	unsigned depth;
+	uint64_t squares; /* bit n: bracket n, counted from outside, is [ and not { */
+	size_t length;
+	char text[QMP_MESSAGE_MAX]; /* the command so far */
+};
+
+void qmp_session_init(struct qmp_session *s, const struct qmp_config *config);
+
+/* What the server says first; a new reference, NULL without memory. */
+json_t *qmp_session_greeting(const struct qmp_session *s);
+
+/* Takes bytes up to the end of the next command or error, and runs the command.  Returns how many
+ * it took, at least 1 of 1.  *ret_answer: a new reference, or NULL when none is due yet. */
+size_t qmp_session_take(struct qmp_session *s, const char *bytes, size_t length,
+			json_t **ret_answer);
+
+#endif
