@@ -48,4 +48,8 @@ int cmd_parse_size(const char *text, uint64_t *ret_bytes);
 /* The shortest exact text of a duration for people: "+312 ns", "-5.01 s" at three digits. */
 void cmd_format_ns(char *buf, size_t size, int64_t ns, bool sign);
 
+/* "2026-11-25T18:11:00.123456789Z"; `size` is at least CMD_UTC_SIZE. */
+#define CMD_UTC_SIZE 32
+void cmd_format_utc(char *buf, size_t size, int64_t utc_ns);
+
 #endif

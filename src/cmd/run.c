@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* run.c - vmtime run: boots a Linux or Multiboot image in a small virtual machine. */
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/kvm.h>
@@ -13,6 +14,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/run.h"
+#include "cmd/run_qmp.h"
 #include "cmd/where.h"
 
 enum { SIGNAL_STATUS = 128 };
@@ -20,6 +22,7 @@ enum { SIGNAL_STATUS = 128 };
 struct run {
 	struct event_base *base;
 	struct machine *machine;
+	struct run_qmp qmp;
 	int signal_fd;
 	struct event *signal_event;
 	int signal; /* that ended it; 0: none */
@@ -79,10 +82,19 @@ static int more_accesses(const void *a, const void *b)
 	return n < m ? 1 : n > m ? -1 : 0;
 }
 
+/* "PIT", as people write it. */
+static const char *in_capitals(const char *name, char *buf, size_t size)
+{
+	size_t i = 0;
+
+	for (; name[i] && i + 1 < size; i++)
+		buf[i] = (char)toupper((unsigned char)name[i]);
+	buf[i] = '\0';
+	return buf;
+}
+
 static void print_stats(struct machine_stats *s)
 {
-	static const char *const sources[VMT_SOURCES] = {"PIT", "RTC", "SCI"};
-
 	for (unsigned i = 0; i < VCPU_REASONS; i++)
 		if (s->vcpus.exits[i])
 			fprintf(stderr, "exits: %8" PRIu64 "  %s\n", s->vcpus.exits[i],
@@ -92,14 +104,17 @@ static void print_stats(struct machine_stats *s)
 		fprintf(stderr, "port 0x%03" PRIx32 ": %8" PRIu32 " reads %8" PRIu32 " writes\n",
 			s->vcpus.ports[i].port - 1, s->vcpus.ports[i].reads,
 			s->vcpus.ports[i].writes);
-	for (unsigned i = 0; i < VMT_SOURCES; i++) {
-		const struct vmt_ledger *l = &s->ledgers[i];
+	for (unsigned i = 0; i < s->time.n_ticks; i++) {
+		const struct timestate_ticks *t = &s->time.ticks[i];
+		const struct vmt_ledger *l = &t->ledger;
+		char name[16];
 
-		if (sources[i] && l->due)
+		if (l->due)
 			fprintf(stderr,
 				"ticks of the %s: %" PRIu64 " due, %" PRIu64 " delivered, %" PRIu64
 				" merged, %" PRIu64 " discarded, %" PRIu64 " owed\n",
-				sources[i], l->due, l->delivered, l->merged, l->discarded, l->owed);
+				in_capitals(t->source, name, sizeof(name)), l->due, l->delivered,
+				l->merged, l->discarded, l->owed);
 	}
 	if (s->resets)
 		fprintf(stderr, "resets: %" PRIu32 "\n", s->resets);
@@ -156,8 +171,11 @@ static int run_machine(struct run *r, const struct run_options *o)
 	result = watch_signals(r);
 	if (result < 0)
 		why_set(&why, result, "cannot watch signals: %s", strerror(-result));
-	else
+	else if (o->qmp)
+		result = run_qmp_open(&r->qmp, o->qmp, r->base, r->machine, &why);
+	if (result == 0)
 		result = machine_run(r->machine, &end, &why);
+	run_qmp_close(&r->qmp, result == 0 ? &end : NULL, r->signal != 0);
 	machine_stats(r->machine, &stats);
 	/* The terminal is itself again before anything is printed. */
 	dropped = machine_destroy(r->machine, &lost);
@@ -186,7 +204,7 @@ static int check_images(const void *arg)
 static int main_run(int argc, char **argv)
 {
 	static struct run_options options; /* too large for the stack */
-	const char *written[PORTS_SERIAL + 1] = {NULL}, *sockets[PORTS_SERIAL + 1] = {NULL};
+	const char *written[PORTS_SERIAL + 1] = {NULL}, *sockets[PORTS_SERIAL + 2] = {NULL};
 	struct where_needs needs = {
 		.written = written,
 		.sockets = sockets,
@@ -204,6 +222,8 @@ static int main_run(int argc, char **argv)
 			written[n++] = options.machine.serial[i].path;
 		else if (options.machine.serial[i].kind == CONSOLE_UNIX)
 			sockets[n_sockets++] = options.machine.serial[i].path;
+	if (options.qmp)
+		sockets[n_sockets++] = options.qmp;
 	needs.memory = options.machine.memory_bytes;
 	status = where_run(argc, argv, &needs);
 	if (status != WHERE_HERE)
@@ -228,7 +248,7 @@ const struct cmd_verb cmd_run = {
 	"boot a Linux or Multiboot image on vmtime's clock",
 	"usage: vmtime run [--kernel FILE] [--initrd FILE]... [--append STR] [--env K=V]...\n"
 	"                  [--cpus N] [--memory SIZE]\n"
-	"                  [--serial stdio|none|unix:PATH|file:PATH]...\n"
+	"                  [--serial stdio|none|unix:PATH|file:PATH]... [--qmp PATH]\n"
 	"                  [--pit user|kernel|none] [--rtc exact|pc|none] [--pm-timer on|off]\n"
 	"                  [--kvm-clock kernel|none] [--steal kernel|none] [--invtsc on|off]\n"
 	"                  [--tsc-hint on|off] [--ticks discard|catchup|delay|merge]\n"

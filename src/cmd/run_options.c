@@ -65,10 +65,10 @@ static const struct {
 };
 
 /* Options with a free value, and those that this version does not have. */
-static const char *const with_value[] = {"--kernel", "--initrd", "--append", "--cpus",
-					 "--memory", "--serial", "--env",    "--date"};
+static const char *const with_value[] = {"--kernel", "--initrd", "--append", "--cpus", "--memory",
+					 "--serial", "--env",    "--date",   "--qmp"};
 static const char *const without_value[] = {"--exit-port", "--verbose"};
-static const char *const not_yet[] = {"--qmp", "--qga", "--incoming", "--net", "--vsock"};
+static const char *const not_yet[] = {"--qga", "--incoming", "--net", "--vsock"};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -195,7 +195,9 @@ static int take_value(struct parse *p, const char *option, const char *value)
 			return bad(option, value, "not of the form NAME=VALUE");
 		return take_in_list(option, value, p->o->env, &p->n_env);
 	}
-	if (strcmp(option, "--kernel") == 0)
+	if (strcmp(option, "--qmp") == 0)
+		p->o->qmp = value;
+	else if (strcmp(option, "--kernel") == 0)
 		m->kernel = value;
 	else if (strcmp(option, "--append") == 0)
 		m->append = value;
@@ -220,7 +222,7 @@ static bool same_place(const struct console_config *a, const struct console_conf
 	       x.st_ino == y.st_ino;
 }
 
-static int check_serial(const struct parse *p)
+static int check_places(const struct parse *p)
 {
 	const struct console_config *serial = p->o->machine.serial;
 
@@ -231,6 +233,10 @@ static int check_serial(const struct parse *p)
 						 "--serial %s: both serial ports would write there "
 						 "(give two places)",
 						 serial[i].path);
+	for (unsigned i = 0; p->o->qmp && i < p->n_serial; i++)
+		if (serial[i].path && strcmp(serial[i].path, p->o->qmp) == 0)
+			return bad("--qmp", p->o->qmp,
+				   "a serial port is there (give another path)");
 	return CMD_OK;
 }
 
@@ -431,7 +437,7 @@ int run_parse(int argc, char **argv, struct run_options *o)
 	if (p.n_serial == 0)
 		o->machine.serial[0].kind = CONSOLE_STDIO;
 	settle_choices(&p);
-	status = check_serial(&p);
+	status = check_places(&p);
 	if (!status)
 		status = take_date(&p);
 	return status ? status : default_images(&p);

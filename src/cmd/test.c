@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cmd/cmd.h"
@@ -319,19 +318,6 @@ static int find_kernel(const char *wanted, char *buf, size_t size)
 		"no kernel for the guest (scripts/fetch-kernels gets one; or --kernel FILE)");
 }
 
-/* "2026-11-25T18:11:00.123456789Z" */
-static void format_now(char *buf, size_t size)
-{
-	int64_t ns = hostclock_realtime_ns();
-	time_t seconds = (time_t)(ns / 1000000000);
-	struct tm utc;
-	size_t length;
-
-	gmtime_r(&seconds, &utc);
-	length = strftime(buf, size, "%Y-%m-%dT%H:%M:%S", &utc);
-	snprintf(buf + length, size - length, ".%09dZ", (int)(ns % 1000000000));
-}
-
 /* The status that it was given, unless the table does not get out. */
 static int print_table(const struct test_options *o, const struct test_report *report, int status)
 {
@@ -392,7 +378,7 @@ static int run(int argc, char **argv, const struct test_options *o)
 	status = where_run(argc, argv, &needs);
 	if (status != WHERE_HERE)
 		return status;
-	format_now(report.started, sizeof(report.started));
+	cmd_format_utc(report.started, sizeof(report.started), hostclock_realtime_ns());
 	status = test_plan_run(o, kernel, initrd, &report);
 	if (status == CMD_OK) {
 		status = test_report_status(o, &report);

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "cmd/cmd.h"
 
@@ -157,4 +158,17 @@ void cmd_format_ns(char *buf, size_t size, int64_t ns, bool sign)
 	else
 		snprintf(buf, size, "%s%" PRIu64 ".%02" PRIu64 " %s", plus, whole, hundredths,
 			 u->name);
+}
+
+void cmd_format_utc(char *buf, size_t size, int64_t utc_ns)
+{
+	const int64_t ns_per_s = 1000000000;
+	int64_t ns = (utc_ns % ns_per_s + ns_per_s) % ns_per_s;
+	time_t seconds = (time_t)(utc_ns / ns_per_s - (utc_ns % ns_per_s < 0));
+	struct tm utc;
+	size_t length;
+
+	gmtime_r(&seconds, &utc);
+	length = strftime(buf, size, "%Y-%m-%dT%H:%M:%S", &utc);
+	snprintf(buf + length, size - length, ".%09dZ", (int)ns);
 }

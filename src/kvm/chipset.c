@@ -58,11 +58,23 @@ uint64_t chipset_monotonic_at(const struct chipset *c, vmt_ns at)
 						      : counter;
 }
 
-static void wake(const struct chipset *c)
+static void wake(int fd)
 {
 	const uint64_t one = 1;
 
-	(void)!write(c->wake_fd, &one, sizeof(one)); /* a full counter wakes as well */
+	(void)!write(fd, &one, sizeof(one)); /* a full counter wakes as well */
+}
+
+/* Called with the lock held. */
+static void watch_rtc(struct chipset *c, vmt_ns now)
+{
+	int64_t offset_ns = vmt_rtc_offset_ns(&c->board.rtc);
+
+	if (offset_ns == c->rtc_offset_ns)
+		return;
+	c->rtc_offset_ns = offset_ns;
+	c->rtc_set_ns = now;
+	wake(c->set_fd);
 }
 
 /* Injects the pulses of `out`; what the guest's chips did not take goes back to the board, whose
@@ -96,11 +108,20 @@ static void apply(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 			if (out->level_changed >> lines[i].source & 1)
 				vm_irq_line(c->vm, lines[i].gsi, out->level >> lines[i].source & 1);
 	}
+	watch_rtc(c, now);
 	c->deadline = out->deadline;
 	if (c->deadline < c->armed) {
 		c->armed = c->deadline;
-		wake(c);
+		wake(c->wake_fd);
 	}
+}
+
+static void close_fds(struct chipset *c)
+{
+	if (c->wake_fd >= 0)
+		close(c->wake_fd);
+	if (c->set_fd >= 0)
+		close(c->set_fd);
 }
 
 int chipset_init(struct chipset *c, const struct vmt_board_config *config,
@@ -118,10 +139,19 @@ int chipset_init(struct chipset *c, const struct vmt_board_config *config,
 	result = vmt_board_init(&c->board, config, 0, clock->utc_offset_ns);
 	if (result < 0)
 		return why_set(why, result, "this machine's devices do not fit together");
+	c->change = (struct chipset_change){
+		.kind = VMT_CHANGE_START,
+		.after_ns = clock->utc_offset_ns,
+		.bound_ns = clock->utc_bound_ns,
+	};
 	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (c->wake_fd < 0)
-		return why_set(why, -errno, "no event descriptor: %s (raise `ulimit -n`)",
-			       strerror(errno));
+	c->set_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (c->wake_fd < 0 || c->set_fd < 0) {
+		result = -errno;
+		close_fds(c);
+		return why_set(why, result, "no event descriptor: %s (raise `ulimit -n`)",
+			       strerror(-result));
+	}
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -132,7 +162,7 @@ int chipset_init(struct chipset *c, const struct vmt_board_config *config,
 
 void chipset_destroy(struct chipset *c)
 {
-	close(c->wake_fd);
+	close_fds(c);
 	pthread_cond_destroy(&c->gone);
 	pthread_mutex_destroy(&c->lock);
 }
@@ -253,4 +283,23 @@ vmt_ns chipset_advance(struct chipset *c)
 	deadline = c->armed = c->deadline;
 	pthread_mutex_unlock(&c->lock);
 	return deadline;
+}
+
+bool chipset_settle_rtc(struct chipset *c, struct chipset_change *ret_change)
+{
+	bool changed;
+
+	pthread_mutex_lock(&c->lock);
+	changed = c->rtc_offset_ns != c->rtc_told_ns;
+	if (changed)
+		c->change = (struct chipset_change){
+			.kind = CHIPSET_CHANGE_RTC,
+			.at_ns = c->rtc_set_ns,
+			.before_ns = c->rtc_told_ns,
+			.after_ns = c->rtc_offset_ns,
+		};
+	c->rtc_told_ns = c->rtc_offset_ns;
+	*ret_change = c->change;
+	pthread_mutex_unlock(&c->lock);
+	return changed;
 }

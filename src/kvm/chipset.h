@@ -19,6 +19,15 @@
 #include "host/why.h"
 #include "kvm/vm.h"
 
+/* A change of the machine's time: of its clock, or of what its guest has set the RTC to. */
+enum { CHIPSET_CHANGE_RTC = 256 }; /* beside enum vmt_change_kind */
+struct chipset_change {
+	uint32_t kind;
+	vmt_ns at_ns;
+	int64_t before_ns, after_ns; /* RTC: the guest's time minus UTC; START: after, UTC - now */
+	uint64_t bound_ns;           /* half width of the error that it adds to UTC */
+};
+
 struct chipset {
 	pthread_mutex_t lock;
 	struct vmt_board board;
@@ -26,12 +35,17 @@ struct chipset {
 	bool counts_tsc; /* the clock's counter: the TSC, else CLOCK_MONOTONIC in ns */
 	bool pm_timer;
 	uint16_t pm_timer_port;
-	const struct vm *vm; /* whose lines are moved; NULL: none yet */
-	vmt_ns deadline;     /* of the board; under the lock */
-	vmt_ns armed;        /* what the deadline thread sleeps for; under the lock */
-	int wake_fd;         /* eventfd: the deadline is earlier than the one armed */
-	bool let_go;         /* no answer is held back; under the lock */
-	pthread_cond_t gone; /* ... has become true */
+	const struct vm *vm;   /* whose lines are moved; NULL: none yet */
+	vmt_ns deadline;       /* of the board; under the lock */
+	vmt_ns armed;          /* what the deadline thread sleeps for; under the lock */
+	int wake_fd;           /* eventfd: the deadline is earlier than the one armed */
+	bool let_go;           /* no answer is held back; under the lock */
+	pthread_cond_t gone;   /* ... has become true */
+	int64_t rtc_offset_ns; /* what the guest has set, minus UTC; under the lock */
+	vmt_ns rtc_set_ns;     /* ... since when */
+	int64_t rtc_told_ns;   /* ... by the last chipset_settle_rtc() */
+	int set_fd;            /* eventfd: the guest has set its RTC; or does so byte by byte */
+	struct chipset_change change; /* the last; under the lock */
 };
 
 /* The board as `config` says, at virtual time 0 of `clock`.  0 or negative errno. */
@@ -61,6 +75,10 @@ void chipset_ack(struct chipset *c);
 
 /* Brings the board up to now; the deadline to sleep for, which counts as armed from here on. */
 vmt_ns chipset_advance(struct chipset *c);
+
+/* A while after set_fd: makes one change of all that the guest has done to its RTC since the last
+ * call.  False when nothing came of it. */
+bool chipset_settle_rtc(struct chipset *c, struct chipset_change *ret_change);
 
 /* Virtual time. */
 vmt_ns chipset_now(const struct chipset *c);

@@ -17,7 +17,10 @@
 #include "kvm/memory.h"
 #include "kvm/thread.h"
 
-enum { PAIR_TRIES = 20, NS_PER_MS = 1000000 };
+enum { NS_PER_MS = 1000000 };
+
+/* How long a guest may take to set its RTC, byte by byte. */
+static const struct timeval settling = {.tv_usec = 100000};
 
 struct machine {
 	const struct machine_config *config;
@@ -40,6 +43,9 @@ struct machine {
 	bool vcpu_ended; /* the first one counts */
 	int end_fd;      /* eventfd */
 	struct event *end_event;
+
+	const struct machine_watch *watch; /* NULL: nobody */
+	struct event *set_event, *settle;  /* the guest sets its RTC; has done so */
 
 	struct machine_end end;
 	struct machine_stats stats;
@@ -206,28 +212,16 @@ static int load_image(struct machine *m, struct boot_state *ret_state, struct wh
 static int start_clock(struct machine *m, bool tsc, struct vmt_clock *ret_clock, struct why *why)
 {
 	const struct machine_config *config = m->config;
-	uint64_t khz = tsc ? m->vm.tsc_khz : NS_PER_MS; /* of the counter */
-	struct hostclock_pair pair;
+	uint64_t hz = (tsc ? m->vm.tsc_khz : NS_PER_MS) * 1000ULL; /* of the counter */
 	struct vmt_reading at;
-	uint64_t lo, hi;
-	int result = hostclock_pair(PAIR_TRIES, &pair);
+	int result = timestate_host(tsc, hz, &at);
 
 	if (result < 0)
 		return why_set(why, result, "cannot read the host's clocks");
-	lo = pair.realtime_tsc_lo;
-	hi = pair.realtime_tsc_hi;
-	m->tsc_offset = 0 - (lo + (hi - lo) / 2);
-	at.utc_ns = pair.realtime_ns;
-	if (!tsc) {
-		lo = hostclock_monotonic_ns();
-		at.utc_ns = hostclock_realtime_ns();
-		hi = hostclock_monotonic_ns();
-	}
-	at.counter = lo + (hi - lo) / 2;
-	at.utc_bound_ns = ((hi - lo) / 2 + 1) * NS_PER_MS / khz + 1;
+	m->tsc_offset = 0 - (tsc ? at.counter : hostclock_tsc());
 	if (config->has_date)
 		at.utc_ns = config->date_ns;
-	result = vmt_clock_start(khz * 1000, &at, ret_clock, NULL);
+	result = vmt_clock_start(hz, &at, ret_clock, NULL);
 	return result < 0 ? why_set(why, result, "a TSC of %u kHz is not possible", m->vm.tsc_khz)
 			  : 0;
 }
@@ -252,6 +246,37 @@ static int open_consoles(struct machine *m, struct why *why)
 		if (result < 0)
 			return result;
 	}
+	return 0;
+}
+
+static void on_set(evutil_socket_t fd, short what, void *arg)
+{
+	struct machine *m = arg;
+	uint64_t count;
+
+	(void)what;
+	(void)!read(fd, &count, sizeof(count));
+	if (!evtimer_pending(m->settle, NULL))
+		evtimer_add(m->settle, &settling);
+}
+
+static void on_settle(evutil_socket_t fd, short what, void *arg)
+{
+	struct machine *m = arg;
+	struct chipset_change change;
+
+	(void)fd;
+	(void)what;
+	if (chipset_settle_rtc(&m->chipset, &change) && m->watch)
+		m->watch->change(m->watch->owner, &change);
+}
+
+static int watch_rtc(struct machine *m, struct why *why)
+{
+	m->settle = evtimer_new(m->base, on_settle, m);
+	m->set_event = event_new(m->base, m->chipset.set_fd, EV_READ | EV_PERSIST, on_set, m);
+	if (!m->settle || !m->set_event || event_add(m->set_event, NULL) < 0)
+		return why_set(why, -ENOMEM, "no memory for a machine");
 	return 0;
 }
 
@@ -280,7 +305,7 @@ static int power_on(struct machine *m, struct why *why)
 	m->powered = result == 0;
 	if (result == 0 && config->rtc == MACHINE_RTC_EXACT)
 		(void)vmt_rtc_exact(&m->chipset.board.rtc, 0, VMT_RTC_LEAD_NS);
-	return result;
+	return result == 0 ? watch_rtc(m, why) : result;
 }
 
 /* All that there is to do before a vCPU runs, in this order. */
@@ -367,8 +392,11 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 	tear_down(m);
 	if (m->vcpu_end.kind == VCPU_END_RESET) {
 		end->result = reset(m);
-		if (end->result == 0)
+		if (end->result == 0) {
+			if (m->watch)
+				m->watch->reset(m->watch->owner);
 			return;
+		}
 		end->kind = MACHINE_END_RESET;
 	} else if (m->vcpu_end.kind == VCPU_END_POWEROFF) {
 		end->kind = MACHINE_END_POWEROFF;
@@ -445,13 +473,22 @@ void machine_stop(struct machine *m)
 	event_base_loopbreak(m->base);
 }
 
+void machine_watch(struct machine *m, const struct machine_watch *watch)
+{
+	m->watch = watch;
+}
+
+void machine_time(struct machine *m, struct timestate *ret_time)
+{
+	timestate_read(&m->chipset, !m->config->has_date, ret_time);
+}
+
 void machine_stats(struct machine *m, struct machine_stats *ret_stats)
 {
 	*ret_stats = m->stats;
 	if (!m->powered)
 		return;
-	for (uint32_t i = 0; i < VMT_SOURCES; i++)
-		vmt_board_ledger(&m->chipset.board, i, &ret_stats->ledgers[i]);
+	machine_time(m, &ret_stats->time);
 	ret_stats->late_now = m->chipset.board.late_now;
 }
 
@@ -464,6 +501,10 @@ uint64_t machine_destroy(struct machine *m, struct why *why)
 	tear_down(m);
 	for (unsigned i = 0; i < PORTS_SERIAL; i++)
 		dropped += console_close(m->ports.serial[i].console, why);
+	if (m->set_event)
+		event_free(m->set_event);
+	if (m->settle)
+		event_free(m->settle);
 	if (m->powered)
 		chipset_destroy(&m->chipset);
 	ports_destroy(&m->ports);

@@ -18,6 +18,7 @@
 #include "host/why.h"
 #include "kvm/console.h"
 #include "kvm/ports.h"
+#include "kvm/timestate.h"
 #include "kvm/vcpu.h"
 
 enum machine_pit { MACHINE_PIT_NONE = 0, MACHINE_PIT_USER, MACHINE_PIT_KERNEL };
@@ -63,8 +64,17 @@ struct machine_end {
 struct machine_stats {
 	struct vcpu_stats vcpus; /* summed over all, also those before a reset */
 	uint32_t resets;
-	struct vmt_ledger ledgers[VMT_SOURCES];
-	uint64_t late_now; /* board.h */
+	struct timestate time; /* of the end */
+	uint64_t late_now;     /* board.h */
+};
+
+/* What happens while machine_run() runs; called in its thread. */
+struct machine_watch {
+	void (*reset)(void *owner); /* the guest has reset the machine, which runs again */
+	/* The machine's time has changed: the guest has set its RTC (up to 100 ms ago, and all
+	 * that it did to it since is one change). */
+	void (*change)(void *owner, const struct chipset_change *change);
+	void *owner;
 };
 
 struct machine;
@@ -79,6 +89,9 @@ int machine_check(const struct machine_config *config, struct why *why);
 int machine_create(const struct machine_config *config, struct event_base *base,
 		   struct machine **ret_machine, struct why *why);
 
+/* Before machine_run(); kept by reference. */
+void machine_watch(struct machine *m, const struct machine_watch *watch);
+
 /* Loads the images, opens the consoles, then runs from power-on to the end; one call a machine.
  * 0, or negative errno: it did not start. */
 int machine_run(struct machine *m, struct machine_end *ret_end, struct why *why);
@@ -86,6 +99,10 @@ int machine_run(struct machine *m, struct machine_end *ret_end, struct why *why)
 /* Ends machine_run() with MACHINE_END_STOPPED; from a callback of the loop. */
 void machine_stop(struct machine *m);
 
+/* From a callback of the loop. */
+void machine_time(struct machine *m, struct timestate *ret_time);
+
+/* All 0 for a machine that did not start. */
 void machine_stats(struct machine *m, struct machine_stats *ret_stats);
 
 /* Writes out what is left of the consoles' output, restores the terminal, removes sockets.

@@ -96,6 +96,9 @@ static void each_option_changes_what_it_names(void **state)
 	assert_true(m->invariant_tsc && m->ticks == VMT_TICKS_CATCHUP);
 	TAKES("--rtc", "pc");
 	assert_int_equal(m->rtc, MACHINE_RTC_PC);
+	assert_null(options.qmp);
+	TAKES("--qmp", "x");
+	assert_string_equal(options.qmp, "x");
 	TAKES("--serial", "file:x", "--serial", "unix:y");
 	assert_int_equal(m->serial[0].kind, CONSOLE_FILE);
 	assert_string_equal(m->serial[0].path, "x");
@@ -112,7 +115,7 @@ static void the_defaults_of_what_is_to_come_are_taken(void **state)
 	REFUSES("--on-pause freeze is not in this version yet", "--on-pause", "freeze");
 	REFUSES("--tsc 2000000 is not in this version yet", "--tsc", "2000000");
 	REFUSES("--rate 1/2 is not in this version yet", "--rate", "1/2");
-	REFUSES("--qmp is not in this version yet", "--qmp", "/tmp/x");
+	REFUSES("--qga is not in this version yet", "--qga", "/tmp/x");
 	REFUSES("--pit best: unknown value (possible: user, kernel, none)", "--pit", "best");
 }
 
@@ -144,6 +147,7 @@ static void consoles_need_places_of_their_own(void **state)
 	REFUSES("there are 2", "--serial=none", "--serial=none", "--serial=none");
 	REFUSES("both serial ports", "--serial", "file:x", "--serial", "file:x");
 	REFUSES("both serial ports", "--serial", "unix:x", "--serial", "file:x");
+	REFUSES("--qmp x: a serial port is there", "--qmp", "x", "--serial", "unix:x");
 	TAKES("--serial", "file:/dev/null", "--serial", "file:/dev/null"); /* no harm there */
 	assert_non_null(mkdtemp(dir));
 	snprintf(one, sizeof(one), "file:%s/one", dir);

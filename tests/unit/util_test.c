@@ -175,6 +175,27 @@ static void an_unknown_option_is_named_with_its_neighbour(void **state)
 	assert_int_equal(status, CMD_USAGE);
 }
 
+static void instants_have_nine_digits(void **state)
+{
+	static const struct {
+		int64_t ns;
+		const char *text;
+	} shown[] = {
+		{0, "1970-01-01T00:00:00.000000000Z"},
+		{-1, "1969-12-31T23:59:59.999999999Z"},
+		{1795655800018466413, "2026-11-26T01:16:40.018466413Z"},
+		{INT64_MAX, "2262-04-11T23:47:16.854775807Z"},
+		{INT64_MIN, "1677-09-21T00:12:43.145224192Z"},
+	};
+	char text[CMD_UTC_SIZE];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+		cmd_format_utc(text, sizeof(text), shown[i].ns);
+		assert_string_equal(text, shown[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +203,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_duration_says_why_and_changes_nothing),
 		cmocka_unit_test(sizes_are_powers_of_two),
 		cmocka_unit_test(times_are_shown_with_three_digits),
+		cmocka_unit_test(instants_have_nine_digits),
 		cmocka_unit_test(an_unknown_option_is_named_with_its_neighbour),
 	};
 

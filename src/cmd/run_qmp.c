@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run_qmp.c - what `vmtime run --qmp` answers and tells: between the QMP server and the machine. */
+#include <stdio.h>
+
+#include "cmd/cmd.h"
+#include "cmd/run_qmp.h"
+
+static json_t *integer(int64_t value)
+{
+	return json_integer(value);
+}
+
+/* Beyond 2^63 there is no figure that anything here reaches. */
+static json_t *size(uint64_t value)
+{
+	return json_integer(value < INT64_MAX ? (json_int_t)value : INT64_MAX);
+}
+
+json_t *run_qmp_change(const struct chipset_change *c, bool has_bound)
+{
+	if (c->kind == CHIPSET_CHANGE_RTC)
+		return json_pack("{s:s,s:s,s:o,s:{s:o},s:{s:o},s:o}", "kind", "rtc", "why", "guest",
+				 "at_ns", size(c->at_ns), "before", "rtc_offset_ns",
+				 integer(c->before_ns), "after", "rtc_offset_ns",
+				 integer(c->after_ns), "bound_ns", size(c->bound_ns));
+	return json_pack("{s:s,s:s,s:o,s:{s:o,s:o},s:o*}", "kind", "start", "why", "power-on",
+			 "at_ns", size(c->at_ns), "after", "now_ns", size(c->at_ns),
+			 "utc_offset_ns", integer(c->after_ns), "bound_ns",
+			 has_bound ? size(c->bound_ns) : NULL);
+}
+
+static json_t *faces_of(const struct timestate *t)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < t->n_faces; i++) {
+		vmt_ns at = t->faces[i].deadline_ns;
+
+		json_array_append_new(list,
+				      json_pack("{s:s,s:o*}", "name", t->faces[i].name,
+						"deadline_ns", at != VMT_NEVER ? size(at) : NULL));
+	}
+	return list;
+}
+
+static json_t *ticks_of(const struct timestate *t)
+{
+	static const char *const policies[] = {
+		[VMT_TICKS_DISCARD] = "discard",
+		[VMT_TICKS_CATCHUP] = "catchup",
+		[VMT_TICKS_DELAY] = "delay",
+		[VMT_TICKS_MERGE] = "merge",
+	};
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < t->n_ticks; i++) {
+		const struct timestate_ticks *ticks = &t->ticks[i];
+		const struct vmt_ledger *l = &ticks->ledger;
+
+		json_array_append_new(
+			list,
+			json_pack("{s:s,s:s,s:o*,s:o,s:o,s:o,s:o,s:o}", "source", ticks->source,
+				  "policy", policies[t->policy], "rate_hz",
+				  ticks->rate_hz ? size(ticks->rate_hz) : NULL, "due", size(l->due),
+				  "delivered", size(l->delivered), "merged", size(l->merged),
+				  "discarded", size(l->discarded), "owed", size(l->owed)));
+	}
+	return list;
+}
+
+json_t *run_qmp_time(const struct timestate *t)
+{
+	char utc[CMD_UTC_SIZE];
+
+	cmd_format_utc(utc, sizeof(utc), t->utc_ns);
+	return json_pack(
+		"{s:i,s:s,s:s,s:o,s:s,s:o*,s:o,s:o,s:s,s:o,s:o,s:o*,s:o}", "schema_version", 1,
+		"vmtime", VMTIME_VERSION, "kind", "query-vmtime", "now_ns", size(t->now_ns), "utc",
+		utc, "utc_bound_ns", t->has_bound ? size(t->utc_bound_ns) : NULL, "utc_offset_ns",
+		integer(t->utc_offset_ns), "rate_ppb", integer(t->rate_ppb), "state",
+		t->clock_state == VMT_CLOCK_RUNNING ? "running" : "paused", "last_change",
+		run_qmp_change(&t->change, t->has_bound), "faces", faces_of(t), "rtc_offset_ns",
+		t->has_rtc ? integer(t->rtc_offset_ns) : NULL, "ticks", ticks_of(t));
+}
+
+static json_t *query_vmtime(void *owner, const json_t *arguments, struct why *why)
+{
+	struct run_qmp *qmp = owner;
+	struct timestate time;
+
+	(void)arguments;
+	(void)why;
+	machine_time(qmp->machine, &time);
+	return run_qmp_time(&time);
+}
+
+/* Clients ask while the loop runs, and then the machine does. */
+static json_t *query_status(void *owner, const json_t *arguments, struct why *why)
+{
+	(void)owner;
+	(void)arguments;
+	(void)why;
+	return json_pack("{s:b,s:b,s:s}", "running", 1, "singlestep", 0, "status", "running");
+}
+
+static json_t *quit(void *owner, const json_t *arguments, struct why *why)
+{
+	struct run_qmp *qmp = owner;
+
+	(void)arguments;
+	(void)why;
+	qmp->quit = true;
+	machine_stop(qmp->machine);
+	return json_object();
+}
+
+static const struct qmp_command commands[] = {
+	{"query-status", NULL, query_status},
+	{"query-vmtime", NULL, query_vmtime},
+	{"quit", NULL, quit},
+	{NULL, NULL, NULL},
+};
+
+static void on_reset(void *owner)
+{
+	struct run_qmp *qmp = owner;
+
+	qmp_event(qmp->server, "RESET",
+		  json_pack("{s:b,s:s}", "guest", 1, "reason", "guest-reset"));
+}
+
+int64_t run_qmp_seconds(int64_t ns)
+{
+	const int64_t second = 1000000000;
+
+	return ns / second + ns % second / (second / 2);
+}
+
+static void on_change(void *owner, const struct chipset_change *change)
+{
+	struct run_qmp *qmp = owner;
+
+	if (change->kind == CHIPSET_CHANGE_RTC)
+		qmp_event(qmp->server, "RTC_CHANGE",
+			  json_pack("{s:o}", "offset", integer(run_qmp_seconds(change->after_ns))));
+	qmp_event(qmp->server, "VMTIME_CHANGE", run_qmp_change(change, true));
+}
+
+int run_qmp_open(struct run_qmp *qmp, const char *path, struct event_base *base,
+		 struct machine *machine, struct why *why)
+{
+	int result;
+
+	*qmp = (struct run_qmp){
+		.machine = machine,
+		.config = {.package = "vmtime " VMTIME_VERSION, .commands = commands, .owner = qmp},
+		.watch = {.reset = on_reset, .change = on_change, .owner = qmp},
+	};
+	(void)sscanf(VMTIME_VERSION, "%u.%u.%u", &qmp->config.version[0], &qmp->config.version[1],
+		     &qmp->config.version[2]);
+	result = qmp_open(path, &qmp->config, base, &qmp->server, why);
+	if (result == 0)
+		machine_watch(machine, &qmp->watch);
+	return result;
+}
+
+/* In the words of the protocol. */
+static const char *reason_of(const struct run_qmp *qmp, const struct machine_end *end,
+			     bool signalled)
+{
+	switch (end->kind) {
+	case MACHINE_END_POWEROFF:
+	case MACHINE_END_EXIT:
+		return "guest-shutdown";
+	case MACHINE_END_STOPPED:
+		return qmp->quit ? "host-qmp-quit" : signalled ? "host-signal" : "host-ui";
+	default:
+		return "host-error";
+	}
+}
+
+void run_qmp_close(struct run_qmp *qmp, const struct machine_end *end, bool signalled)
+{
+	if (end) {
+		bool guest = end->kind == MACHINE_END_POWEROFF || end->kind == MACHINE_END_EXIT;
+
+		qmp_event(qmp->server, "SHUTDOWN",
+			  json_pack("{s:b,s:s}", "guest", guest, "reason",
+				    reason_of(qmp, end, signalled)));
+	}
+	qmp_close(qmp->server);
+	qmp->server = NULL;
+}

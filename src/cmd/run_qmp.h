@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run_qmp.h - what `vmtime run --qmp` answers and tells: between the QMP server and the machine. */
+#ifndef CMD_RUN_QMP_H
+#define CMD_RUN_QMP_H
+
+#include <stdbool.h>
+
+#include "kvm/machine.h"
+#include "link/qmp.h"
+
+struct run_qmp {
+	struct machine *machine;
+	struct qmp *server; /* NULL: not open */
+	struct qmp_config config;
+	struct machine_watch watch;
+	bool quit; /* a client has ended the machine */
+};
+
+/* Before machine_run().  `path` and *qmp are kept by reference.  0 or negative errno and nothing
+ * left behind. */
+int run_qmp_open(struct run_qmp *qmp, const char *path, struct event_base *base,
+		 struct machine *machine, struct why *why);
+
+/* After machine_run(): tells the clients why it ended, and leaves.  `signalled`: a signal is why it
+ * was stopped; `end` may be NULL: it did not start. */
+void run_qmp_close(struct run_qmp *qmp, const struct machine_end *end, bool signalled);
+
+/* What query-vmtime returns; a new reference.  NULL without memory. */
+json_t *run_qmp_time(const struct timestate *time);
+
+/* The data of VMTIME_CHANGE.  `has_bound` as in struct timestate. */
+json_t *run_qmp_change(const struct chipset_change *change, bool has_bound);
+
+/* What RTC_CHANGE has: whole seconds, to the nearest. */
+int64_t run_qmp_seconds(int64_t ns);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run_qmp_test.c - a machine's time as JSON: what is not known is not there. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "cmd/run_qmp.h"
+
+static void becomes(json_t *json, const char *expected)
+{
+	char *text = json_dumps(json, JSON_COMPACT);
+
+	json_decref(json);
+	assert_non_null(text);
+	assert_string_equal(text, expected);
+	free(text);
+}
+
+static void all_that_is_known_is_told(void **state)
+{
+	const struct timestate t = {
+		.now_ns = 5000000001,
+		.utc_ns = 1795655800018466413,
+		.utc_offset_ns = 1795655795018466412,
+		.has_bound = true,
+		.utc_bound_ns = 381,
+		.rate_ppb = -1500,
+		.change = {CHIPSET_CHANGE_RTC, 4000000000, -1000000000, 3600000000000, 0},
+		.has_rtc = true,
+		.rtc_offset_ns = 3600000000000,
+		.policy = VMT_TICKS_CATCHUP,
+		.n_faces = 2,
+		.faces = {{"pit", 5000500000}, {"acpi_pm", VMT_NEVER}},
+		.n_ticks = 1,
+		.ticks = {{"pit", 250, {15, 1, 2, 4, 8}}},
+	};
+
+	(void)state;
+	becomes(run_qmp_time(&t),
+		"{\"schema_version\":1,\"vmtime\":\"0.1.0\",\"kind\":\"query-vmtime\","
+		"\"now_ns\":5000000001,\"utc\":\"2026-11-26T01:16:40.018466413Z\","
+		"\"utc_bound_ns\":381,\"utc_offset_ns\":1795655795018466412,\"rate_ppb\":-1500,"
+		"\"state\":\"running\",\"last_change\":{\"kind\":\"rtc\",\"why\":\"guest\","
+		"\"at_ns\":4000000000,\"before\":{\"rtc_offset_ns\":-1000000000},"
+		"\"after\":{\"rtc_offset_ns\":3600000000000},\"bound_ns\":0},"
+		"\"faces\":[{\"name\":\"pit\",\"deadline_ns\":5000500000},{\"name\":\"acpi_pm\"}],"
+		"\"rtc_offset_ns\":3600000000000,"
+		"\"ticks\":[{\"source\":\"pit\",\"policy\":\"catchup\",\"rate_hz\":250,"
+		"\"due\":15,\"delivered\":1,\"merged\":2,\"discarded\":4,\"owed\":8}]}");
+}
+
+static void what_is_not_known_is_absent(void **state)
+{
+	const struct timestate t = {
+		.utc_ns = -1,
+		.clock_state = VMT_CLOCK_PAUSED,
+		.change = {.kind = VMT_CHANGE_START, .after_ns = -1, .bound_ns = 40},
+		.n_ticks = 1,
+		.ticks = {{.source = "rtc"}},
+	};
+
+	(void)state;
+	becomes(run_qmp_time(&t),
+		"{\"schema_version\":1,\"vmtime\":\"0.1.0\",\"kind\":\"query-vmtime\","
+		"\"now_ns\":0,\"utc\":\"1969-12-31T23:59:59.999999999Z\",\"utc_offset_ns\":0,"
+		"\"rate_ppb\":0,\"state\":\"paused\",\"last_change\":{\"kind\":\"start\","
+		"\"why\":\"power-on\",\"at_ns\":0,\"after\":{\"now_ns\":0,\"utc_offset_ns\":-1}},"
+		"\"faces\":[],"
+		"\"ticks\":[{\"source\":\"rtc\",\"policy\":\"discard\",\"due\":0,\"delivered\":0,"
+		"\"merged\":0,\"discarded\":0,\"owed\":0}]}");
+	becomes(run_qmp_change(&t.change, true),
+		"{\"kind\":\"start\",\"why\":\"power-on\",\"at_ns\":0,"
+		"\"after\":{\"now_ns\":0,\"utc_offset_ns\":-1},\"bound_ns\":40}");
+}
+
+static void seconds_of_rtc_change_are_the_nearest(void **state)
+{
+	static const struct {
+		int64_t ns;
+		int64_t seconds;
+	} cases[] = {{0, 0},
+		     {1499999999, 1},
+		     {1500000000, 2},
+		     {-1499999999, -1},
+		     {-1500000000, -2},
+		     {INT64_MAX, 9223372037},
+		     {INT64_MIN, -9223372037}};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(run_qmp_seconds(cases[i].ns), cases[i].seconds);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(all_that_is_known_is_told),
+		cmocka_unit_test(what_is_not_known_is_absent),
+		cmocka_unit_test(seconds_of_rtc_change_are_the_nearest),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
