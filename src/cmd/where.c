@@ -109,7 +109,8 @@ static int refuse_socket(const char *verb, const char *path, const struct why *w
 		return cmd_error(verb, CMD_USAGE, "socket %s: %s (give another path)", path, fault);
 	return cmd_error(verb, CMD_CANNOT,
 			 "socket %s: no usable KVM here (%s), and the emulated lab machine cannot "
-			 "lend a socket (use standard streams or a file)",
+			 "lend a socket (use standard streams or a file, or run in `vmtime lab` "
+			 "what connects to it too)",
 			 path, why->text);
 }
 

@@ -96,6 +96,9 @@ def self_test(report):
     report.catches('a header without a rule', complaints, '<vmtime/new.h>')
     report.catches('a header without its part', complaints, 'pit.c:6: "ns.h"')
     report.check('lets downward and commented includes be', complaints[3:])
+    report.catches('a server that knows the VMM',
+                   wrong_includes('qmp.c', 'link', '#include "kvm/machine.h"\n'),
+                   'qmp.c:1: link must not use kvm')
     report.catches('a part without a rule', wrong_includes('x.c', 'misc', ''), 'misc')
     report.check('lets what is used by the used be', wrong_includes('x.c', 'cmd', text[:60]))
     with tempfile.TemporaryDirectory() as name:

@@ -18,11 +18,12 @@ import termios
 import time
 import traceback
 
+import qmp_cases
 from run_guest import (VMTIME, KERNEL, BUSYBOX, WORDS, DONE, SOME, JIFFIES, JIFFIES_APPEND,
                        MINUTE_S, PATIENCE_S, Failure,
                        check, Guest, linux, Reading, SLACK_S, check_rate, wait_until_flat,
                        clock_source, switch_off, out_byte, HALT, TRIPLE_FAULT, in_byte, OUT_AL,
-                       WAIT_FOR_INPUT, send_module, send_bytes, Image, newc, run, refused)
+                       WAIT_FOR_INPUT, connect, send_module, send_bytes, Image, newc, run, refused)
 
 
 def shell_on_two_cpus_switches_off_with_0():
@@ -216,20 +217,6 @@ def a_full_disk_is_told():
     refused(3, "No space left", "--serial", "file:/dev/full", code=code)
 
 
-def connect(path):
-    end = time.monotonic() + 30
-    while True:
-        s = socket.socket(socket.AF_UNIX)
-        s.settimeout(PATIENCE_S)  # for one answer
-        try:
-            s.connect(path)
-            return s
-        except OSError:
-            s.close()
-            check(time.monotonic() < end, f"no socket at {path}")
-            time.sleep(0.05)
-
-
 def a_socket_gives_all_that_its_reader_takes():
     with tempfile.TemporaryDirectory() as d, Image(
             WAIT_FOR_INPUT + send_bytes(SOME) + out_byte(0x605, 0x34) + HALT) as kernel:
@@ -333,7 +320,7 @@ def wrong_options_are_named():
 
 
 def what_is_not_built_yet_is_refused_by_name():
-    refused(2, "--qmp is not in this version yet", "--qmp", "/tmp/x")
+    refused(2, "--qga is not in this version yet", "--qga", "/tmp/x")
     refused(2, "--kvm-clock user is not in this version yet", "--kvm-clock=user")
     refused(2, "--rate 0.5 is not in this version yet", "--rate", "0.5")
     refused(2, "--on-pause freeze is not in this version yet", "--on-pause", "freeze")
@@ -424,6 +411,7 @@ CASES = [
     signals_end_it_and_restore_the_terminal,
     a_signal_that_was_ignored_stays_so,
     two_machines_run_at_once,
+    *qmp_cases.CASES,
     wrong_options_are_named,
     what_is_not_built_yet_is_refused_by_name,
     bad_images_are_named,

@@ -5,6 +5,7 @@ import os
 import re
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -115,6 +116,20 @@ class Guest:
         except subprocess.TimeoutExpired:
             raise Failure(f"did not end: {self.output[-600:]!r}") from None
         return status, self.process.stderr.read().decode(errors="replace")
+
+
+def connect(path):
+    end = time.monotonic() + 30
+    while True:
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(PATIENCE_S)  # for one answer
+        try:
+            s.connect(path)
+            return s
+        except OSError:
+            s.close()
+            check(time.monotonic() < end, f"no socket at {path}")
+            time.sleep(0.05)
 
 
 def linux(*options, append=""):

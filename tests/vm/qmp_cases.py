@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""qmp_cases.py - cases of run_cases.py: what the QMP socket of a running guest tells and takes."""
+import calendar
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import tempfile
+import time
+
+from run_guest import (HALT, JIFFIES, JIFFIES_APPEND, PATIENCE_S, check, connect, linux, refused)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Qmp:
+    """A client that has negotiated."""
+
+    def __init__(self, path):
+        self.socket = connect(path)
+        self.file = self.socket.makefile("rw")
+        greeting = json.loads(self.file.readline())
+        check(greeting["QMP"]["version"]["package"].startswith("vmtime "), greeting)
+        self.events = []
+        check(self.ask("qmp_capabilities") == {}, "not negotiated")
+
+    def read(self):
+        line = self.file.readline()
+        check(line, "the server has left")
+        return json.loads(line)
+
+    def ask(self, command):
+        self.file.write(json.dumps({"execute": command, "id": command}) + "\n")
+        self.file.flush()
+        while "event" in (answer := self.read()):
+            self.events.append(answer)
+        check(answer.get("id") == command and "return" in answer, answer)
+        return answer["return"]
+
+    def event(self, name):
+        """The data of the next one of that name."""
+        while True:
+            event = self.events.pop(0) if self.events else self.read()
+            if event["event"] == name:
+                check(abs(event["timestamp"]["seconds"] - time.time()) < 60, event)
+                return event["data"]
+
+
+def schema_is_kept(report):
+    try:
+        import jsonschema
+    except ImportError:
+        return  # the unit tests compare the whole text
+    schema = json.loads((ROOT / "docs/schema/query-vmtime.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(report)
+    check(not jsonschema.Draft202012Validator(schema).is_valid({**report, "surprise": 1}),
+          "the schema allows anything")
+
+
+def utc_s(report):
+    whole, fraction = report["utc"][:-1].split(".")
+    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + int(fraction) / 1e9
+
+
+def ledgers(report):
+    made = {t["source"]: t for t in report["ticks"]}
+    for ticks in made.values():
+        check(ticks["due"] == sum(ticks[k] for k in ("delivered", "merged", "discarded", "owed")),
+              f"does not balance: {ticks}")
+    return made
+
+
+def the_guest_sets_its_rtc(g, qmp, watcher):
+    before = qmp.ask("query-vmtime")
+    schema_is_kept(before)
+    check(before["rtc_offset_ns"] == 0 and before["last_change"]["kind"] == "start", before)
+    check(before["utc_bound_ns"] < 1e9, f"UTC is not the host's: {before}")
+    g.shell("date -s '2031-01-01 00:00:00' && hwclock -u -w")
+    change = watcher.event("VMTIME_CHANGE")
+    report = qmp.ask("query-vmtime")
+    schema_is_kept(report)
+    check(report["last_change"] == change, f"{change} was told, {report} later")
+    check(report["rtc_offset_ns"] == change["after"]["rtc_offset_ns"] and
+          change["before"] == {"rtc_offset_ns": 0}, change)
+    rtc_s = int(g.shell("cat /sys/class/rtc/rtc0/since_epoch"))
+    again = qmp.ask("query-vmtime")
+    offset = report["rtc_offset_ns"] / 1e9
+    check(utc_s(report) + offset - 1 <= rtc_s <= utc_s(again) + offset,
+          f"the guest's RTC shows {rtc_s}: {report}, then {again}")
+    check([e["data"] for e in qmp.events if e["event"] == "RTC_CHANGE"] == [{"offset": round(offset)}],
+          f"{offset} s: {qmp.events}")
+
+
+def qmp_tells_what_the_guest_does_with_time():
+    with tempfile.TemporaryDirectory() as d:
+        path = d + "/qmp"
+        with linux("--qmp", path, "--verbose", *JIFFIES, append=JIFFIES_APPEND) as g:
+            qmp, watcher = Qmp(path), Qmp(path)
+            check(os.stat(path).st_mode & 0o777 == 0o600, "the socket is open to others")
+            g.start_shell()
+            the_guest_sets_its_rtc(g, qmp, watcher)
+            pit = ledgers(qmp.ask("query-vmtime"))["pit"]
+            check(pit["rate_hz"] == 250 and pit["policy"] == "catchup" and pit["due"] > 250, pit)
+            g.send("reboot -f\n")
+            check(watcher.event("RESET")["guest"], "not the guest's reset")
+            last = ledgers(qmp.ask("query-vmtime"))["pit"]
+            check(last["due"] >= pit["due"], f"{pit}, then {last}")
+            qmp.ask("quit")
+            check(watcher.event("SHUTDOWN") == {"guest": False, "reason": "host-qmp-quit"},
+                  "another reason")
+            status, errors = g.status()
+            check(status == 0, f"status {status}: {errors}")
+            told = re.search(r"ticks of the PIT: (\d+) due, (\d+) del.* (\d+) mer.* (\d+) dis.* (\d+) "
+                             "owed", errors)
+            check(told, errors)
+            due, *fates = map(int, told.groups())
+            check(due == sum(fates) and due >= last["due"], f"{last}, at the end {told[0]}")
+            check(not os.path.exists(path), "the socket is still there")
+
+
+def stock_clients_talk_qmp():
+    with tempfile.TemporaryDirectory() as d:
+        path = d + "/qmp"
+        stale = socket.socket(socket.AF_UNIX)
+        stale.bind(path)
+        stale.close()  # nobody listens: to be replaced
+        with linux("--qmp", path) as g:
+            connect(path).close()
+            said = '{"execute": "qmp_capabilities"}{"execute":\n"query-status"} oops\n{"execute": "quit"}'
+            done = subprocess.run(["socat", "-t", "30", "-", "UNIX-CONNECT:" + path], input=said,
+                                  capture_output=True, text=True, timeout=PATIENCE_S)
+            check([list(json.loads(line))[0] for line in done.stdout.splitlines()] ==
+                  ["QMP", "return", "return", "error", "return", "event"],
+                  f"{done.stdout!r} {done.stderr!r}")
+            check(g.status()[0] == 0, "quit did not end it well")
+            check(not os.path.exists(path), "the socket is still there")
+
+
+def bad_places_for_qmp_are_named():
+    with tempfile.TemporaryDirectory() as d:
+        busy = socket.socket(socket.AF_UNIX)
+        busy.bind(d + "/busy")
+        busy.listen()
+        open(d + "/file", "w").close()
+        for path, word in ((d + "/busy", "in use"), (d + "/file", "no socket"),
+                           (d + "/no/where", "No such file"), (d + "/" + "x" * 200, "bytes")):
+            refused(2, word, "--qmp", path, code=HALT)
+        check(sorted(os.listdir(d)) == ["busy", "file"], f"left behind: {os.listdir(d)}")
+        busy.close()
+
+
+CASES = [stock_clients_talk_qmp, bad_places_for_qmp_are_named,
+         qmp_tells_what_the_guest_does_with_time]
