@@ -74,7 +74,9 @@ static void watch_rtc(struct chipset *c, vmt_ns now)
 		return;
 	c->rtc_offset_ns = offset_ns;
 	c->rtc_set_ns = now;
-	wake(c->set_fd);
+	if (!c->rtc_unsettled)
+		wake(c->set_fd);
+	c->rtc_unsettled = true;
 }
 
 /* Injects the pulses of `out`; what the guest's chips did not take goes back to the board, whose
@@ -299,6 +301,7 @@ bool chipset_settle_rtc(struct chipset *c, struct chipset_change *ret_change)
 			.after_ns = c->rtc_offset_ns,
 		};
 	c->rtc_told_ns = c->rtc_offset_ns;
+	c->rtc_unsettled = false;
 	*ret_change = c->change;
 	pthread_mutex_unlock(&c->lock);
 	return changed;

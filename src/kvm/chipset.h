@@ -44,7 +44,8 @@ struct chipset {
 	int64_t rtc_offset_ns; /* what the guest has set, minus UTC; under the lock */
 	vmt_ns rtc_set_ns;     /* ... since when */
 	int64_t rtc_told_ns;   /* ... by the last chipset_settle_rtc() */
-	int set_fd;            /* eventfd: the guest has set its RTC; or does so byte by byte */
+	bool rtc_unsettled;    /* ... has not heard of it yet */
+	int set_fd; /* eventfd: the guest sets its RTC, perhaps byte by byte; told once */
 	struct chipset_change change; /* the last; under the lock */
 };
 

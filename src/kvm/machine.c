@@ -256,8 +256,7 @@ static void on_set(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	(void)!read(fd, &count, sizeof(count));
-	if (!evtimer_pending(m->settle, NULL))
-		evtimer_add(m->settle, &settling);
+	evtimer_add(m->settle, &settling);
 }
 
 static void on_settle(evutil_socket_t fd, short what, void *arg)
