@@ -211,6 +211,7 @@ static void nonsense_is_an_error_and_the_next_line_counts(void **state)
 		"{\"a\": \"tab\t\"}\n",
 		"\xff",
 		"{\"execute\": \xff",
+		"oops {\"a\": 1} \xff",
 		"{'execute': 'query-version'}\n",
 	};
 
