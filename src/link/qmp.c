@@ -32,7 +32,7 @@ struct qmp {
 	struct event *retry;  /* ... when accepting has failed */
 	struct event *reap;
 	unsigned n_clients;
-	LIST_HEAD(, client) clients;
+	LIST_HEAD(clients, client) clients;
 };
 
 /* Not freed here: whoever calls may be in the middle of what it sent, or of all clients. */
@@ -72,10 +72,10 @@ static size_t pending(const struct client *c)
 	return evbuffer_get_length(bufferevent_get_output(c->io));
 }
 
-/* One line.  Takes over the reference. */
+/* One line, as the protocol has it in ASCII.  Takes over the reference. */
 static void say(struct client *c, json_t *message)
 {
-	char *text = message ? json_dumps(message, 0) : NULL;
+	char *text = message ? json_dumps(message, JSON_ENSURE_ASCII) : NULL;
 
 	json_decref(message);
 	if (!text || bufferevent_write(c->io, text, strlen(text)) < 0 ||
@@ -226,11 +226,12 @@ static void flush(struct client *c)
 
 void qmp_close(struct qmp *q)
 {
-	struct client *c;
+	struct client *next;
 
 	if (!q)
 		return;
-	while ((c = LIST_FIRST(&q->clients))) {
+	for (struct client *c = LIST_FIRST(&q->clients); c; c = next) {
+		next = LIST_NEXT(c, all);
 		flush(c);
 		free_client(c);
 	}

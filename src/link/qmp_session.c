@@ -182,7 +182,8 @@ static void start_anew(struct qmp_session *s)
 {
 	s->length = 0;
 	s->depth = 0;
-	s->in_string = s->escaped = s->skipping = false;
+	s->quote = 0;
+	s->escaped = s->skipping = false;
 }
 
 static json_t *drop_line(struct qmp_session *s, const char *what)
@@ -197,32 +198,64 @@ static bool is_space(unsigned char b)
 	return b == ' ' || b == '\t' || b == '\r' || b == '\n';
 }
 
-static bool is_closing(unsigned char b)
-{
-	return b == '}' || b == ']';
-}
-
-/* Keeps the books of brackets and strings.  NULL, or what is wrong. */
-static const char *count(struct qmp_session *s, unsigned char b)
+/* Keeps the books of brackets.  NULL, or what is wrong. */
+static const char *count(struct qmp_session *s, char b)
 {
 	static_assert(QMP_DEPTH_MAX == 64, "squares has a bit for each");
-	static_assert(QMP_MESSAGE_MAX == 64 << 10, "as take_byte() says");
 
-	if (s->in_string) {
-		s->in_string = s->escaped || b != '"';
-		s->escaped = !s->escaped && b == '\\';
-	} else if (b == '"') {
-		s->in_string = true;
-	} else if (b == '{' || b == '[') {
+	if (b == '{' || b == '[') {
 		if (s->depth == QMP_DEPTH_MAX)
 			return "nested too deeply (64 is the limit)";
 		s->squares &= ~(UINT64_C(1) << s->depth);
 		s->squares |= (uint64_t)(b == '[') << s->depth++;
-	} else if (is_closing(b)) {
+	} else if (b == '}' || b == ']') {
 		if ((s->squares >> --s->depth & 1) != (b == ']'))
 			return "not JSON: a bracket closes another kind of bracket";
 	}
 	return NULL;
+}
+
+static void put(struct qmp_session *s, char b)
+{
+	s->text[s->length++] = b;
+}
+
+/* A byte of a string; one in single quotes becomes one in double quotes. */
+static void put_in_string(struct qmp_session *s, char b)
+{
+	if (s->escaped) {
+		s->length -= b == '\'';
+		put(s, b);
+		s->escaped = false;
+	} else if (b == s->quote) {
+		put(s, '"');
+		s->quote = 0;
+	} else {
+		if (b == '"')
+			put(s, '\\');
+		put(s, b);
+		s->escaped = b == '\\';
+	}
+}
+
+/* NULL, or what is wrong. */
+static const char *keep(struct qmp_session *s, char b)
+{
+	static_assert(QMP_MESSAGE_MAX == 64 << 10, "the text says so");
+
+	/* A byte of the text is free then, for those that become two. */
+	if (s->length >= QMP_MESSAGE_MAX)
+		return "too long for a command (64 KiB are the limit)";
+	if (s->quote) {
+		put_in_string(s, b);
+		return NULL;
+	}
+	if (b == '"' || b == '\'') {
+		s->quote = b;
+		b = '"';
+	}
+	put(s, b);
+	return count(s, b);
 }
 
 /* The answer that a byte brings about, or NULL. */
@@ -235,7 +268,7 @@ static json_t *take_byte(struct qmp_session *s, unsigned char b)
 		s->skipping = b != '\n' && !control;
 		return NULL;
 	}
-	if (control || (s->in_string && b == '\n')) {
+	if (control || (s->quote && b == '\n')) {
 		start_anew(s);
 		return complain("not JSON: a control character, or a string without its end");
 	}
@@ -243,10 +276,7 @@ static json_t *take_byte(struct qmp_session *s, unsigned char b)
 		return NULL;
 	if (s->depth == 0 && b != '{')
 		return drop_line(s, "a command is a JSON object: { was expected");
-	if (s->length == sizeof(s->text))
-		return drop_line(s, "too long for a command (64 KiB are the limit)");
-	s->text[s->length++] = (char)b;
-	wrong = count(s, b);
+	wrong = keep(s, (char)b);
 	if (wrong)
 		return drop_line(s, wrong);
 	if (s->depth == 0) {

@@ -5,7 +5,7 @@
  * found by its brackets alone; what is inside is for the JSON library.  After an error between or
  * in commands the rest of the line is dropped.  A control character, or the byte 0xff, is such an
  * error and its end at once: so a client gets a server that waits for the rest of something into a
- * known state. */
+ * known state.  As with QEMU strings may be in single quotes, and \' stands for one in any. */
 #ifndef LINK_QMP_SESSION_H
 #define LINK_QMP_SESSION_H
 
@@ -18,11 +18,12 @@ struct qmp_session {
 	const struct qmp_config *config;
 	bool negotiated;
 	bool skipping; /* the rest of a line */
-	bool in_string, escaped;
+	char quote;    /* of the string that is not at its end yet; 0: in none */
+	bool escaped;  /* after a backslash in it */
 	unsigned depth;
 	uint64_t squares; /* bit n: bracket n, counted from outside, is [ and not { */
 	size_t length;
-	char text[QMP_MESSAGE_MAX]; /* the command so far */
+	char text[QMP_MESSAGE_MAX + 1]; /* the command so far, in double quotes */
 };
 
 void qmp_session_init(struct qmp_session *s, const struct qmp_config *config);

@@ -161,6 +161,29 @@ static void any_id_comes_back(void **state)
 	}
 }
 
+static void quotes_may_be_single(void **state)
+{
+	static char text[2 * QMP_MESSAGE_MAX];
+	size_t length;
+
+	(void)state;
+	negotiate();
+	assert_string_equal(
+		say("{'execute': 'add', 'arguments': {'a': 1, \"b\": 2}, 'id': "
+		    "['', '}', '\\'', \"'\", \"\\'\", '\"', '\\\"', '\\\\', '\\u0041']}"),
+		"{\"return\": 3, \"id\": [\"\", \"}\", \"'\", \"'\", \"'\", \"\\\"\", "
+		"\"\\\"\", \"\\\\\", \"A\"]}\n");
+	/* Those that become two are counted twice. */
+	strcpy(text, "{'id': '");
+	length = strlen(text);
+	memset(text + length, '"', QMP_MESSAGE_MAX / 2 - length);
+	strcat(text, "'}");
+	says(text, "GenericError", "execute");
+	memset(text + length, '"', QMP_MESSAGE_MAX / 2);
+	strcpy(text + length + QMP_MESSAGE_MAX / 2, "'}\n");
+	says(text, "GenericError", "long");
+}
+
 static void wrong_commands_are_explained(void **state)
 {
 	char text[300];
@@ -212,7 +235,7 @@ static void nonsense_is_an_error_and_the_next_line_counts(void **state)
 		"\xff",
 		"{\"execute\": \xff",
 		"oops {\"a\": 1} \xff",
-		"{'execute': 'query-version'}\n",
+		"{'execute\": 'query-version'}\n",
 	};
 
 	(void)state;
@@ -267,7 +290,7 @@ static void it_is_all_one_how_bytes_arrive(void **state)
 	static const char text[] =
 		"{\"execute\": \"qmp_capabilities\"}{\"execute\":\"query-version\"}\r\n"
 		"{\n \"execute\":\n\t\"add\",\n \"arguments\": {\"a\": 1,\n \"b\": 2},\n"
-		" \"id\": \"}]{[\\\"\\\\\"\n}\n"
+		" 'id': '}]{[\"\\\\'\n}\n"
 		"oops {\"execute\": \"add\"}\n{\"execute\": \xff{\"execute\": 1}\n"
 		"  {\"execute\": \"query-commands\", \"id\": [[[{}]]]}  nonsense\n {}";
 	static char whole[sizeof(heard)];
@@ -290,6 +313,7 @@ int main(void)
 		TEST(nothing_is_done_before_negotiation),
 		TEST(all_commands_are_listed_and_the_version_again),
 		TEST(any_id_comes_back),
+		TEST(quotes_may_be_single),
 		TEST(wrong_commands_are_explained),
 		TEST(nonsense_is_an_error_and_the_next_line_counts),
 		TEST(too_deep_and_too_long_are_errors),

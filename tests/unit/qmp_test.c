@@ -160,6 +160,8 @@ static void a_client_is_greeted_and_answered(void **state)
 	assert_int_equal(strncmp(hear(fd), "{\"QMP\": ", 8), 0);
 	tell(fd, "{\"execute\": \"qmp_capabilities\"}" COUNT);
 	assert_string_equal(hear(fd), "{\"return\": {}}\r\n{\"return\": 1}\r\n");
+	tell(fd, "{'execute': 'count', 'id': '\xc3\xa9'}");
+	assert_string_equal(hear(fd), "{\"return\": 2, \"id\": \"\\u00E9\"}\r\n");
 	close(fd);
 }
 
