@@ -28,6 +28,9 @@ void guest_send(int port, uint32_t type, const void *data, size_t length);
 /* Makes a VM that lasts as long as process 1; see keep.c for what it is good for. */
 void guest_keep_vm(void);
 
+/* The calling process and its children run on any CPU but the first, where there is another. */
+void guest_leave_cpu0(void);
+
 /* Runs the command in the root that is mounted, passes its input and output over `port`, and
  * returns its exit status, 128 + signal when a signal ended it.  All output was sent by then. */
 int relay_run(int port, const struct guest_job *job);

@@ -95,6 +95,7 @@ static void become_command(const struct relay *relay, const struct ends *ends,
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	guest_leave_cpu0();
 	if (chdir(job->directory) < 0) {
 		dprintf(STDERR_FILENO, "vmtime lab: cannot enter %s: %s\n", job->directory,
 			strerror(errno));

@@ -187,7 +187,7 @@ static int fill_arguments(struct qemu_arguments *arguments, const struct lab_opt
 	add(arguments, "-device");
 	add(arguments, "virtserialport,chardev=port,nr=1,name=%s", LAB_PORT);
 	add(arguments, "-smp");
-	add(arguments, "%u", options->cpus);
+	add(arguments, "%u", options->cpus + 1); /* the first is not the command's: lab/cpus.c */
 	add(arguments, "-m");
 	add(arguments, "%" PRIu64 "M", options->memory >> 20);
 	add(arguments, "-kernel");

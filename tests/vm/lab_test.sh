@@ -155,7 +155,8 @@ cat >"$work/inside" <<'INSIDE'
 	id -u
 	cat /proc/sys/kernel/hostname
 	cat /sys/devices/system/clocksource/clocksource0/current_clocksource
-	grep -c ^processor /proc/cpuinfo
+	nproc
+	sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status
 } >shared/report
 [ -z "${LAB_TEST_PROBE:-}" ] || CMOCKA_MESSAGE_OUTPUT=TAP "$LAB_TEST_PROBE" >shared/probe 2>&1
 date +%s >shared/date
@@ -178,12 +179,12 @@ probe=$(dirname "$vmtime")/tests/unit/probe_test
 	<input >output 2>error)
 status=$?
 after=$(date +%s)
-printf '%s\n' "$work" 4 'two words' '' '*' "$text" "$text" 0 lab tsc 2 >"$work/expected"
+printf '%s\n' "$work" 4 'two words' '' '*' "$text" "$text" 0 lab tsc 2 1-2 >"$work/expected"
 
 check "the exit status comes back" status_is 41
 check "1 MiB goes through standard input and output unchanged" cmp "$work/input" "$work/output"
 check "standard error is separate and unchanged" cmp "$work/noise" "$work/error"
-check "directory, arguments, environment, user, clocksource are as promised" \
+check "directory, arguments, environment, user, clocksource, CPUs are as promised" \
 	diff "$work/expected" "$work/shared/report"
 check "files outside shares stay as they were" \
 	sh -c '[ "$(cat "$1/kept")" = old ] && cmp "$1/noise" "$1/noise-copy"' - "$work"
