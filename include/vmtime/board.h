@@ -11,6 +11,7 @@
 #define VMTIME_BOARD_H
 
 #include <vmtime/clock.h>
+#include <vmtime/hpet.h>
 #include <vmtime/out.h>
 #include <vmtime/pit.h>
 #include <vmtime/pmtmr.h>
@@ -24,7 +25,15 @@ extern "C" {
 enum vmt_space { VMT_PIO = 0, VMT_MMIO = 1 };
 
 /* Interrupt sources that tick or hold a line, in the order of the ledger. */
-enum vmt_source { VMT_SOURCE_PIT = 0, VMT_SOURCE_RTC = 1, VMT_SOURCE_SCI = 2, VMT_SOURCES = 8 };
+enum vmt_source {
+	VMT_SOURCE_PIT = 0,
+	VMT_SOURCE_RTC = 1,
+	VMT_SOURCE_SCI = 2,
+	VMT_SOURCE_HPET0 = 3, /* timer 0; 1 and 2 follow */
+	VMT_SOURCE_HPET1 = 4,
+	VMT_SOURCE_HPET2 = 5,
+	VMT_SOURCES = 8
+};
 
 /* What becomes of ticks that the guest had no time to take (below). */
 enum vmt_ticks {
@@ -34,24 +43,26 @@ enum vmt_ticks {
 	VMT_TICKS_MERGE = 3
 };
 
-enum vmt_faces { VMT_HAS_PIT = 1, VMT_HAS_RTC = 2, VMT_HAS_PMTMR = 4 };
-#define VMT_FACES 3 /* in the order of the bits of enum vmt_faces */
+enum vmt_faces { VMT_HAS_PIT = 1, VMT_HAS_RTC = 2, VMT_HAS_PMTMR = 4, VMT_HAS_HPET = 8 };
+#define VMT_FACES 4 /* in the order of the bits of enum vmt_faces */
 
 struct vmt_board_config {
-	uint32_t faces;      /* enum vmt_faces, or-ed */
-	uint32_t ticks;      /* enum vmt_ticks */
-	uint16_t pm1a_port;  /* PM1a event block: status +0, enable +2 */
-	uint16_t pmtmr_port; /* 32-bit timer register */
-	uint32_t pmtmr_bits; /* 24 or 32 */
-	uint32_t floor_ns;   /* no two late pulses are closer; 0: VMT_TICKS_FLOOR_NS */
+	uint32_t faces;        /* enum vmt_faces, or-ed */
+	uint32_t ticks;        /* enum vmt_ticks */
+	uint16_t pm1a_port;    /* PM1a event block: status +0, enable +2 */
+	uint16_t pmtmr_port;   /* 32-bit timer register */
+	uint32_t pmtmr_bits;   /* 24 or 32 */
+	uint32_t floor_ns;     /* no two late pulses are closer; 0: VMT_TICKS_FLOOR_NS */
+	uint32_t hpet_routes;  /* bit n: HPET timers can be routed to I/O APIC input n */
+	uint64_t hpet_address; /* of the HPET's block of VMT_HPET_BYTES in VMT_MMIO */
 };
 
 /* What becomes of the ticks of one source; always due = delivered + merged + discarded + owed.
  *
  * A tick is due at its edge, and owed until its fate is known.  It is delivered when the guest
- * acknowledges it: PIT by vmt_board_ack(), RTC by reading register C (or else making the line
- * fall).  A caller that cannot see acknowledgements calls vmt_board_ack() right after injecting:
- * delivered then counts what was injected.
+ * acknowledges it: PIT and HPET by vmt_board_ack(), RTC by reading register C (or else making the
+ * line fall).  A caller that cannot see acknowledgements calls vmt_board_ack() right after
+ * injecting: delivered then counts what was injected.
  *
  * A pulse is in flight until it is acknowledged.  When the next edge comes
  *  - nothing is in flight: a pulse.
@@ -72,7 +83,13 @@ struct vmt_board_config {
  * The RTC cannot have a second edge while its line is high: a tick that nothing shows the guest
  * then (VMT_RTC_MISSED) is discarded, merged or owed; owed ones are shown one at a time, a quarter
  * of a period after register C was read (DELAY: a period after the last).  The SCI is a level and
- * has no ledger: all 0. */
+ * has no ledger: all 0.  So is an HPET timer while it is level-triggered, and its ledger stands
+ * still.
+ *
+ * While the HPET stands in for PIT and RTC (vmt_hpet_legacy()), their ticks reach nobody and are
+ * discarded as they fall due; when it begins, so are those that they owe.  An RTC whose line is
+ * high then or later keeps that one tick, owed: when it gets its line back that is an edge.  An
+ * edge of an HPET timer that is routed nowhere is discarded as well. */
 struct vmt_ledger {
 	uint64_t due, delivered, merged, discarded, owed;
 };
@@ -106,20 +123,25 @@ struct vmt_board_ticks {
 
 struct vmt_board {
 	struct vmt_board_config config;
-	vmt_ns now;            /* of the last call */
-	uint64_t late_now;     /* calls whose `now` was smaller than the last one's */
-	vmt_ns deadline;       /* the earliest of all, of a fast source's ticks too */
-	uint32_t level;        /* of level sources, as last reported */
-	uint32_t pad;          /* 0 */
-	vmt_ns due[VMT_FACES]; /* deadline of each face */
+	vmt_ns now;                          /* of the last call */
+	uint64_t late_now;                   /* calls whose `now` was smaller than the last one's */
+	vmt_ns deadline;                     /* the earliest of all, of a fast source's ticks too */
+	uint32_t level;                      /* of level sources, as last reported */
+	uint8_t hpet_legacy;                 /* 1: it stands in for PIT and RTC */
+	uint8_t hpet_quiet;                  /* 1: some of its edges wake nobody */
+	uint8_t hpet_route[VMT_HPET_TIMERS]; /* 0xff: nowhere */
+	uint8_t pad[7];                      /* 0 */
+	vmt_ns due[VMT_FACES];               /* deadline of each face */
 	struct vmt_board_ticks ticks[VMT_SOURCES];
 	struct vmt_pit pit;
 	struct vmt_rtc rtc;
 	struct vmt_pmtmr pmtmr;
+	struct vmt_hpet hpet;
 };
 
 /* Power-on state.  utc_offset_ns: UTC is now + this (the RTC shows it).  -EINVAL for an impossible
- * configuration: unknown bits, a width that does not exist, ports that overlap. */
+ * configuration: unknown bits, a width that does not exist, ports that overlap, an HPET that cannot
+ * be routed or leaves the address space. */
 VMT_API int vmt_board_init(struct vmt_board *b, const struct vmt_board_config *config, vmt_ns now,
 			   int64_t utc_offset_ns);
 
@@ -129,7 +151,8 @@ VMT_API int vmt_board_init(struct vmt_board *b, const struct vmt_board_config *c
  * or -EINVAL for another width.
  *
  * Ports: PIT 0x40-0x43 and 0x61, RTC 0x70-0x71, the PM1a event block and the PM timer as
- * configured.  (A PM timer read needs no lock: vmt_pmtmr_peek().) */
+ * configured.  Memory: the HPET, where an access within the block is one access at any alignment.
+ * (Reads of PM timer and HPET counter need no lock: vmt_pmtmr_peek(), vmt_hpet_peek().) */
 VMT_API int vmt_board_read(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t addr,
 			   uint32_t width, uint64_t *ret_value, struct vmt_board_out *ret_out);
 VMT_API int vmt_board_write(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t addr,
@@ -161,6 +184,12 @@ VMT_API void vmt_board_reset(struct vmt_board *b, vmt_ns now, struct vmt_board_o
 /* UTC is now + utc_offset_ns from here on; a time that the guest has set keeps its distance. */
 VMT_API void vmt_board_utc(struct vmt_board *b, vmt_ns now, int64_t utc_offset_ns,
 			   struct vmt_board_out *ret_out);
+
+/* The I/O APIC input that the pulses and the level of an HPET timer go to; VMT_HPET_NOWHERE while
+ * it is routed nowhere (there are none then), and for other sources, whose lines are the machine's
+ * choice.  May be another after each write, reset and load: a line that is high is then to be
+ * lowered at the old input before it is raised at the new one. */
+VMT_API uint32_t vmt_board_route(const struct vmt_board *b, uint32_t source);
 
 /* As of the last vmt_board_advance(); all 0 for a source that does not exist. */
 VMT_API void vmt_board_ledger(const struct vmt_board *b, uint32_t source,

@@ -10,11 +10,13 @@
 #include "board/ticks.h"
 #include "core/snap.h"
 
-enum { SAVED_VERSION = 1, PORTS = 0x10000, BLOCK = 4 };
-enum { ALL_FACES = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_PMTMR, LEVEL_SOURCES = 1 << VMT_SOURCE_SCI };
-enum { TICKING = 2 }; /* sources with ticks are the first ones */
+enum { SAVED_VERSION = 2, PORTS = 0x10000, BLOCK = 4 };
+enum { ALL_FACES = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_PMTMR | VMT_HAS_HPET };
+enum { TICKING = VMT_SOURCE_HPET2 + 1 }; /* the others never have a tick to ask again for */
 
-enum where { HERE, AT_PM1A, AT_PMTMR };
+enum { SCI_LEVEL = 1 << VMT_SOURCE_SCI, HPET_LEVELS = 7 << VMT_SOURCE_HPET0 };
+
+enum where { HERE, AT_PM1A, AT_PMTMR, AT_HPET };
 
 /* A face's registers from `reg` on, at `port` or where the configuration says. */
 struct range {
@@ -31,21 +33,36 @@ static const struct range ranges[] = {
 };
 enum { RANGES = sizeof(ranges) / sizeof(ranges[0]) };
 
+/* The only one in memory. */
+static const struct range hpet_range = {0, VMT_HPET_BYTES, AT_HPET, VMT_FACE_HPET, 0};
+
 static bool has(const struct vmt_board_config *c, uint32_t face)
 {
 	return c->faces >> face & 1;
 }
 
-static uint32_t first_port(const struct vmt_board_config *c, const struct range *r)
+static uint64_t first_of(const struct vmt_board_config *c, const struct range *r)
 {
-	return r->where == HERE ? r->port : r->where == AT_PM1A ? c->pm1a_port : c->pmtmr_port;
+	switch (r->where) {
+	case HERE:
+		return r->port;
+	case AT_PM1A:
+		return c->pm1a_port;
+	case AT_PMTMR:
+		return c->pmtmr_port;
+	default:
+		return c->hpet_address;
+	}
 }
 
-/* The range that answers a port; NULL: none. */
-static const struct range *find(const struct vmt_board_config *c, uint64_t port)
+/* The range that answers an address; NULL: none. */
+static const struct range *find(const struct vmt_board_config *c, uint32_t space, uint64_t addr)
 {
-	for (const struct range *r = ranges; r < ranges + RANGES; r++)
-		if (port - first_port(c, r) < r->size && has(c, r->face))
+	const struct range *from = space == VMT_PIO ? ranges : &hpet_range;
+	const struct range *to = from + (space == VMT_PIO ? RANGES : 1);
+
+	for (const struct range *r = from; r < to; r++)
+		if (addr - first_of(c, r) < r->size && has(c, r->face))
 			return r;
 	return NULL;
 }
@@ -55,13 +72,14 @@ static bool overlap(const struct vmt_board_config *c)
 {
 	for (const struct range *r = ranges; r < ranges + RANGES; r++)
 		for (uint32_t i = 0; has(c, r->face) && i < r->size; i++)
-			if (find(c, first_port(c, r) + i) != r || first_port(c, r) + i >= PORTS)
+			if (find(c, VMT_PIO, first_of(c, r) + i) != r ||
+			    first_of(c, r) + i >= PORTS)
 				return true;
-	return false;
+	return has(c, VMT_FACE_HPET) && c->hpet_address > UINT64_MAX - (VMT_HPET_BYTES - 1);
 }
 
-/* Every face up to now. */
-static void advance(struct vmt_board *b, struct vmt_board_out *out)
+/* Every face up to now.  `set`: something has set them up. */
+static void advance(struct vmt_board *b, int set, struct vmt_board_out *out)
 {
 	for (uint32_t i = 0; i < VMT_FACES; i++) {
 		const struct vmt_board_face *face = &vmt_board_faces[i];
@@ -70,9 +88,10 @@ static void advance(struct vmt_board *b, struct vmt_board_out *out)
 		if (!has(&b->config, i))
 			continue;
 		face->advance(b, b->now, &from);
-		vmt_board_take(b, i, &from, 0, out);
-		if (b->ticks[face->source].retry_ns <= b->now)
-			face->retry(b, out);
+		vmt_board_take(b, i, &from, set, out);
+		for (uint32_t j = face->source; j < face->source + face->sources; j++)
+			if (b->ticks[j].retry_ns <= b->now)
+				face->retry(b, j, out);
 	}
 }
 
@@ -89,7 +108,7 @@ static void raise_now(struct vmt_board *b, vmt_ns now, struct vmt_board_out *out
 static void do_what_is_due(struct vmt_board *b, struct vmt_board_out *out)
 {
 	if (b->deadline <= b->now)
-		advance(b, out);
+		advance(b, 0, out);
 }
 
 /* Most calls begin so: what is due happens first. */
@@ -104,19 +123,25 @@ static vmt_ns earlier(vmt_ns a, vmt_ns b)
 	return a < b ? a : b;
 }
 
-/* And ends so.  The caller is not woken for each edge of a PIT that ticks too fast; any other call
- * finds them. */
+/* And ends so.  The caller is not woken for each edge of a PIT or HPET that ticks too fast, nor for
+ * chips that the HPET stands in for; any other call finds the former. */
 static void end(struct vmt_board *b, struct vmt_board_out *out)
 {
-	vmt_ns least = vmt_ticks_not_before(&b->ticks[VMT_SOURCE_PIT], &b->config);
-	vmt_ns pit = b->due[VMT_FACE_PIT], at = VMT_NEVER;
+	vmt_ns pit = b->due[VMT_FACE_PIT], hpet = b->due[VMT_FACE_HPET];
+	vmt_ns at = b->due[VMT_FACE_PMTMR], least;
 
-	for (uint32_t i = VMT_FACE_PIT + 1; i < VMT_FACES; i++)
-		at = earlier(at, b->due[i]);
 	for (const struct vmt_board_ticks *t = b->ticks; t < b->ticks + TICKING; t++)
 		at = earlier(at, t->retry_ns);
-	b->deadline = earlier(at, pit);
-	out->deadline = earlier(at, pit < least ? least : pit);
+	b->deadline = earlier(at, hpet);
+	out->deadline = earlier(at, b->hpet_quiet ? vmt_board_hpet_wakes(b) : hpet);
+	if (!b->hpet_legacy) {
+		least = vmt_ticks_not_before(&b->ticks[VMT_SOURCE_PIT], &b->config);
+		at = earlier(pit, b->due[VMT_FACE_RTC]);
+		b->deadline = earlier(b->deadline, at);
+		pit = pit < least ? least : pit;
+		at = earlier(pit, b->due[VMT_FACE_RTC]);
+		out->deadline = earlier(out->deadline, at);
+	}
 	out->level_changed = out->level ^ b->level;
 	out->level = b->level;
 }
@@ -132,6 +157,8 @@ int vmt_board_init(struct vmt_board *b, const struct vmt_board_config *config, v
 		return -EINVAL;
 	if (has(config, VMT_FACE_PMTMR) && vmt_pmtmr_init(&made.pmtmr, now, config->pmtmr_bits))
 		return -EINVAL;
+	if (has(config, VMT_FACE_HPET) && vmt_hpet_init(&made.hpet, now, config->hpet_routes))
+		return -EINVAL;
 	vmt_pit_reset(&made.pit, now);
 	vmt_rtc_init(&made.rtc, now, utc_offset_ns);
 	for (uint32_t i = 0; i < VMT_FACES; i++)
@@ -139,39 +166,39 @@ int vmt_board_init(struct vmt_board *b, const struct vmt_board_config *config, v
 	for (uint32_t i = 0; i < VMT_SOURCES; i++)
 		made.ticks[i].retry_ns = VMT_NEVER;
 	*b = made;
-	advance(b, &out);
+	advance(b, 1, &out);
 	end(b, &out);
 	return 0;
 }
 
-static uint32_t reg_of(const struct vmt_board *b, const struct range *r, uint64_t port)
+static uint32_t reg_of(const struct vmt_board *b, const struct range *r, uint64_t addr)
 {
-	return r->reg + (uint32_t)port - first_port(&b->config, r);
+	return r->reg + (uint32_t)(addr - first_of(&b->config, r));
 }
 
-static void read_face(struct vmt_board *b, const struct range *r, uint64_t port, uint32_t width,
+static void read_face(struct vmt_board *b, const struct range *r, uint64_t addr, uint32_t width,
 		      uint64_t *ret_value, struct vmt_board_out *out)
 {
 	struct vmt_out from;
 
-	vmt_board_faces[r->face].read(b, b->now, reg_of(b, r, port), width, ret_value, &from);
+	vmt_board_faces[r->face].read(b, b->now, reg_of(b, r, addr), width, ret_value, &from);
 	vmt_board_take(b, r->face, &from, 0, out);
 }
 
-static void write_face(struct vmt_board *b, const struct range *r, uint64_t port, uint32_t width,
+static void write_face(struct vmt_board *b, const struct range *r, uint64_t addr, uint32_t width,
 		       uint64_t value, struct vmt_board_out *out)
 {
 	struct vmt_out from;
 
-	vmt_board_faces[r->face].write(b, b->now, reg_of(b, r, port), width, value, &from);
+	vmt_board_faces[r->face].write(b, b->now, reg_of(b, r, addr), width, value, &from);
 	vmt_board_take(b, r->face, &from, 1, out);
 }
 
 /* Whether the access falls on one register of the face there. */
-static bool fits(const struct vmt_board *b, const struct range *r, uint64_t port, uint32_t width)
+static bool fits(const struct vmt_board *b, const struct range *r, uint64_t addr, uint32_t width)
 {
 	return width <= vmt_board_faces[r->face].widest &&
-	       port + width <= first_port(&b->config, r) + (uint64_t)r->size;
+	       addr - first_of(&b->config, r) + width <= r->size;
 }
 
 /* 0 when a face answers any byte of it; *ret_whole: the one that takes it whole, or NULL. */
@@ -182,12 +209,12 @@ static int place(const struct vmt_board *b, uint32_t space, uint64_t addr, uint3
 
 	if (width != 1 && width != 2 && width != 4 && width != 8)
 		return -EINVAL;
-	if (space != VMT_PIO || addr >= PORTS)
+	if (space == VMT_PIO ? addr >= PORTS : space != VMT_MMIO)
 		return -ENOENT;
-	r = find(&b->config, addr);
+	r = find(&b->config, space, addr);
 	*ret_whole = r && fits(b, r, addr, width) ? r : NULL;
 	for (uint32_t i = 1; i < width && !r; i++)
-		r = find(&b->config, addr + i);
+		r = find(&b->config, space, addr + i);
 	return r ? 0 : -ENOENT;
 }
 
@@ -206,7 +233,7 @@ int vmt_board_read(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t add
 	} else {
 		for (uint32_t i = 0; i < width; i++) {
 			byte = 0xff;
-			r = find(&b->config, addr + i);
+			r = find(&b->config, space, addr + i);
 			if (r)
 				read_face(b, r, addr + i, 1, &byte, ret_out);
 			value |= byte << (i * 8);
@@ -230,7 +257,7 @@ int vmt_board_write(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t ad
 		write_face(b, r, addr, width, value, ret_out);
 	} else {
 		for (uint32_t i = 0; i < width; i++) {
-			r = find(&b->config, addr + i);
+			r = find(&b->config, space, addr + i);
 			if (r)
 				write_face(b, r, addr + i, 1, value >> (i * 8) & 0xff, ret_out);
 		}
@@ -242,20 +269,20 @@ int vmt_board_write(struct vmt_board *b, vmt_ns now, uint32_t space, uint64_t ad
 void vmt_board_advance(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out)
 {
 	raise_now(b, now, ret_out);
-	advance(b, ret_out);
+	advance(b, 0, ret_out);
 	end(b, ret_out);
 }
 
 void vmt_board_ack(struct vmt_board *b, vmt_ns now, uint32_t source, struct vmt_board_out *ret_out)
 {
-	bool pit = source == VMT_SOURCE_PIT;
+	bool pulses = vmt_board_pulses(source);
 
 	/* It answers a pulse from before: what falls due meanwhile must not take its place. */
 	raise_now(b, now, ret_out);
-	if (pit)
+	if (pulses)
 		vmt_ticks_ack(&b->ticks[source], b->now);
 	do_what_is_due(b, ret_out);
-	if (pit && vmt_ticks_again(&b->ticks[source], &b->config, b->now))
+	if (pulses && vmt_ticks_again(&b->ticks[source], &b->config, b->now))
 		ret_out->pulses |= 1u << source;
 	end(b, ret_out);
 }
@@ -264,7 +291,7 @@ void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
 		       struct vmt_board_out *ret_out)
 {
 	raise_now(b, now, ret_out); /* as for an acknowledgement */
-	if (source == VMT_SOURCE_PIT)
+	if (vmt_board_pulses(source))
 		vmt_ticks_refused(&b->ticks[source], &b->config, b->now);
 	else if (source == VMT_SOURCE_RTC)
 		vmt_ticks_held_refused(&b->ticks[source], b->now);
@@ -287,14 +314,14 @@ void vmt_board_power_button(struct vmt_board *b, vmt_ns now, struct vmt_board_ou
 void vmt_board_reset(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out)
 {
 	raise_now(b, now, ret_out);
-	advance(b, ret_out);
+	advance(b, 0, ret_out);
 	for (uint32_t i = 0; i < VMT_FACES; i++)
-		if (has(&b->config, i)) {
+		if (has(&b->config, i))
 			vmt_board_faces[i].reset(b, b->now);
-			vmt_ticks_give_up(&b->ticks[vmt_board_faces[i].source]);
-		}
+	for (uint32_t i = 0; i < VMT_SOURCES; i++)
+		vmt_ticks_give_up(&b->ticks[i]);
 	ret_out->pulses = 0; /* of ticks that are given up */
-	advance(b, ret_out);
+	advance(b, 1, ret_out);
 	end(b, ret_out);
 }
 
@@ -309,6 +336,15 @@ void vmt_board_utc(struct vmt_board *b, vmt_ns now, int64_t utc_offset_ns,
 		vmt_board_take(b, VMT_FACE_RTC, &from, 0, ret_out);
 	}
 	end(b, ret_out);
+}
+
+uint32_t vmt_board_route(const struct vmt_board *b, uint32_t source)
+{
+	uint32_t timer = source - VMT_SOURCE_HPET0;
+
+	if (timer >= VMT_HPET_TIMERS || !has(&b->config, VMT_FACE_HPET))
+		return VMT_HPET_NOWHERE;
+	return vmt_hpet_route(&b->hpet, timer);
 }
 
 void vmt_board_ledger(const struct vmt_board *b, uint32_t source, struct vmt_ledger *ret_ledger)
@@ -345,12 +381,12 @@ static void load_ticks(struct vmt_board_ticks *t, struct vmt_snap_reader *r)
 	t->refused = vmt_snap_get8(r);
 }
 
-/* Without deadlines and levels, which follow from the faces. */
+/* Without deadlines, levels and routes, which follow from the faces. */
 static int save_board(const struct vmt_board *b, void *buf, size_t size)
 {
 	struct vmt_snap_writer w;
 
-	static_assert(sizeof(struct vmt_board) == 1024, "a new field is to be saved");
+	static_assert(sizeof(struct vmt_board) == 1160, "a new field is to be saved");
 	vmt_snap_start(&w, buf, size, VMT_SNAP_BOARD, SAVED_VERSION);
 	vmt_snap_put(&w, b->config.faces, 4);
 	vmt_snap_put(&w, b->config.ticks, 4);
@@ -358,6 +394,8 @@ static int save_board(const struct vmt_board *b, void *buf, size_t size)
 	vmt_snap_put(&w, b->config.pmtmr_port, 2);
 	vmt_snap_put(&w, b->config.pmtmr_bits, 4);
 	vmt_snap_put(&w, b->config.floor_ns, 4);
+	vmt_snap_put(&w, b->config.hpet_routes, 4);
+	vmt_snap_put(&w, b->config.hpet_address, 8);
 	vmt_snap_put(&w, b->now, 8);
 	vmt_snap_put(&w, b->late_now, 8);
 	for (uint32_t i = 0; i < VMT_SOURCES; i++)
@@ -365,15 +403,16 @@ static int save_board(const struct vmt_board *b, void *buf, size_t size)
 	return vmt_snap_finish(&w);
 }
 
-/* A source that does not tick has nothing to ask again for, and nobody who would; only the PIT has
- * two pulses in flight, or a refused one that is not. */
+/* A source that does not tick has nothing to ask again for, and nobody who would; only those that
+ * are acknowledged tick by tick have two pulses in flight, or a refused one that is not. */
 static bool good_ticks(const struct vmt_board *b, uint32_t source)
 {
 	const struct vmt_board_ticks *t = &b->ticks[source];
 
 	return vmt_ticks_good(t, &b->config, b->now) &&
-	       (source < TICKING || t->retry_ns == VMT_NEVER) &&
-	       (source == VMT_SOURCE_PIT || (t->in_flight <= 1 && !t->refused));
+	       (vmt_board_pulses(source) ||
+		(t->in_flight <= 1 && !t->refused &&
+		 (source == VMT_SOURCE_RTC || t->retry_ns == VMT_NEVER)));
 }
 
 static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t size)
@@ -389,6 +428,8 @@ static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t s
 	c.pmtmr_port = vmt_snap_get16(&r);
 	c.pmtmr_bits = vmt_snap_get32(&r);
 	c.floor_ns = vmt_snap_get32(&r);
+	c.hpet_routes = vmt_snap_get32(&r);
+	c.hpet_address = vmt_snap_get64(&r);
 	b->now = vmt_snap_get64(&r);
 	b->late_now = vmt_snap_get64(&r);
 	for (uint32_t i = 0; i < VMT_SOURCES; i++) {
@@ -397,12 +438,17 @@ static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t s
 	}
 	good = good && b->now <= now && c.faces == b->config.faces && c.ticks == b->config.ticks &&
 	       c.pm1a_port == b->config.pm1a_port && c.pmtmr_port == b->config.pmtmr_port &&
-	       c.pmtmr_bits == b->config.pmtmr_bits && c.floor_ns == b->config.floor_ns;
+	       c.pmtmr_bits == b->config.pmtmr_bits && c.floor_ns == b->config.floor_ns &&
+	       c.hpet_routes == b->config.hpet_routes && c.hpet_address == b->config.hpet_address;
 	return vmt_snap_close(&r) || !good ? -EINVAL : 0;
 }
 
 int vmt_board_save(const struct vmt_board *b, void *buf, size_t size)
 {
+	enum { RECORD = VMT_SNAP_AROUND + 52 + 66 * VMT_SOURCES };
+	static_assert(RECORD + VMT_PIT_SAVED + VMT_RTC_SAVED + VMT_PMTMR_SAVED + VMT_HPET_SAVED <=
+			      VMT_BOARD_SAVED,
+		      "every face fits");
 	int used = save_board(b, buf, size);
 
 	for (uint32_t i = 0; i < VMT_FACES && used >= 0; i++) {
@@ -434,11 +480,12 @@ int vmt_board_load(struct vmt_board *b, vmt_ns now, const void *buf, size_t size
 		if (!length || vmt_board_faces[i].load(&loaded, loaded.now, at, length))
 			return -EINVAL;
 	}
-	if (length != left)
+	if (length != left || vmt_board_hpet_loaded(&loaded))
 		return -EINVAL;
 	*b = loaded;
 	b->level = 0;
 	vmt_board_advance(b, now, ret_out);
-	ret_out->level_changed = has(&b->config, VMT_FACE_PMTMR) ? LEVEL_SOURCES : 0;
+	ret_out->level_changed = (has(&b->config, VMT_FACE_PMTMR) ? SCI_LEVEL : 0U) |
+				 (has(&b->config, VMT_FACE_HPET) ? HPET_LEVELS : 0U);
 	return 0;
 }

@@ -2,14 +2,19 @@
 /* faces.c - the table of faces, and which of their lines are which interrupt sources. */
 #include "board/faces.h"
 
+#include <errno.h>
+
 #include "board/ticks.h"
 #include "faces/into.h"
 
 enum {
 	PIT_BIT = 1 << VMT_SOURCE_PIT,
 	RTC_BIT = 1 << VMT_SOURCE_RTC,
-	SCI_BIT = 1 << VMT_SOURCE_SCI
+	SCI_BIT = 1 << VMT_SOURCE_SCI,
+	HPET_BITS = 7 << VMT_SOURCE_HPET0
 };
+enum { HPET_LEVEL = 1 << 1 }; /* in a timer's configuration: Tn_INT_TYPE_CNF (HPET 2.3.8) */
+enum { NOWHERE = 0xff };
 
 void vmt_board_take(struct vmt_board *b, uint32_t face, const struct vmt_out *from, int set,
 		    struct vmt_board_out *out)
@@ -68,12 +73,15 @@ static void pit_lines(struct vmt_board *b, const struct vmt_out *lines, int set,
 	if (!set && !edges)
 		return;
 	vmt_ticks_period(t, vmt_pit_period_ns(&b->pit));
-	if (vmt_ticks_edges(t, &b->config, b->now, edges))
+	if (b->hpet_legacy)
+		vmt_ticks_cut_off(t, edges, 0);
+	else if (vmt_ticks_edges(t, &b->config, b->now, edges))
 		out->pulses |= PIT_BIT;
 }
 
-static void pit_retry(struct vmt_board *b, struct vmt_board_out *out)
+static void pit_retry(struct vmt_board *b, uint32_t source, struct vmt_board_out *out)
 {
+	(void)source;
 	if (vmt_ticks_retry(&b->ticks[VMT_SOURCE_PIT], &b->config, b->now))
 		out->pulses |= PIT_BIT;
 }
@@ -120,16 +128,19 @@ static void rtc_lines(struct vmt_board *b, const struct vmt_out *lines, int set,
 {
 	struct vmt_board_ticks *t = &b->ticks[VMT_SOURCE_RTC];
 
-	if (vmt_ticks_held(t, &b->config, b->now, lines, 0))
+	if (b->hpet_legacy)
+		vmt_ticks_cut_off(t, lines->rises[VMT_RTC_IRQ] + lines->rises[VMT_RTC_MISSED],
+				  lines->level >> VMT_RTC_IRQ & 1);
+	else if (vmt_ticks_held(t, &b->config, b->now, lines, 0))
 		out->pulses |= RTC_BIT;
 	if (set)
 		vmt_ticks_period(t, vmt_rtc_period_ns(&b->rtc));
 }
 
 /* The line is high and its pulse was lost, or it is low and a missed tick is to be shown. */
-static void rtc_retry(struct vmt_board *b, struct vmt_board_out *out)
+static void rtc_retry(struct vmt_board *b, uint32_t source, struct vmt_board_out *out)
 {
-	struct vmt_board_ticks *t = &b->ticks[VMT_SOURCE_RTC];
+	struct vmt_board_ticks *t = &b->ticks[source];
 	struct vmt_out shown;
 
 	if (t->in_flight) {
@@ -190,11 +201,180 @@ static void pmtmr_lines(struct vmt_board *b, const struct vmt_out *lines, int se
 		b->level &= ~(uint32_t)SCI_BIT;
 }
 
+static void hpet_advance(struct vmt_board *b, vmt_ns now, struct vmt_out *lines)
+{
+	vmt_hpet_advance_into(&b->hpet, now, lines);
+}
+
+static void hpet_read(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
+		      uint64_t *ret_value, struct vmt_out *lines)
+{
+	vmt_hpet_read_into(&b->hpet, now, reg, width, ret_value, lines);
+}
+
+static void hpet_write(struct vmt_board *b, vmt_ns now, uint32_t reg, uint32_t width,
+		       uint64_t value, struct vmt_out *lines)
+{
+	vmt_hpet_write_into(&b->hpet, now, reg, width, value, lines);
+}
+
+static void hpet_reset(struct vmt_board *b, vmt_ns now)
+{
+	vmt_hpet_reset(&b->hpet, now);
+}
+
+static int hpet_save(const struct vmt_board *b, void *buf, size_t size)
+{
+	return vmt_hpet_save(&b->hpet, buf, size);
+}
+
+static int hpet_load(struct vmt_board *b, vmt_ns now, const void *buf, size_t size)
+{
+	return vmt_hpet_load(&b->hpet, now, buf, size);
+}
+
+/* Whether a timer's edges are pulses for the guest. */
+static int hpet_pulses(const struct vmt_board *b, uint32_t timer)
+{
+	return b->hpet_route[timer] != NOWHERE && !(b->hpet.timer[timer].config & HPET_LEVEL);
+}
+
+static void take_routes(struct vmt_board *b)
+{
+	for (uint32_t i = 0; i < VMT_HPET_TIMERS; i++) {
+		uint32_t route = vmt_hpet_route(&b->hpet, i);
+
+		b->hpet_route[i] = route < NOWHERE ? (uint8_t)route : NOWHERE;
+	}
+}
+
+/* Whether some edges of it wake nobody. */
+static int hpet_quiet(const struct vmt_board *b)
+{
+	for (uint32_t i = 0; i < VMT_HPET_TIMERS; i++) {
+		const struct vmt_board_ticks *t = &b->ticks[VMT_SOURCE_HPET0 + i];
+
+		if (vmt_ticks_not_before(t, &b->config) ||
+		    (b->hpet_route[i] == NOWHERE && vmt_hpet_period_ns(&b->hpet, i)))
+			return 1;
+	}
+	return 0;
+}
+
+vmt_ns vmt_board_hpet_wakes(const struct vmt_board *b)
+{
+	vmt_ns at = VMT_NEVER;
+
+	for (uint32_t i = 0; i < VMT_HPET_TIMERS; i++) {
+		vmt_ns due = vmt_hpet_due(&b->hpet, i);
+		vmt_ns least = vmt_ticks_not_before(&b->ticks[VMT_SOURCE_HPET0 + i], &b->config);
+
+		due = due < least ? least : due;
+		if (b->hpet_route[i] != NOWHERE && due < at)
+			at = due;
+	}
+	return at;
+}
+
+/* PIT and RTC, brought up to now, lose their lines or get them back. */
+static void pass_lines(struct vmt_board *b, struct vmt_board_out *out)
+{
+	struct vmt_board_ticks *rtc = &b->ticks[VMT_SOURCE_RTC];
+	struct vmt_out lines = {0};
+
+	if (b->config.faces & VMT_HAS_PIT) {
+		pit_advance(b, b->now, &lines);
+		vmt_board_take(b, VMT_FACE_PIT, &lines, 0, out);
+	}
+	lines.level = 0;
+	if (b->config.faces & VMT_HAS_RTC) {
+		rtc_advance(b, b->now, &lines);
+		vmt_board_take(b, VMT_FACE_RTC, &lines, 0, out);
+	}
+	b->hpet_legacy = !b->hpet_legacy;
+	if (b->hpet_legacy) {
+		vmt_ticks_cut_off(&b->ticks[VMT_SOURCE_PIT], 0, 0);
+		vmt_ticks_cut_off(rtc, 0, lines.level >> VMT_RTC_IRQ & 1);
+		out->pulses &= ~(uint32_t)(PIT_BIT | RTC_BIT);
+	} else if (vmt_ticks_back(rtc, b->now)) {
+		out->pulses |= RTC_BIT;
+	}
+}
+
+static void hpet_set(struct vmt_board *b, struct vmt_board_out *out)
+{
+	take_routes(b);
+	for (uint32_t i = 0; i < VMT_HPET_TIMERS; i++) {
+		struct vmt_board_ticks *t = &b->ticks[VMT_SOURCE_HPET0 + i];
+		int pulses = hpet_pulses(b, i);
+
+		vmt_ticks_period(t, pulses ? vmt_hpet_period_ns(&b->hpet, i) : 0);
+		if (!pulses) {
+			vmt_ticks_cut_off(t, 0, 0);
+			out->pulses &= ~(1U << (VMT_SOURCE_HPET0 + i));
+		}
+	}
+	b->hpet_quiet = (uint8_t)hpet_quiet(b);
+	if (vmt_hpet_legacy(&b->hpet) != b->hpet_legacy)
+		pass_lines(b, out);
+}
+
+static void hpet_lines(struct vmt_board *b, const struct vmt_out *lines, int set,
+		       struct vmt_board_out *out)
+{
+	if (set)
+		hpet_set(b, out);
+	b->level &= ~(uint32_t)HPET_BITS;
+	for (uint32_t i = 0; i < VMT_HPET_TIMERS; i++) {
+		uint32_t source = VMT_SOURCE_HPET0 + i;
+
+		if (b->hpet.timer[i].config & HPET_LEVEL) {
+			if (b->hpet_route[i] != NOWHERE)
+				b->level |= (lines->level >> i & 1U) << source;
+		} else if (b->hpet_route[i] == NOWHERE) {
+			vmt_ticks_cut_off(&b->ticks[source], lines->rises[i], 0);
+		} else if (vmt_ticks_edges(&b->ticks[source], &b->config, b->now,
+					   lines->rises[i])) {
+			out->pulses |= 1U << source;
+		}
+	}
+}
+
+static void hpet_retry(struct vmt_board *b, uint32_t source, struct vmt_board_out *out)
+{
+	if (vmt_ticks_retry(&b->ticks[source], &b->config, b->now))
+		out->pulses |= 1U << source;
+}
+
+/* Nothing is under way on a line that is cut off. */
+static int is_still(const struct vmt_board_ticks *t, uint64_t held)
+{
+	return !t->in_flight && t->retry_ns == VMT_NEVER && t->ledger.owed <= held;
+}
+
+int vmt_board_hpet_loaded(struct vmt_board *b)
+{
+	if (!(b->config.faces & VMT_HAS_HPET))
+		return 0;
+	take_routes(b);
+	b->hpet_legacy = (uint8_t)vmt_hpet_legacy(&b->hpet);
+	b->hpet_quiet = (uint8_t)hpet_quiet(b);
+	for (uint32_t i = 0; i < VMT_HPET_TIMERS; i++)
+		if (!hpet_pulses(b, i) && !is_still(&b->ticks[VMT_SOURCE_HPET0 + i], 0))
+			return -EINVAL;
+	return b->hpet_legacy && (!is_still(&b->ticks[VMT_SOURCE_PIT], 0) ||
+				  !is_still(&b->ticks[VMT_SOURCE_RTC], 1))
+		       ? -EINVAL
+		       : 0;
+}
+
 const struct vmt_board_face vmt_board_faces[VMT_FACES] = {
 	[VMT_FACE_PIT] = {1, pit_advance, pit_read, pit_write, pit_reset, pit_save, pit_load,
-			  pit_lines, pit_retry, VMT_SOURCE_PIT},
+			  pit_lines, pit_retry, VMT_SOURCE_PIT, 1},
 	[VMT_FACE_RTC] = {1, rtc_advance, rtc_read, rtc_write, rtc_reset, rtc_save, rtc_load,
-			  rtc_lines, rtc_retry, VMT_SOURCE_RTC},
+			  rtc_lines, rtc_retry, VMT_SOURCE_RTC, 1},
 	[VMT_FACE_PMTMR] = {4, pmtmr_advance, pmtmr_read, pmtmr_write, pmtmr_reset, pmtmr_save,
-			    pmtmr_load, pmtmr_lines, NULL, VMT_SOURCE_SCI},
+			    pmtmr_load, pmtmr_lines, NULL, VMT_SOURCE_SCI, 0},
+	[VMT_FACE_HPET] = {8, hpet_advance, hpet_read, hpet_write, hpet_reset, hpet_save, hpet_load,
+			   hpet_lines, hpet_retry, VMT_SOURCE_HPET0, VMT_HPET_TIMERS},
 };

@@ -4,7 +4,7 @@
 
 #include "core/ns.h"
 
-enum { SHORTEST_NS = 800 }; /* a PIT that counts from 1: 839 */
+enum { SHORTEST_NS = VMT_HPET_TICK_NS };
 
 /* A local APIC holds two: one in service, one requested. */
 enum { IN_FLIGHT_MAX = 2 };
@@ -269,12 +269,28 @@ void vmt_ticks_period(struct vmt_board_ticks *t, uint64_t period_ns)
 	t->refused = 0;
 }
 
-void vmt_ticks_give_up(struct vmt_board_ticks *t)
+void vmt_ticks_cut_off(struct vmt_board_ticks *t, uint64_t edges, uint64_t held)
 {
-	discard(t, t->ledger.owed);
+	fall_due(t, edges);
+	if (t->ledger.owed > held)
+		discard(t, t->ledger.owed - held);
 	t->in_flight = 0;
 	t->refused = 0;
 	t->retry_ns = VMT_NEVER;
+}
+
+bool vmt_ticks_back(struct vmt_board_ticks *t, vmt_ns now)
+{
+	if (!t->ledger.owed)
+		return false;
+	t->pulse_ns = now;
+	vmt_ticks_held_again(t);
+	return true;
+}
+
+void vmt_ticks_give_up(struct vmt_board_ticks *t)
+{
+	vmt_ticks_cut_off(t, 0, 0);
 	t->period_ns = 0;
 }
 

@@ -12,8 +12,8 @@
 
 /* The functions that return a bool say whether to ask for a pulse. */
 
-/* For sources whose edges all exist (PIT): `edges` more are due; an acknowledgement of what was
- * asked for before; whether it made room for another; the pulse asked for before was refused;
+/* For sources whose edges all exist (PIT, HPET): `edges` more are due; an acknowledgement of what
+ * was asked for before; whether it made room for another; the pulse asked for before was refused;
  * retry_ns has come. */
 bool vmt_ticks_edges(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now,
 		     uint64_t edges);
@@ -36,6 +36,13 @@ void vmt_ticks_held_again(struct vmt_board_ticks *t);
 
 /* The source's period as it is programmed now. */
 void vmt_ticks_period(struct vmt_board_ticks *t, uint64_t period_ns);
+
+/* The source's line is cut off from the guest: `edges` more reach nobody.  Of all that is owed
+ * `held` stay (of a line that is high 1), the rest is discarded. */
+void vmt_ticks_cut_off(struct vmt_board_ticks *t, uint64_t edges, uint64_t held);
+
+/* The line is the guest's again: what it holds is an edge. */
+bool vmt_ticks_back(struct vmt_board_ticks *t, vmt_ns now);
 
 /* All that is owed is given up. */
 void vmt_ticks_give_up(struct vmt_board_ticks *t);

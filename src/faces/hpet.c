@@ -174,6 +174,13 @@ static bool awaited(const struct vmt_hpet *s, unsigned i)
 	return running(s) && s->timer[i].config & T_INT_ENB && !(s->status >> i & 1);
 }
 
+vmt_ns vmt_hpet_due(const struct vmt_hpet *s, uint32_t timer)
+{
+	if (!awaited(s, timer))
+		return VMT_NEVER;
+	return ns_of(vmt_ns_add(s->seen_tick, to_match(&s->timer[timer], count(s))));
+}
+
 /* What the call leaves behind; a level that the access raised is an edge too. */
 static void settle(const struct vmt_hpet *s, struct vmt_out *out)
 {

@@ -36,4 +36,7 @@ void vmt_hpet_read_into(struct vmt_hpet *s, vmt_ns now, uint32_t reg, uint32_t w
 void vmt_hpet_write_into(struct vmt_hpet *s, vmt_ns now, uint32_t reg, uint32_t width,
 			 uint64_t value, struct vmt_out *out);
 
+/* When the line of timer 0..2 rises; VMT_NEVER: it does not. */
+vmt_ns vmt_hpet_due(const struct vmt_hpet *s, uint32_t timer);
+
 #endif

@@ -15,9 +15,14 @@ __extension__ typedef __int128 i128;
 /* In the order of the bits of enum vmt_faces. */
 static const struct {
 	const char *name;
-	int source; /* whose ledger it keeps; -1: none */
+	uint32_t source; /* the first whose ledger it keeps ... */
+	uint32_t sources;
+	const char *sources_names[VMT_HPET_TIMERS];
 } faces[] = {
-	{"pit", VMT_SOURCE_PIT}, {"rtc", VMT_SOURCE_RTC}, {"acpi_pm", -1}, /* its line is a level */
+	{"pit", VMT_SOURCE_PIT, 1, {"pit"}},
+	{"rtc", VMT_SOURCE_RTC, 1, {"rtc"}},
+	{"acpi_pm", VMT_SOURCE_SCI, 0, {NULL}}, /* its line is a level */
+	{"hpet", VMT_SOURCE_HPET0, VMT_HPET_TIMERS, {"hpet0", "hpet1", "hpet2"}},
 };
 
 static_assert(sizeof(faces) / sizeof(faces[0]) == VMT_FACES, "each face has a name");
@@ -59,23 +64,27 @@ static void bound_utc(const struct vmt_clock *clock, bool tsc, struct timestate 
 								: (uint64_t)(utc_ns - at.utc_ns));
 }
 
+static struct timestate_ticks ticks_of(const struct vmt_board *b, uint32_t source, const char *name)
+{
+	uint64_t period_ns = b->ticks[source].period_ns;
+	struct timestate_ticks ticks = {
+		.source = name,
+		.rate_hz = period_ns ? (NS_PER_S + period_ns / 2) / period_ns : 0,
+	};
+
+	vmt_board_ledger(b, source, &ticks.ledger);
+	return ticks;
+}
+
 static void look_at(const struct vmt_board *b, struct timestate *t)
 {
 	for (unsigned i = 0; i < VMT_FACES; i++) {
-		struct timestate_ticks *ticks = &t->ticks[t->n_ticks];
-
 		if (!(b->config.faces >> i & 1))
 			continue;
 		t->faces[t->n_faces++] = (struct timestate_face){faces[i].name, b->due[i]};
-		if (faces[i].source >= 0) {
-			uint32_t source = (uint32_t)faces[i].source;
-			uint64_t period_ns = b->ticks[source].period_ns;
-
-			ticks->source = faces[i].name;
-			ticks->rate_hz = period_ns ? (NS_PER_S + period_ns / 2) / period_ns : 0;
-			vmt_board_ledger(b, source, &ticks->ledger);
-			t->n_ticks++;
-		}
+		for (uint32_t j = 0; j < faces[i].sources; j++)
+			t->ticks[t->n_ticks++] =
+				ticks_of(b, faces[i].source + j, faces[i].sources_names[j]);
 	}
 }
 

@@ -5,7 +5,8 @@
 
 #include "kvm/chipset.h"
 
-/* Names as in the contract with users: "pit", "rtc", "acpi_pm". */
+/* Names as in the contract with users: "pit", "rtc", "acpi_pm", "hpet"; of
+ * sources "hpet0" to "hpet2", one for each timer. */
 struct timestate_face {
 	const char *name;
 	vmt_ns deadline_ns; /* of its next edge; VMT_NEVER: none */
@@ -30,7 +31,7 @@ struct timestate {
 	uint32_t policy;       /* enum vmt_ticks */
 	unsigned n_faces, n_ticks;
 	struct timestate_face faces[VMT_FACES];
-	struct timestate_ticks ticks[VMT_FACES];
+	struct timestate_ticks ticks[VMT_SOURCES];
 };
 
 /* The chipset's lock is taken once, for a copy.  `host_date`: UTC was the host's at power-on. */

@@ -70,11 +70,13 @@ static void face_of(const struct subject *f, const uint8_t *bytes, size_t size)
 static void board_of(const uint8_t *bytes, size_t size)
 {
 	const struct vmt_board_config config = {
-		.faces = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_PMTMR,
+		.faces = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_PMTMR | VMT_HAS_HPET,
 		.ticks = VMT_TICKS_CATCHUP,
 		.pm1a_port = 0x600,
 		.pmtmr_port = 0x608,
 		.pmtmr_bits = 24,
+		.hpet_routes = 0x00f00804,
+		.hpet_address = 0xfed00000,
 	};
 	struct vmt_board b, before;
 	struct vmt_board_out out;
@@ -98,7 +100,8 @@ static size_t seal(uint8_t *record, const uint8_t *fields, size_t size, uint16_t
 {
 	struct vmt_snap_writer w;
 
-	vmt_snap_start(&w, record, MOST, kind, kind == VMT_SNAP_RTC ? 2 : 1);
+	vmt_snap_start(&w, record, MOST, kind,
+		       kind == VMT_SNAP_RTC || kind == VMT_SNAP_BOARD ? 2 : 1);
 	vmt_snap_put_bytes(&w, fields, size);
 	return (size_t)vmt_snap_finish(&w);
 }

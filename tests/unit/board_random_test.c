@@ -15,16 +15,19 @@
 #include "../random.h"
 #include "core/snap.h"
 
+#define HPET UINT64_C(0xfed00000)
 #define UTC INT64_C(1704164645000000000)
 
 static struct vmt_board_config config(uint32_t ticks)
 {
 	return (struct vmt_board_config){
-		.faces = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_PMTMR,
+		.faces = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_PMTMR | VMT_HAS_HPET,
 		.ticks = ticks,
 		.pm1a_port = 0x600,
 		.pmtmr_port = 0x608,
 		.pmtmr_bits = 24,
+		.hpet_routes = 0x00f00804,
+		.hpet_address = HPET,
 	};
 }
 
@@ -63,26 +66,54 @@ static void likely_access(struct random *random, uint64_t *ret_port, uint64_t *r
 	}
 }
 
+/* A register of the HPET, in memory: stopped, running, standing in for PIT and RTC; timers that are
+ * periodic or not, edge or level, routed somewhere or nowhere; and sometimes anything. */
+static void likely_timer(struct random *random, uint64_t *ret_addr, uint64_t *ret_value)
+{
+	static const struct {
+		uint16_t reg, value;
+	} likely[] = {
+		{0x10, 0},       {0x10, 1},       {0x10, 1},       {0x10, 3},       {0x10, 3},
+		{0xf0, 0},       {0x20, 7},       {0x100, 0x004c}, {0x100, 0x284c}, {0x100, 0x290e},
+		{0x120, 0x2a4c}, {0x120, 0x164c}, {0x120, 0x0104}, {0x140, 0x0444}, {0x140, 0x2c4c},
+		{0x140, 0x2c4e}, {0x108, 50000},  {0x108, 20},     {0x128, 1},      {0x128, 30000},
+		{0x148, 700},    {0x148, 4000},
+	};
+	uint32_t which = random_below(random, 2 * sizeof(likely) / sizeof(likely[0]));
+
+	if (which < sizeof(likely) / sizeof(likely[0])) {
+		*ret_addr = HPET + likely[which].reg;
+		*ret_value = likely[which].value;
+	} else {
+		*ret_addr = HPET - 8 + random_below(random, 0x178);
+		*ret_value = random_wide(random);
+	}
+}
+
 /* One step of a life: the same for the same random numbers. */
 static void step(struct vmt_board *b, struct random *random, struct vmt_board_out *out)
 {
 	vmt_ns now = b->now;
 	uint64_t port, value, read = 0;
 	uint32_t what = random_below(random, 16), width = 1u << random_below(random, 4);
+	uint32_t space = random_below(random, 2) ? VMT_PIO : VMT_MMIO;
 
 	if (random_below(random, 4) == 0 && b->deadline != VMT_NEVER)
 		now = b->deadline;
 	else
 		now += random_wide(random) >> (random_below(random, 100) ? 30 : 10);
-	likely_access(random, &port, &value);
+	if (space == VMT_PIO)
+		likely_access(random, &port, &value);
+	else
+		likely_timer(random, &port, &value);
 	switch (what) {
 	case 0:
-		vmt_board_refused(b, now, random_below(random, 3), out);
+		vmt_board_refused(b, now, random_below(random, VMT_SOURCES), out);
 		break;
 	case 1:
 	case 2:
 	case 3:
-		vmt_board_ack(b, now, random_below(random, 3), out);
+		vmt_board_ack(b, now, random_below(random, VMT_SOURCES), out);
 		break;
 	case 4:
 		vmt_board_advance(b, now - random_below(random, 2), out);
@@ -99,18 +130,20 @@ static void step(struct vmt_board *b, struct random *random, struct vmt_board_ou
 	case 7:
 	case 8:
 	case 9:
-		vmt_board_read(b, now, VMT_PIO, port, width, &read, out);
+		vmt_board_read(b, now, space, port, width, &read, out);
 		break;
 	default:
-		vmt_board_write(b, now, VMT_PIO, port, random_below(random, 4) ? 1 : width, value,
-				out);
+		if (space == VMT_PIO && random_below(random, 4))
+			width = 1;
+		vmt_board_write(b, now, space, port, width, value, out);
 	}
 }
 
 static void the_ledger_balances_at_every_step(void **state)
 {
 	struct random random = random_start();
-	uint64_t delivered = 0, discarded = 0, pulses = 0;
+	uint64_t delivered[VMT_SOURCES] = {0}, discarded[VMT_SOURCES] = {0};
+	uint64_t pulses[VMT_SOURCES] = {0};
 
 	(void)state;
 	for (int life = 0; life < 400; life++) {
@@ -123,15 +156,18 @@ static void the_ledger_balances_at_every_step(void **state)
 			step(&b, &random, &out);
 			balances(&b);
 			assert_true(b.deadline > b.now);
-			pulses += out.pulses & 1;
+			for (uint32_t j = 0; j < VMT_SOURCES; j++)
+				pulses[j] += out.pulses >> j & 1;
 		}
-		for (uint32_t i = 0; i < 2; i++) {
-			delivered += b.ticks[i].ledger.delivered;
-			discarded += b.ticks[i].ledger.discarded;
+		for (uint32_t i = 0; i < VMT_SOURCES; i++) {
+			delivered[i] += b.ticks[i].ledger.delivered;
+			discarded[i] += b.ticks[i].ledger.discarded;
 		}
 	}
 	/* these were lives in which things happened */
-	assert_true(delivered > 1000 && discarded > 1000 && pulses > 1000);
+	for (uint32_t i = 0; i <= VMT_SOURCE_HPET2; i++)
+		if (i != VMT_SOURCE_SCI)
+			assert_true(delivered[i] > 50 && discarded[i] > 50 && pulses[i] > 50);
 }
 
 /* The same state, once every face has come up to now: a load brings them there, an access only the
@@ -168,7 +204,7 @@ static void a_loaded_board_goes_on_like_the_saved_one(void **state)
 		assert_int_equal(vmt_board_save(&saved, bytes, (size_t)size), size);
 		assert_int_equal(vmt_board_load(&loaded, saved.now, bytes, (size_t)size, &again),
 				 0);
-		assert_int_equal(again.level_changed, 1 << VMT_SOURCE_SCI);
+		assert_int_equal(again.level_changed, 1 << VMT_SOURCE_SCI | 7 << VMT_SOURCE_HPET0);
 		same(loaded, saved);
 		twin = random;
 		for (int i = 0; i < 100; i++) {
@@ -227,7 +263,7 @@ static void damaged_bytes_are_refused_and_change_nothing(void **state)
 /* The board's record with other ticks, and a right checksum. */
 static void forge_ticks(uint8_t *bytes, struct random *random)
 {
-	enum { FIELDS_AT = 12, TICKS_AT = FIELDS_AT + 36, BOARD_FIELDS = 36 + 8 * 66 };
+	enum { FIELDS_AT = 12, TICKS_AT = FIELDS_AT + 48, BOARD_FIELDS = 48 + 8 * 66 };
 	uint8_t fields[BOARD_FIELDS];
 	struct vmt_snap_writer w;
 	uint32_t at = TICKS_AT - FIELDS_AT + 66 * random_below(random, VMT_SOURCES), where;
@@ -240,7 +276,7 @@ static void forge_ticks(uint8_t *bytes, struct random *random)
 	where = at + 40 + random_below(random, 26);
 	fields[where] = (uint8_t)random_below(random, 3);
 	memset(fields + at + 48, (int)random_below(random, 2) * 255, 8); /* when to ask again */
-	vmt_snap_start(&w, bytes, VMT_BOARD_SAVED, VMT_SNAP_BOARD, 1);
+	vmt_snap_start(&w, bytes, VMT_BOARD_SAVED, VMT_SNAP_BOARD, 2);
 	vmt_snap_put_bytes(&w, fields, sizeof(fields));
 	assert_int_equal(vmt_snap_finish(&w), FIELDS_AT + BOARD_FIELDS + 4);
 }
@@ -289,7 +325,7 @@ static void another_configuration_is_refused(void **state)
 	vmt_ns now = b.now;
 
 	(void)state;
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 8; i++) {
 		struct vmt_board_config c = config(VMT_TICKS_CATCHUP);
 
 		if (i == 0)
@@ -302,8 +338,12 @@ static void another_configuration_is_refused(void **state)
 			c.pmtmr_port = 0x618;
 		else if (i == 4)
 			c.pmtmr_bits = 32;
-		else
+		else if (i == 5)
 			c.floor_ns = 1000;
+		else if (i == 6)
+			c.hpet_routes = 0x4;
+		else
+			c.hpet_address = HPET + 0x1000;
 		assert_int_equal(vmt_board_init(&b, &c, 0, 0), 0);
 		assert_int_equal(vmt_board_load(&b, now, bytes, size, &out), -EINVAL);
 	}

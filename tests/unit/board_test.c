@@ -177,7 +177,7 @@ static void impossible_boards_are_refused(void **state)
 	for (int i = 0; i < 8; i++) {
 		c = all;
 		if (i == 0)
-			c.faces = 8;
+			c.faces = 16;
 		else if (i == 1)
 			c.ticks = 4;
 		else if (i == 2)

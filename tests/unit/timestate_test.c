@@ -19,6 +19,8 @@ enum { INDEX = 0x70, DATA = 0x71, SECONDS = 0, HOURS = 4, DAY = 7, MONTH = 8, YE
 static struct chipset c;
 static struct timestate t;
 
+#define HPET UINT64_C(0xfed00000)
+
 /* A machine that is switched on at that UTC; NOW: the host's, HOUR_AGO: that less an hour. */
 #define SOME_DATE (1795654800 * S) /* 2026-11-26 01:00:00 */
 enum { NOW = 0, HOUR_AGO = 1 };
@@ -31,6 +33,8 @@ static void power_on(uint32_t faces, int64_t date_ns)
 		.pm1a_port = 0x600,
 		.pmtmr_port = 0x608,
 		.pmtmr_bits = 24,
+		.hpet_routes = 1 << 20,
+		.hpet_address = HPET,
 	};
 	struct vmt_reading at;
 	struct vmt_clock clock;
@@ -103,6 +107,26 @@ static void what_the_machine_lacks_is_not_told(void **state)
 	timestate_read(&c, false, &t);
 	assert_false(t.has_rtc);
 	assert_int_equal(t.n_ticks, 0);
+}
+
+static void each_timer_of_an_hpet_is_a_source(void **state)
+{
+	(void)state;
+	power_on(VMT_HAS_RTC | VMT_HAS_HPET, SOME_DATE);
+	/* Timer 1: edges each millisecond to input 20. */
+	assert_true(chipset_write(&c, VMT_MMIO, HPET + 0x120, 4, 0x284c));
+	assert_true(chipset_write(&c, VMT_MMIO, HPET + 0x128, 8, 100000));
+	assert_true(chipset_write(&c, VMT_MMIO, HPET + 0x10, 4, 1));
+	timestate_read(&c, false, &t);
+	assert_int_equal(t.n_faces, 2);
+	assert_string_equal(t.faces[1].name, "hpet");
+	assert_true(t.faces[1].deadline_ns != VMT_NEVER);
+	assert_int_equal(t.n_ticks, 4);
+	assert_string_equal(t.ticks[1].source, "hpet0");
+	assert_int_equal(t.ticks[1].rate_hz, 0);
+	assert_string_equal(t.ticks[2].source, "hpet1");
+	assert_int_equal(t.ticks[2].rate_hz, 1000);
+	assert_string_equal(t.ticks[3].source, "hpet2");
 }
 
 static void a_tick_has_its_rate_deadline_and_ledger(void **state)
@@ -206,6 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(at_power_on_the_start_is_the_last_change),
 		TEST(what_the_machine_lacks_is_not_told),
+		TEST(each_timer_of_an_hpet_is_a_source),
 		TEST(a_tick_has_its_rate_deadline_and_ledger),
 		TEST(what_the_guest_sets_is_one_change),
 		TEST(a_guest_sets_nothing_while_time_stands),
