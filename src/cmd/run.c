@@ -249,8 +249,9 @@ const struct cmd_verb cmd_run = {
 	"usage: vmtime run [--kernel FILE] [--initrd FILE]... [--append STR] [--env K=V]...\n"
 	"                  [--cpus N] [--memory SIZE]\n"
 	"                  [--serial stdio|none|unix:PATH|file:PATH]... [--qmp PATH]\n"
-	"                  [--pit user|kernel|none] [--rtc exact|pc|none] [--pm-timer on|off]\n"
-	"                  [--kvm-clock kernel|none] [--steal kernel|none] [--invtsc on|off]\n"
+	"                  [--pit user|kernel|none] [--rtc exact|pc|none] [--hpet on|off]\n"
+	"                  [--pm-timer on|off] [--kvm-clock kernel|none]\n"
+	"                  [--steal kernel|none] [--invtsc on|off]\n"
 	"                  [--tsc-hint on|off] [--ticks discard|catchup|delay|merge]\n"
 	"                  [--date ISO8601|now] [--exit-port] [--verbose]\n\n"
 	"  vmtime run --kernel vmlinuz --initrd initrd.cpio --append console=ttyS0 --cpus 2\n",

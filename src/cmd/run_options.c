@@ -52,7 +52,7 @@ static const struct {
 	[TICKS] = {"--ticks", {"discard", "catchup", "delay", "merge"}, {NULL}},
 	[TSC_HINT] = {"--tsc-hint", {"on", "off"}, {NULL}},
 	[INVTSC] = {"--invtsc", {"off", "on"}, {NULL}},
-	[HPET] = {"--hpet", {"off"}, {"on"}},
+	[HPET] = {"--hpet", {"on", "off"}, {NULL}},
 	[VMCLOCK] = {"--vmclock", {"off"}, {"on"}},
 	[HYPERV] = {"--hyperv", {"off"}, {"on", "only"}},
 	[TSC] = {"--tsc", {"host"}, {"portable"}},
@@ -310,6 +310,7 @@ static void settle_choices(struct parse *p)
 	m->pit = pits[p->picked[PIT]];
 	m->rtc = rtcs[p->picked[RTC]];
 	m->pm_timer = p->picked[PM_TIMER] == 0;
+	m->hpet = p->picked[HPET] == 0;
 	m->kvm_clock = p->picked[KVM_CLOCK] == 0;
 	m->steal = p->picked[STEAL] == 0;
 	m->ticks = ticks[p->picked[TICKS]];

@@ -58,8 +58,9 @@ static void free_words(char **list)
 }
 
 /* What Linux needs to be told so that it uses this clock source and no better one.  Jiffies are to
- * be the PIT's ticks; where there is a TSC-deadline timer and the TSC's rate is known, Linux would
- * not even start the PIT, and without the LAPIC's timer then nothing ticks at all. */
+ * be the PIT's ticks, whose place an HPET would take; where there is a TSC-deadline timer and the
+ * TSC's rate is known, Linux would not even start the PIT, and without the LAPIC's timer then
+ * nothing ticks at all. */
 static void guest_command_line(const struct test_machine_config *c, char *buf, size_t size)
 {
 	bool jiffies = strcmp(c->clocksource, "jiffies") == 0 ||
@@ -105,6 +106,8 @@ static void vmtime_command(struct words *w, const struct test_machine_config *c,
 	} else if (strstr(c->clocksource, "jiffies")) {
 		add(w, "--ticks");
 		add(w, "catchup");
+		add(w, "--hpet");
+		add(w, "off");
 	}
 	for (char *const *option = c->options->run_options; option && *option; option++)
 		add(w, "%s", *option);

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* acpi.c - the ACPI tables of the small machine (ACPI 6.5, 5.2); its AML: dsdt.asl and rtc.asl.
+/* acpi.c - the ACPI tables of the small machine (ACPI 6.5, 5.2); its AML: the *.asl files.
  *
  * Every field that is not written is 0 and means "not there": offsets are given instead of structs,
  * because the tables are packed and 19 of 20 fields of the FADT stay empty. */
 #include <errno.h>
 #include <string.h>
+#include <vmtime/board.h>
 
 #include "kvm/acpi.h"
 #include "kvm/bytes.h"
 
 #include "dsdt.hex"
+#include "hpet.hex"
 #include "rtc.hex"
 
 enum { HEADER_SIZE = 36, RSDP_SIZE = 36, FACS_SIZE = 64, FADT_SIZE = 276, GAS_SIZE = 12 };
+enum { HPET_SIZE = 56, TABLES_MAX = 5 };
 enum { MADT_LAPIC_SIZE = 8, MADT_IOAPIC_SIZE = 12, MADT_OVERRIDE_SIZE = 10, MADT_NMI_SIZE = 6 };
 
 static const uint32_t LAPIC_ADDRESS = 0xfee00000, IOAPIC_ADDRESS = 0xfec00000;
+static const uint32_t HPET_ID = 0x8086a201;
 
 /* The tables' range, filled from the bottom. */
 struct room {
@@ -173,24 +177,68 @@ static void write_rsdp(uint8_t *rsdp, uint64_t xsdt)
 	rsdp[32] = checksum(rsdp, RSDP_SIZE);
 }
 
+/* IA-PC HPET 3.2.4: the lower half of its capabilities, where it is, and the shortest period in
+ * ticks at which no interrupt is lost. */
+static void write_hpet(uint8_t *hpet)
+{
+	enum { TICKS_MIN = VMT_TICKS_FLOOR_NS / VMT_HPET_TICK_NS };
+
+	put32(hpet + 36, HPET_ID);
+	hpet[41] = 64; /* bits wide; space 0 is memory */
+	put64(hpet + 44, ACPI_HPET_ADDRESS);
+	put16(hpet + 53, TICKS_MIN);
+	write_header(hpet, "HPET", 1, HPET_SIZE);
+}
+
+struct tables {
+	struct room room;
+	uint64_t gpa[TABLES_MAX]; /* of those that the XSDT names */
+	size_t n;
+	bool full;
+};
+
+/* Room for a table that the XSDT names; NULL: full. */
+static uint8_t *add(struct tables *t, size_t length)
+{
+	uint8_t *table = take(&t->room, length, &t->gpa[t->n]);
+
+	t->n++;
+	t->full = t->full || !table;
+	return table;
+}
+
+/* A table as iasl made it. */
+static void add_aml(struct tables *t, const uint8_t *aml, size_t length)
+{
+	uint8_t *table = add(t, length);
+
+	if (table)
+		memcpy(table, aml, length);
+}
+
 int acpi_build(const struct guest_memory *memory, const struct acpi_config *config,
 	       uint64_t *ret_rsdp_gpa)
 {
-	struct room room = {memory, ACPI_TABLES_GPA};
-	uint64_t rsdp_gpa, xsdt_gpa, facs_gpa, dsdt_gpa, fadt_gpa, madt_gpa, rtc_gpa;
-	size_t tables = config->rtc ? 3 : 2, xsdt_size = HEADER_SIZE + 8 * tables;
-	uint8_t *rsdp, *xsdt, *facs, *dsdt, *fadt, *madt, *rtc;
+	struct tables t = {.room = {memory, ACPI_TABLES_GPA}};
+	size_t xsdt_size = HEADER_SIZE + 8 * (2U + config->rtc + 2U * config->hpet);
+	uint64_t rsdp_gpa, xsdt_gpa, facs_gpa, dsdt_gpa;
+	uint8_t *rsdp, *xsdt, *facs, *dsdt, *fadt, *madt, *hpet = NULL;
 
 	if (!config->cpus || config->cpus > ACPI_CPUS_MAX)
 		return -EINVAL;
-	rsdp = take(&room, RSDP_SIZE, &rsdp_gpa);
-	xsdt = take(&room, xsdt_size, &xsdt_gpa);
-	facs = take(&room, FACS_SIZE, &facs_gpa);
-	dsdt = take(&room, sizeof(dsdt_aml_code), &dsdt_gpa);
-	fadt = take(&room, FADT_SIZE, &fadt_gpa);
-	madt = take(&room, madt_size(config->cpus), &madt_gpa);
-	rtc = config->rtc ? take(&room, sizeof(rtc_aml_code), &rtc_gpa) : NULL;
-	if (!rsdp || !xsdt || !facs || !dsdt || !fadt || !madt || (config->rtc && !rtc))
+	rsdp = take(&t.room, RSDP_SIZE, &rsdp_gpa);
+	xsdt = take(&t.room, xsdt_size, &xsdt_gpa);
+	facs = take(&t.room, FACS_SIZE, &facs_gpa);
+	dsdt = take(&t.room, sizeof(dsdt_aml_code), &dsdt_gpa);
+	fadt = add(&t, FADT_SIZE);
+	madt = add(&t, madt_size(config->cpus));
+	if (config->rtc)
+		add_aml(&t, rtc_aml_code, sizeof(rtc_aml_code));
+	if (config->hpet) {
+		add_aml(&t, hpet_aml_code, sizeof(hpet_aml_code));
+		hpet = add(&t, HPET_SIZE);
+	}
+	if (!rsdp || !xsdt || !facs || !dsdt || t.full)
 		return -ENOSPC;
 
 	put_text(facs, "FACS"); /* the one table without header and checksum */
@@ -199,12 +247,10 @@ int acpi_build(const struct guest_memory *memory, const struct acpi_config *conf
 	memcpy(dsdt, dsdt_aml_code, sizeof(dsdt_aml_code));
 	write_fadt(fadt, config, dsdt_gpa, facs_gpa);
 	write_madt(madt, config->cpus);
-	put64(xsdt + HEADER_SIZE, fadt_gpa);
-	put64(xsdt + HEADER_SIZE + 8, madt_gpa);
-	if (rtc) {
-		memcpy(rtc, rtc_aml_code, sizeof(rtc_aml_code));
-		put64(xsdt + HEADER_SIZE + 16, rtc_gpa);
-	}
+	if (hpet)
+		write_hpet(hpet);
+	for (size_t i = 0; i < t.n; i++)
+		put64(xsdt + HEADER_SIZE + 8 * i, t.gpa[i]);
 	write_header(xsdt, "XSDT", 1, xsdt_size);
 	write_rsdp(rsdp, xsdt_gpa);
 	*ret_rsdp_gpa = rsdp_gpa;

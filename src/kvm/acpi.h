@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* acpi.h - the ACPI tables of the small machine: RSDP, XSDT, FADT, FACS, MADT, DSDT, and one SSDT
- * when there is an RTC (ACPI 6.5, 5.2).
+ * each for an RTC and an HPET (ACPI 6.5, 5.2), for the latter also the table that its specification
+ * defines (IA-PC HPET 1.0a, 3.2.4).
  *
  * What they promise, and the machine must therefore do:
  *   - PM1a status and enable at ACPI_PM1A_EVT_PORT, control at ACPI_PM1A_CNT_PORT; ACPI mode is on
@@ -23,6 +24,7 @@
 #define ACPI_PM1A_EVT_PORT 0x600 /* status, enable: 2 bytes each */
 #define ACPI_PM1A_CNT_PORT 0x604
 #define ACPI_PM_TIMER_PORT 0x608
+#define ACPI_HPET_ADDRESS 0xfed00000ULL
 #define ACPI_RESET_PORT 0xcf9
 #define ACPI_RESET_VALUE 0x06
 #define ACPI_S5_SLP_TYP 5
@@ -35,7 +37,8 @@
 struct acpi_config {
 	uint32_t cpus; /* 1..ACPI_CPUS_MAX */
 	bool pm_timer;
-	bool rtc; /* false: FADT says CMOS RTC not present, and no table describes one */
+	bool rtc;  /* false: FADT says CMOS RTC not present, and no table describes one */
+	bool hpet; /* at ACPI_HPET_ADDRESS */
 };
 
 /* Writes the tables into ACPI_TABLES_GPA .. ACPI_TABLES_END, the RSDP first, where a guest that

@@ -10,22 +10,46 @@
 #include "kvm/acpi.h"
 #include "kvm/chipset.h"
 
-enum { RTC_GSI = 8, ROUNDS_MAX = 4, PAIR_TRIES = 2 };
+enum { RTC_GSI = 8, TICK_INPUT = 2, ROUNDS_MAX = 4, PAIR_TRIES = 2 };
 
 #define NS_PER_S 1000000000ULL
 
 __extension__ typedef unsigned __int128 u128;
 
-/* The line of each source in the board's ledger. */
-static const struct {
-	uint32_t source, gsi;
-} lines[] = {
-	{VMT_SOURCE_PIT, VM_GSI_TICK},
-	{VMT_SOURCE_RTC, RTC_GSI},
-	{VMT_SOURCE_SCI, ACPI_SCI_GSI},
-};
+enum { LINES = VMT_SOURCE_HPET2 + 1, NO_GSI = 32 };
 
-enum { LINES = sizeof(lines) / sizeof(lines[0]) };
+/* The I/O APIC's input 2 is KVM's GSI 0. */
+static uint32_t gsi_of_input(uint32_t input)
+{
+	return input == TICK_INPUT ? VM_GSI_TICK : input < NO_GSI ? input : NO_GSI;
+}
+
+/* The line that a source of the board's drives now. */
+static uint32_t gsi_of(const struct chipset *c, uint32_t source)
+{
+	switch (source) {
+	case VMT_SOURCE_PIT:
+		return VM_GSI_TICK;
+	case VMT_SOURCE_RTC:
+		return RTC_GSI;
+	case VMT_SOURCE_SCI:
+		return ACPI_SCI_GSI;
+	default:
+		return gsi_of_input(vmt_board_route(&c->board, source));
+	}
+}
+
+uint32_t chipset_ack_gsis(const struct vmt_board_config *config)
+{
+	uint32_t gsis = config->faces & VMT_HAS_PIT ? 1U << VM_GSI_TICK : 0;
+
+	if (!(config->faces & VMT_HAS_HPET))
+		return gsis;
+	for (uint32_t input = 0; input < NO_GSI; input++)
+		if (config->hpet_routes >> input & 1)
+			gsis |= 1U << gsi_of_input(input);
+	return gsis | 1U << VM_GSI_TICK | 1U << RTC_GSI;
+}
 
 vmt_ns chipset_now(const struct chipset *c)
 {
@@ -79,6 +103,28 @@ static void watch_rtc(struct chipset *c, vmt_ns now)
 	c->rtc_unsettled = true;
 }
 
+/* Lines that are to be low go low before others go high: a timer may have been routed elsewhere. */
+static void drive(struct chipset *c, uint32_t level)
+{
+	uint32_t wanted = 0, changed;
+
+	for (uint32_t source = 0; level >> source && source < LINES; source++)
+		if (level >> source & 1 && gsi_of(c, source) != NO_GSI)
+			wanted |= 1U << gsi_of(c, source);
+	changed = wanted ^ c->high;
+	for (unsigned up = 0; up <= 1 && changed; up++)
+		for (uint32_t gsi = 0; gsi < NO_GSI; gsi++)
+			if (changed >> gsi & 1 && (wanted >> gsi & 1) == up)
+				vm_irq_line(c->vm, gsi, up);
+	c->high = wanted;
+}
+
+/* One edge; on a line that somebody holds high there is none. */
+static bool pulse_line(const struct chipset *c, uint32_t gsi)
+{
+	return gsi != NO_GSI && !(c->high >> gsi & 1) && vm_irq_pulse(c->vm, gsi) > 0;
+}
+
 /* Injects the pulses of `out`; what the guest's chips did not take goes back to the board, whose
  * answer is merged into `out`. */
 static void pulse(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
@@ -86,16 +132,15 @@ static void pulse(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 	uint32_t pulses = out->pulses;
 
 	out->pulses = 0;
-	for (unsigned i = 0; i < LINES; i++) {
+	for (uint32_t source = 0; source < LINES; source++) {
 		struct vmt_board_out again;
 
-		if (!(pulses >> lines[i].source & 1) || vm_irq_pulse(c->vm, lines[i].gsi) > 0)
+		if (!(pulses >> source & 1) || pulse_line(c, gsi_of(c, source)))
 			continue;
-		vmt_board_refused(&c->board, now, lines[i].source, &again);
+		vmt_board_refused(&c->board, now, source, &again);
 		out->pulses |= again.pulses;
 		out->deadline = again.deadline;
 		out->level = again.level;
-		out->level_changed |= again.level_changed;
 	}
 }
 
@@ -103,12 +148,15 @@ static void pulse(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 static void apply(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 {
 	if (c->vm) {
+		if (c->board.hpet_legacy != c->pit_cut_off) {
+			c->pit_cut_off = c->board.hpet_legacy;
+			vm_pit_cut_off(c->vm, c->pit_cut_off);
+		}
+		drive(c, out->level);
 		/* A board that asks again at once for what was refused gets no further now. */
 		for (unsigned round = 0; out->pulses && round < ROUNDS_MAX; round++)
 			pulse(c, now, out);
-		for (unsigned i = 0; i < LINES; i++)
-			if (out->level_changed >> lines[i].source & 1)
-				vm_irq_line(c->vm, lines[i].gsi, out->level >> lines[i].source & 1);
+		drive(c, out->level);
 	}
 	watch_rtc(c, now);
 	c->deadline = out->deadline;
@@ -137,6 +185,8 @@ int chipset_init(struct chipset *c, const struct vmt_board_config *config,
 	c->counts_tsc = counts_tsc;
 	c->pm_timer = config->faces & VMT_HAS_PMTMR;
 	c->pm_timer_port = config->pmtmr_port;
+	c->hpet = config->faces & VMT_HAS_HPET;
+	c->hpet_counter = config->hpet_address + VMT_HPET_COUNTER;
 	c->deadline = c->armed = VMT_NEVER;
 	result = vmt_board_init(&c->board, config, 0, clock->utc_offset_ns);
 	if (result < 0)
@@ -177,10 +227,11 @@ void chipset_connect(struct chipset *c, const struct vm *vm)
 	pthread_mutex_lock(&c->lock);
 	c->vm = vm;
 	c->let_go = false;
+	c->high = 0;
+	c->pit_cut_off = false;
 	if (vm) {
 		now = chipset_now(c);
 		vmt_board_advance(&c->board, now, &out);
-		out.level_changed |= out.level;
 		apply(c, now, &out);
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -214,6 +265,26 @@ static void hold_back(struct chipset *c, vmt_ns ready)
 	}
 }
 
+/* What can be read without the lock. */
+static bool peek(const struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
+		 uint64_t *ret_value)
+{
+	uint64_t offset = addr - c->hpet_counter, count;
+
+	if (space == VMT_PIO) {
+		if (!c->pm_timer || addr != c->pm_timer_port || width != 4)
+			return false;
+		*ret_value = vmt_pmtmr_peek(chipset_now(c), 24);
+		return true;
+	}
+	if (!c->hpet || offset >= 8 || width > 8 - offset ||
+	    vmt_hpet_peek(&c->board.hpet, chipset_now(c), &count) < 0)
+		return false;
+	count >>= offset * 8;
+	*ret_value = width < 8 ? count & ((UINT64_C(1) << width * 8) - 1) : count;
+	return true;
+}
+
 bool chipset_read(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
 		  uint64_t *ret_value)
 {
@@ -221,10 +292,8 @@ bool chipset_read(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wid
 	vmt_ns now;
 	int result;
 
-	if (c->pm_timer && space == VMT_PIO && addr == c->pm_timer_port && width == 4) {
-		*ret_value = vmt_pmtmr_peek(chipset_now(c), 24);
+	if (peek(c, space, addr, width, ret_value))
 		return true;
-	}
 	pthread_mutex_lock(&c->lock);
 	now = chipset_now(c);
 	result = vmt_board_read(&c->board, now, space, addr, width, ret_value, &out);
@@ -260,15 +329,20 @@ bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wi
 	return result == 0;
 }
 
-void chipset_ack(struct chipset *c)
+void chipset_ack(struct chipset *c, uint32_t gsi)
 {
 	struct vmt_board_out out;
 	vmt_ns now;
 
 	pthread_mutex_lock(&c->lock);
 	now = chipset_now(c);
-	vmt_board_ack(&c->board, now, VMT_SOURCE_PIT, &out);
-	apply(c, now, &out);
+	/* Only whom it can concern: what another's call finds due would come before the answer. */
+	for (uint32_t source = 0; source < LINES; source++) {
+		if (gsi_of(c, source) != gsi || !c->board.ticks[source].ledger.owed)
+			continue;
+		vmt_board_ack(&c->board, now, source, &out);
+		apply(c, now, &out);
+	}
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -4,7 +4,7 @@
  * One short lock serialises the board.  Whoever takes it reads the host's counter afterwards, so
  * that `now` never goes backwards inside.  What a call of the board asks for is done before the
  * lock is released: pulses and levels reach KVM in the order in which they were due.  The PM timer
- * is read without the lock.
+ * and the HPET's counter are read without the lock.
  *
  * The clock changes only while neither a vCPU nor the deadlines' thread (deadline.h) runs. */
 #ifndef KVM_CHIPSET_H
@@ -34,8 +34,12 @@ struct chipset {
 	struct vmt_clock clock;
 	bool counts_tsc; /* the clock's counter: the TSC, else CLOCK_MONOTONIC in ns */
 	bool pm_timer;
+	bool hpet;
 	uint16_t pm_timer_port;
+	uint64_t hpet_counter; /* its address */
 	const struct vm *vm;   /* whose lines are moved; NULL: none yet */
+	uint32_t high;         /* bit n: GSI n is held high; under the lock */
+	bool pit_cut_off;      /* as vm_pit_cut_off() was told; under the lock */
 	vmt_ns deadline;       /* of the board; under the lock */
 	vmt_ns armed;          /* what the deadline thread sleeps for; under the lock */
 	int wake_fd;           /* eventfd: the deadline is earlier than the one armed */
@@ -71,8 +75,11 @@ bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wi
 /* vCPUs are to stop: reads that wait return, and none waits any more. */
 void chipset_let_go(struct chipset *c);
 
-/* The guest has acknowledged an interrupt of GSI 0. */
-void chipset_ack(struct chipset *c);
+/* The guest has acknowledged an interrupt of a GSI.  Whoever drives it gets that: PIT or HPET. */
+void chipset_ack(struct chipset *c, uint32_t gsi);
+
+/* The GSIs on which PIT and HPET of such a board give pulses: bit n for GSI n. */
+uint32_t chipset_ack_gsis(const struct vmt_board_config *config);
 
 /* Brings the board up to now; the deadline to sleep for, which counts as armed from here on. */
 vmt_ns chipset_advance(struct chipset *c);

@@ -12,6 +12,8 @@
 
 #define NS_PER_S 1000000000ULL
 
+enum { FIXED = 3 }; /* descriptors besides those of acknowledgements */
+
 static void arm(const struct deadline *d, vmt_ns deadline)
 {
 	struct itimerspec t = {0}; /* disarmed */
@@ -37,31 +39,34 @@ static uint64_t taken(const struct pollfd *p)
 static void *run(void *arg)
 {
 	struct deadline *d = arg;
-	struct pollfd p[] = {
+	struct pollfd p[FIXED + VM_ACKS] = {
 		{.fd = d->timer_fd, .events = POLLIN},
 		{.fd = d->chipset->wake_fd, .events = POLLIN},
-		{.fd = d->ack_fd, .events = POLLIN},
 		{.fd = d->stop_fd, .events = POLLIN},
 	};
 
+	for (unsigned i = 0; i < d->n_acks; i++)
+		p[FIXED + i] = (struct pollfd){.fd = d->acks[i].ack_fd, .events = POLLIN};
 	for (;;) {
 		arm(d, chipset_advance(d->chipset));
-		if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0)
+		if (poll(p, FIXED + d->n_acks, -1) < 0)
 			continue;
-		if (p[3].revents)
+		if (p[2].revents)
 			return NULL;
 		taken(&p[0]);
 		taken(&p[1]);
-		for (uint64_t acks = taken(&p[2]); acks; acks--)
-			chipset_ack(d->chipset);
+		for (unsigned i = 0; i < d->n_acks; i++)
+			for (uint64_t acks = taken(&p[FIXED + i]); acks; acks--)
+				chipset_ack(d->chipset, d->acks[i].gsi);
 	}
 }
 
-int deadline_start(struct deadline *d, struct chipset *chipset, int ack_fd, struct why *why)
+int deadline_start(struct deadline *d, struct chipset *chipset, const struct vm_ack *acks,
+		   unsigned n_acks, struct why *why)
 {
 	int result;
 
-	*d = (struct deadline){.chipset = chipset, .ack_fd = ack_fd};
+	*d = (struct deadline){.chipset = chipset, .acks = acks, .n_acks = n_acks};
 	d->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	d->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (d->timer_fd < 0 || d->stop_fd < 0) {

@@ -6,7 +6,7 @@
  * NTP does, so the pair is read anew for each sleep, no sleep is longer than a second, and after it
  * the board's own `now` decides whether the deadline has come.
  *
- * The guest's acknowledgements (vm.h: ack_fd) are read here, too. */
+ * The guest's acknowledgements (struct vm_ack) are read here, too. */
 #ifndef KVM_DEADLINE_H
 #define KVM_DEADLINE_H
 
@@ -16,12 +16,15 @@
 
 struct deadline {
 	struct chipset *chipset;
-	int timer_fd, ack_fd, stop_fd;
+	const struct vm_ack *acks;
+	unsigned n_acks;
+	int timer_fd, stop_fd;
 	pthread_t thread;
 };
 
-/* Starts the thread.  `ack_fd` may be -1.  0 or negative errno. */
-int deadline_start(struct deadline *d, struct chipset *chipset, int ack_fd, struct why *why);
+/* Starts the thread, which goes on using `acks`, at most VM_ACKS.  0 or negative errno. */
+int deadline_start(struct deadline *d, struct chipset *chipset, const struct vm_ack *acks,
+		   unsigned n_acks, struct why *why);
 
 /* Stops it and waits for its end. */
 void deadline_stop(struct deadline *d);

@@ -19,6 +19,10 @@
 
 enum { NS_PER_MS = 1000000 };
 
+/* IRQ 0, one of the few ISA lines that nothing else is on (for guests that use the PIC), and four
+ * that only the I/O APIC has. */
+enum { HPET_ROUTES = 1 << 2 | 1 << 11 | 0xf << 20 };
+
 /* How long a guest may take to set its RTC, byte by byte. */
 static const struct timeval settling = {.tv_usec = 100000};
 
@@ -183,6 +187,7 @@ static int load_image(struct machine *m, struct boot_state *ret_state, struct wh
 		.cpus = config->cpus,
 		.pm_timer = config->pm_timer,
 		.rtc = config->rtc != MACHINE_RTC_NONE,
+		.hpet = config->hpet,
 	};
 	struct boot_config boot = {
 		.kernel = config->kernel,
@@ -279,18 +284,27 @@ static int watch_rtc(struct machine *m, struct why *why)
 	return 0;
 }
 
-/* Virtual time begins, and with it the guest's TSC, both at 0. */
-static int power_on(struct machine *m, struct why *why)
+static struct vmt_board_config board_of(const struct machine_config *config)
 {
-	const struct machine_config *config = m->config;
-	struct vmt_board_config board = {
+	return (struct vmt_board_config){
 		.faces = (config->pit == MACHINE_PIT_USER ? VMT_HAS_PIT : 0U) |
-			 (config->rtc ? VMT_HAS_RTC : 0U) | (config->pm_timer ? VMT_HAS_PMTMR : 0U),
+			 (config->rtc ? VMT_HAS_RTC : 0U) |
+			 (config->pm_timer ? VMT_HAS_PMTMR : 0U) |
+			 (config->hpet ? VMT_HAS_HPET : 0U),
 		.ticks = config->ticks,
 		.pm1a_port = ACPI_PM1A_EVT_PORT,
 		.pmtmr_port = ACPI_PM_TIMER_PORT,
 		.pmtmr_bits = 24,
+		.hpet_routes = HPET_ROUTES,
+		.hpet_address = ACPI_HPET_ADDRESS,
 	};
+}
+
+/* Virtual time begins, and with it the guest's TSC, both at 0. */
+static int power_on(struct machine *m, struct why *why)
+{
+	const struct machine_config *config = m->config;
+	const struct vmt_board_config board = board_of(config);
 	bool tsc = hostclock_tsc_is_stable();
 	struct vmt_clock clock;
 	int result = start_clock(m, tsc, &clock, why);
@@ -310,7 +324,9 @@ static int power_on(struct machine *m, struct why *why)
 /* All that there is to do before a vCPU runs, in this order. */
 static int set_up(struct machine *m, struct why *why)
 {
+	const struct vmt_board_config board = board_of(m->config);
 	const struct vm_config config = {
+		.ack_gsis = chipset_ack_gsis(&board),
 		.cpus = m->config->cpus,
 		.kernel_pit = m->config->pit == MACHINE_PIT_KERNEL,
 		.kernel_reinject = m->config->ticks == VMT_TICKS_CATCHUP ||
@@ -344,7 +360,7 @@ static int start(struct machine *m, struct why *why)
 	if (result == 0) {
 		chipset_connect(&m->chipset, &m->vm);
 		ports_connect(&m->ports, &m->vm);
-		result = deadline_start(&m->deadline, &m->chipset, m->vm.ack_fd, why);
+		result = deadline_start(&m->deadline, &m->chipset, m->vm.acks, m->vm.n_acks, why);
 		m->running = result == 0;
 	}
 	for (uint32_t i = 0; i < m->n_vcpus && result == 0; i++)
@@ -434,7 +450,7 @@ int machine_create(const struct machine_config *config, struct event_base *base,
 		return why_set(why, -ENOMEM, "no memory for a machine");
 	m->config = config;
 	m->base = base;
-	m->vm.fd = m->vm.kvm_fd = m->vm.ack_fd = m->vm.listener_fd = -1;
+	m->vm.fd = m->vm.kvm_fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
 	ports_init(&m->ports, &m->chipset, config->exit_port);
 	m->vcpus = calloc(config->cpus, sizeof(*m->vcpus));

@@ -34,6 +34,7 @@ struct machine_config {
 	enum machine_pit pit;
 	enum machine_rtc rtc; /* MACHINE_RTC_EXACT: vmt_rtc_exact() */
 	bool pm_timer;
+	bool hpet;
 	bool kvm_clock; /* KVM's CPUID leaves; the clock itself is the kernel's */
 	bool steal;
 	bool invariant_tsc;

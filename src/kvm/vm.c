@@ -128,23 +128,35 @@ static int create_pit(const struct vm *vm, bool reinject, struct why *why)
 	return 0;
 }
 
-/* Hosts without it (none known with these chips in the kernel) go without acknowledgements. */
-static int listen_for_acks(struct vm *vm, struct why *why)
+static int listen_for_ack(struct vm *vm, uint32_t gsi, struct why *why)
 {
-	struct kvm_irqfd irqfd = {.gsi = VM_GSI_TICK, .flags = KVM_IRQFD_FLAG_RESAMPLE};
+	struct kvm_irqfd irqfd = {.gsi = gsi, .flags = KVM_IRQFD_FLAG_RESAMPLE};
+	struct vm_ack *ack = &vm->acks[vm->n_acks++];
 
-	if (!vm_capability(vm, KVM_CAP_IRQFD_RESAMPLE))
-		return 0;
-	vm->listener_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	vm->ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (vm->listener_fd < 0 || vm->ack_fd < 0)
+	ack->gsi = gsi;
+	ack->listener_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ack->ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ack->listener_fd < 0 || ack->ack_fd < 0)
 		return why_set(why, -errno, "no event descriptor: %s (raise `ulimit -n`)",
 			       strerror(errno));
-	irqfd.fd = (uint32_t)vm->listener_fd;
-	irqfd.resamplefd = (uint32_t)vm->ack_fd;
+	irqfd.fd = (uint32_t)ack->listener_fd;
+	irqfd.resamplefd = (uint32_t)ack->ack_fd;
 	if (ioctl(vm->fd, KVM_IRQFD, &irqfd) < 0)
 		return refused(why, "to report acknowledged interrupts");
 	return 0;
+}
+
+/* Hosts without it (none known with these chips in the kernel) go without acknowledgements. */
+static int listen_for_acks(struct vm *vm, uint32_t gsis, struct why *why)
+{
+	int result = 0;
+
+	if (!vm_capability(vm, KVM_CAP_IRQFD_RESAMPLE))
+		return 0;
+	for (uint32_t gsi = 0; gsi < IOAPIC_PINS && result == 0 && vm->n_acks < VM_ACKS; gsi++)
+		if (gsis >> gsi & 1)
+			result = listen_for_ack(vm, gsi, why);
+	return result;
 }
 
 static int set_up(struct vm *vm, const struct guest_memory *memory, const struct vm_config *config,
@@ -162,8 +174,8 @@ static int set_up(struct vm *vm, const struct guest_memory *memory, const struct
 	result = set_routes(vm, why);
 	if (result == 0 && config->kernel_pit)
 		result = create_pit(vm, config->kernel_reinject, why);
-	if (result == 0 && !config->kernel_pit)
-		result = listen_for_acks(vm, why);
+	if (result == 0)
+		result = listen_for_acks(vm, config->ack_gsis, why);
 	if (result == 0)
 		result = add_slot(vm, 0, 0, memory->low, memory->low_size, why);
 	if (result == 0)
@@ -174,7 +186,7 @@ static int set_up(struct vm *vm, const struct guest_memory *memory, const struct
 int vm_create(const struct guest_memory *memory, const struct vm_config *config, struct vm *ret_vm,
 	      struct why *why)
 {
-	struct vm vm = {.kvm_fd = -1, .fd = -1, .ack_fd = -1, .listener_fd = -1};
+	struct vm vm = {.kvm_fd = -1, .fd = -1, .kernel_pit = config->kernel_pit};
 	int result = open_kvm(&vm, why);
 	int size, khz;
 
@@ -217,14 +229,21 @@ int vm_supported_cpuid(const struct vm *vm, struct cpuid_table *ret_table, struc
 	return 0;
 }
 
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
 void vm_destroy(struct vm *vm)
 {
-	const int fds[] = {vm->listener_fd, vm->ack_fd, vm->fd, vm->kvm_fd};
-
-	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
-	*vm = (struct vm){.kvm_fd = -1, .fd = -1, .ack_fd = -1, .listener_fd = -1};
+	for (unsigned i = 0; i < vm->n_acks; i++) {
+		close_fd(vm->acks[i].listener_fd);
+		close_fd(vm->acks[i].ack_fd);
+	}
+	close_fd(vm->fd);
+	close_fd(vm->kvm_fd);
+	*vm = (struct vm){.kvm_fd = -1, .fd = -1};
 }
 
 void vm_irq_line(const struct vm *vm, uint32_t gsi, bool level)
@@ -244,4 +263,16 @@ int vm_irq_pulse(const struct vm *vm, uint32_t gsi)
 		taken = line.status;
 	vm_irq_line(vm, gsi, false);
 	return taken;
+}
+
+void vm_pit_cut_off(const struct vm *vm, bool off)
+{
+	struct kvm_pit_state2 state;
+
+	if (!vm->kernel_pit || ioctl(vm->fd, KVM_GET_PIT2, &state) < 0)
+		return;
+	state.flags &= ~(uint32_t)KVM_PIT_FLAGS_HPET_LEGACY;
+	if (off)
+		state.flags |= KVM_PIT_FLAGS_HPET_LEGACY;
+	(void)ioctl(vm->fd, KVM_SET_PIT2, &state); /* its own state, as it was */
 }

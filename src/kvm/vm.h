@@ -17,6 +17,7 @@
 #include "kvm/memory.h"
 
 #define VM_GSI_TICK 0
+#define VM_ACKS 8
 #define VM_MAX_CPUS 254         /* APIC ids of the MADT's 8-bit entries */
 #define VM_APIC_BUS_KHZ 1000000 /* KVM's LAPIC timer counts ns */
 
@@ -24,17 +25,25 @@ struct vm_config {
 	uint32_t cpus;
 	bool kernel_pit;      /* KVM's own i8254 with port 0x61, to compare with */
 	bool kernel_reinject; /* of that one: late ticks are given again, else dropped */
+	uint32_t ack_gsis; /* bit n: acknowledgements of GSI n are listened for; VM_ACKS at most */
+};
+
+/* An eventfd that becomes readable when the guest has acknowledged (EOI) an interrupt of the GSI.
+ * It comes from an irqfd that nobody ever writes: written, its line would stay high until an EOI,
+ * and a tick raised on a masked pin would stop all later ones. */
+struct vm_ack {
+	uint32_t gsi;
+	int ack_fd;
+	int listener_fd; /* that irqfd */
 };
 
 struct vm {
 	int kvm_fd, fd;
 	uint32_t run_size; /* bytes of a vCPU's shared struct kvm_run */
 	uint32_t tsc_khz;  /* of the host's TSC, as KVM counts it */
-	/* An eventfd that becomes readable when the guest has acknowledged (EOI) an interrupt of
-	 * GSI 0, or -1.  It comes from an irqfd that nobody ever writes: written, its line would
-	 * stay high until an EOI, and a tick raised on a masked pin would stop all later ones. */
-	int ack_fd;
-	int listener_fd; /* that irqfd */
+	bool kernel_pit;
+	unsigned n_acks; /* 0 where the host has no such listeners */
+	struct vm_ack acks[VM_ACKS];
 };
 
 /* Opens /dev/kvm and makes a VM with `memory`.  0 or negative errno: -ENODEV no usable /dev/kvm,
@@ -55,5 +64,8 @@ void vm_irq_line(const struct vm *vm, uint32_t gsi, bool level);
 /* One edge: the line up, then down.  How often the guest's chips took it: above 0 taken, 0 merged
  * into one still pending, below 0 masked. */
 int vm_irq_pulse(const struct vm *vm, uint32_t gsi);
+
+/* The kernel's PIT, if that is the one, loses its line to an HPET or gets it back. */
+void vm_pit_cut_off(const struct vm *vm, bool off);
 
 #endif

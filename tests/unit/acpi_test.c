@@ -52,8 +52,10 @@ static const uint8_t *table_at(uint64_t gpa)
 	return table;
 }
 
-/* The table with that signature, as a guest finds it from the RSDP; NULL: there is none. */
-static const uint8_t *find(const char *signature, const struct acpi_config *config)
+/* The table with that signature and, if given, that OEM's name for it, as a guest finds it from the
+ * RSDP; NULL: there is none. */
+static const uint8_t *find_named(const char *signature, const char *name,
+				 const struct acpi_config *config)
 {
 	const uint8_t *rsdp, *xsdt;
 	uint64_t rsdp_gpa;
@@ -71,13 +73,18 @@ static const uint8_t *find(const char *signature, const struct acpi_config *conf
 	for (uint32_t at = 36; at < get32(xsdt + 4); at += 8) {
 		const uint8_t *table = table_at(get64(xsdt + at));
 
-		if (!memcmp(table, signature, 4))
+		if (!memcmp(table, signature, 4) && !memcmp(table + 16, name, strlen(name)))
 			return table;
 	}
 	return NULL;
 }
 
-static const struct acpi_config usual = {.cpus = 2, .pm_timer = true, .rtc = true};
+static const uint8_t *find(const char *signature, const struct acpi_config *config)
+{
+	return find_named(signature, "", config);
+}
+
+static const struct acpi_config usual = {.cpus = 2, .pm_timer = true, .rtc = true, .hpet = true};
 
 /* A Generic Address Structure in I/O space, as wide as the legacy block says. */
 static void assert_port(const uint8_t *gas, uint64_t port, unsigned bytes)
@@ -137,12 +144,30 @@ static void without_rtc_linux_is_told_so(void **state)
 	(void)state;
 	assert_false(get16(fadt + 109) & 1 << 5);
 	assert_int_equal(fadt[108], 0x32);
-	assert_non_null(find("SSDT", &usual));
+	assert_non_null(find_named("SSDT", "RTC", &usual));
 
 	fadt = find("FACP", &config);
 	assert_true(get16(fadt + 109) & 1 << 5);
 	assert_int_equal(fadt[108], 0);
 	assert_null(find("SSDT", &config));
+}
+
+static void the_hpet_is_where_its_table_says(void **state)
+{
+	static const struct acpi_config without = {.cpus = 1, .pm_timer = true, .rtc = true};
+	const uint8_t *hpet = find("HPET", &usual);
+
+	(void)state;
+	assert_non_null(hpet);
+	assert_int_equal(get32(hpet + 4), 56);
+	assert_int_equal(get32(hpet + 36), 0x8086a201); /* its own capabilities */
+	assert_int_equal(hpet[40], 0);                  /* in memory */
+	assert_int_equal(get64(hpet + 44), 0xfed00000);
+	assert_int_equal(hpet[52], 0);
+	assert_int_equal(get16(hpet + 53), 5000); /* 50 us */
+	assert_non_null(find_named("SSDT", "HPET", &usual));
+	assert_null(find("HPET", &without));
+	assert_null(find_named("SSDT", "HPET", &without));
 }
 
 /* Counts a MADT's entries of `type`, each within the table. */
@@ -251,13 +276,17 @@ static void iasl_finds_nothing_to_say(void **state)
 	dump(dir, "facs", memory_at(&memory, get32(fadt + 36), 64));
 	dump(dir, "dsdt", table_at(get64(fadt + 140)));
 	dump(dir, "apic", find("APIC", &usual));
-	dump(dir, "ssdt", find("SSDT", &usual));
+	dump(dir, "rtc", find_named("SSDT", "RTC", &usual));
+	dump(dir, "ssdt", find_named("SSDT", "HPET", &usual));
+	dump(dir, "hpet", find("HPET", &usual));
 	snprintf(command, sizeof(command),
-		 "cd %s && for t in facp facs dsdt apic ssdt; do"
+		 "cd %s && for t in facp facs dsdt apic rtc ssdt hpet; do"
 		 " iasl -d $t.dat && iasl -we -p again-$t $t.dsl || { echo FAILED; break; };"
 		 " done >log 2>&1;"
-		 " acpiexec -b 'namespace \\' dsdt.dat ssdt.dat >>log 2>&1 || echo FAILED >>log;"
-		 " grep -q 'RTC_ Device' log && ! grep -E 'FAILED|[1-9][0-9]* (Errors|Warnings)|"
+		 " acpiexec -b 'namespace \\' dsdt.dat rtc.dat ssdt.dat >>log 2>&1 || echo FAILED "
+		 ">>log;"
+		 " grep -q 'RTC_ Device' log && grep -q 'HPET Device' log && ! grep -E "
+		 "'FAILED|[1-9][0-9]* (Errors|Warnings)|"
 		 "ACPI (Error|Warning)|Invalid|[Uu]nknown' log",
 		 dir);
 	status = system(command);
@@ -274,6 +303,7 @@ int main(void)
 		cmocka_unit_test(the_fadt_names_ports_the_same_twice),
 		cmocka_unit_test(without_pm_timer_nothing_mentions_it),
 		cmocka_unit_test(without_rtc_linux_is_told_so),
+		cmocka_unit_test(the_hpet_is_where_its_table_says),
 		cmocka_unit_test(the_madt_has_each_cpu_once),
 		cmocka_unit_test(irq_0_is_gsi_2_and_the_sci_is_level),
 		cmocka_unit_test(the_dsdt_can_switch_off),

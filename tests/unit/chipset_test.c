@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* chipset_test.c - an answer that is held back comes when it is ready, keeps nobody else waiting,
- * and is let go. */
+ * and is let go; an HPET is read without the lock, and gets its acknowledgements. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,15 +15,18 @@
 #include "kvm/chipset.h"
 
 enum { SECONDS = 0, REG_A = 10, INDEX = 0x70, DATA = 0x71 };
+enum { CONFIG = 0x10, COUNTER = 0xf0, TIMER0 = 0x100, PERIODIC_EDGE = 0x4c, LEGACY = 3 };
 
 /* At the edge of a second, or a little later. */
 static struct chipset *create(bool tsc)
 {
 	const struct vmt_board_config config = {
-		.faces = VMT_HAS_RTC,
+		.faces = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_HPET,
 		.pm1a_port = ACPI_PM1A_EVT_PORT,
 		.pmtmr_port = ACPI_PM_TIMER_PORT,
 		.pmtmr_bits = 24,
+		.hpet_routes = 1 << 20,
+		.hpet_address = ACPI_HPET_ADDRESS,
 	};
 	struct chipset *c = calloc(1, sizeof(*c));
 	uint64_t hz = tsc ? hostclock_measure_tsc_hz(10000000) : 1000000000;
@@ -148,12 +151,87 @@ static void others_go_on_meanwhile_and_it_is_let_go(void **state)
 	destroy(c);
 }
 
+static void set(struct chipset *c, uint32_t reg, uint64_t value)
+{
+	assert_true(chipset_write(c, VMT_MMIO, ACPI_HPET_ADDRESS + reg, 8, value));
+}
+
+static uint64_t count(struct chipset *c, uint32_t byte, uint32_t width)
+{
+	uint64_t value = 0;
+
+	assert_true(chipset_read(c, VMT_MMIO, ACPI_HPET_ADDRESS + COUNTER + byte, width, &value));
+	return value;
+}
+
+/* With the lock held by somebody else: a reader that wanted it would wait for ever. */
+static void the_counter_is_read_without_the_lock(void **state)
+{
+	struct chipset *c = create(true);
+	uint64_t first, second;
+
+	(void)state;
+	set(c, COUNTER, UINT64_C(0x123456789a000000));
+	set(c, CONFIG, 1);
+	pthread_mutex_lock(&c->lock);
+	first = count(c, 0, 8);
+	assert_int_equal(first >> 32, 0x12345678);
+	assert_int_equal(count(c, 4, 4), 0x12345678);
+	assert_int_equal(count(c, 3, 2), 0x789a);
+	second = count(c, 0, 4);
+	assert_true(second >= (uint32_t)first);
+	pthread_mutex_unlock(&c->lock);
+	assert_true(count(c, 0, 8) >= first);
+	/* half of it is beside the counter: this one takes the lock */
+	assert_int_equal(count(c, 4, 8), 0x12345678);
+	destroy(c);
+}
+
+static void an_acknowledgement_is_for_who_drives_the_line(void **state)
+{
+	struct chipset *c = create(true);
+	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET0];
+
+	(void)state;
+	set(c, TIMER0, PERIODIC_EDGE);
+	set(c, TIMER0 + 8, 100000);
+	set(c, CONFIG, LEGACY);
+	while (!t->in_flight)
+		chipset_advance(c);
+	assert_int_equal(t->ledger.due, 1);
+	usleep(1500);
+	chipset_ack(c, 20);
+	assert_int_equal(t->ledger.delivered, 0);
+	/* The next edge is due by now.  The answer was there before it: nothing is in doubt. */
+	chipset_ack(c, VM_GSI_TICK);
+	assert_int_equal(t->ledger.delivered, 1);
+	assert_int_equal(t->in_flight, 1);
+	assert_int_equal(t->retry_ns, VMT_NEVER);
+	destroy(c);
+}
+
+static void acknowledgements_are_wanted_where_pulses_go(void **state)
+{
+	struct vmt_board_config config = {.faces = VMT_HAS_RTC | VMT_HAS_PMTMR};
+
+	(void)state;
+	assert_int_equal(chipset_ack_gsis(&config), 0);
+	config.faces = VMT_HAS_PIT;
+	assert_int_equal(chipset_ack_gsis(&config), 1);
+	config.faces = VMT_HAS_HPET;
+	config.hpet_routes = 1 << 2 | 1 << 21;
+	assert_int_equal(chipset_ack_gsis(&config), 1 | 1 << 8 | 1 << 21);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(on_the_tsc),
 		cmocka_unit_test(on_the_monotonic_clock),
 		cmocka_unit_test(others_go_on_meanwhile_and_it_is_let_go),
+		cmocka_unit_test(the_counter_is_read_without_the_lock),
+		cmocka_unit_test(an_acknowledgement_is_for_who_drives_the_line),
+		cmocka_unit_test(acknowledgements_are_wanted_where_pulses_go),
 	};
 
 	return cmocka_run_group_tests_name("chipset", tests, NULL, NULL);

@@ -64,7 +64,7 @@ static void ticks_come_by_themselves(bool tsc)
 	struct deadline d;
 
 	/* It sleeps without a deadline; programming the PIT wakes it. */
-	assert_int_equal(deadline_start(&d, c, -1, NULL), 0);
+	assert_int_equal(deadline_start(&d, c, NULL, 0, NULL), 0);
 	usleep(20000);
 	assert_int_equal(ledger(c).due, 0);
 	program(c, 1193);
@@ -96,7 +96,7 @@ static void an_earlier_deadline_wakes_it(void **state)
 
 	(void)state;
 	program(c, 0); /* 65536 clocks, 55 ms */
-	assert_int_equal(deadline_start(&d, c, -1, NULL), 0);
+	assert_int_equal(deadline_start(&d, c, NULL, 0, NULL), 0);
 	wait_for_ticks(c, 1);
 	program(c, 1193);
 	/* The thread's sleep is now no longer than the new period. */

@@ -68,7 +68,7 @@ static void without_options_it_is_a_small_pc(void **state)
 	assert_int_equal(m->serial[1].kind, CONSOLE_NONE);
 	assert_int_equal(m->pit, MACHINE_PIT_USER);
 	assert_int_equal(m->rtc, MACHINE_RTC_EXACT);
-	assert_true(m->pm_timer && m->kvm_clock && m->steal && m->tsc_hint);
+	assert_true(m->pm_timer && m->hpet && m->kvm_clock && m->steal && m->tsc_hint);
 	assert_false(m->invariant_tsc || m->ticks != VMT_TICKS_DISCARD || m->exit_port ||
 		     m->has_date);
 }
@@ -88,11 +88,12 @@ static void each_option_changes_what_it_names(void **state)
 	assert_null(m->initrds[2]);
 	assert_string_equal(m->env[1], "B=2");
 	assert_true(m->exit_port && options.verbose);
-	TAKES("--pit", "none", "--rtc", "none", "--pm-timer=off", "--kvm-clock", "none", "--steal",
-	      "none", "--tsc-hint", "off", "--invtsc", "on", "--ticks", "catchup");
+	TAKES("--pit", "none", "--rtc", "none", "--pm-timer=off", "--hpet=off", "--kvm-clock",
+	      "none", "--steal", "none", "--tsc-hint", "off", "--invtsc", "on", "--ticks",
+	      "catchup");
 	assert_int_equal(m->pit, MACHINE_PIT_NONE);
 	assert_int_equal(m->rtc, MACHINE_RTC_NONE);
-	assert_false(m->pm_timer || m->kvm_clock || m->steal || m->tsc_hint);
+	assert_false(m->pm_timer || m->hpet || m->kvm_clock || m->steal || m->tsc_hint);
 	assert_true(m->invariant_tsc && m->ticks == VMT_TICKS_CATCHUP);
 	TAKES("--rtc", "pc");
 	assert_int_equal(m->rtc, MACHINE_RTC_PC);
@@ -108,10 +109,9 @@ static void each_option_changes_what_it_names(void **state)
 static void the_defaults_of_what_is_to_come_are_taken(void **state)
 {
 	(void)state;
-	TAKES("--hpet=off", "--vmclock", "off", "--hyperv", "off", "--tsc", "host", "--rdtsc",
-	      "native", "--discipline", "off", "--rate", "1", "--on-pause", "auto", "--on-restore",
-	      "auto", "--on-migrate=auto", "--date", "now");
-	REFUSES("--hpet on is not in this version yet (possible: off)", "--hpet", "on");
+	TAKES("--vmclock", "off", "--hyperv", "off", "--tsc", "host", "--rdtsc", "native",
+	      "--discipline", "off", "--rate", "1", "--on-pause", "auto", "--on-restore", "auto",
+	      "--on-migrate=auto", "--date", "now");
 	REFUSES("--on-pause freeze is not in this version yet", "--on-pause", "freeze");
 	REFUSES("--tsc 2000000 is not in this version yet", "--tsc", "2000000");
 	REFUSES("--rate 1/2 is not in this version yet", "--rate", "1/2");

@@ -18,6 +18,7 @@ import termios
 import time
 import traceback
 
+import hpet_cases
 import qmp_cases
 from run_guest import (VMTIME, KERNEL, BUSYBOX, WORDS, DONE, SOME, JIFFIES, JIFFIES_APPEND,
                        MINUTE_S, PATIENCE_S, Failure,
@@ -87,7 +88,7 @@ def all_that_a_machine_may_have_is_found():
 
 
 def what_is_switched_off_is_not_there():
-    off = "--rtc", "none", "--pm-timer", "off", "--pit", "none"
+    off = "--rtc", "none", "--pm-timer", "off", "--pit", "none", "--hpet", "off"
     for port in 0x40, 0x61, 0x71, 0x608:
         status, _, errors = run(*off, "--exit-port", code=in_byte(port) + OUT_AL + HALT)
         check((status, errors) == (255, ""), f"port {port:#x}: status {status}: {errors}")
@@ -153,7 +154,7 @@ def in_a_minute_of_ticks_a_minute_passes():
 
 
 def in_a_minute_of_the_kernels_ticks_too():
-    with linux("--kvm-clock", "none", "--pit", "kernel", "--ticks", "catchup",
+    with linux("--kvm-clock", "none", "--pit", "kernel", "--ticks", "catchup", "--hpet", "off",
                append=JIFFIES_APPEND) as g:
         g.start_shell()
         check(clock_source(g).endswith("jiffies"), "not on jiffies")
@@ -424,6 +425,7 @@ CASES = [
     all_that_a_machine_may_have_is_found,
     what_is_switched_off_is_not_there,
     no_reading_of_the_rtc_waits_once_linux_runs,
+    *hpet_cases.CASES,
     in_a_minute_of_ticks_a_minute_passes,
     in_a_minute_of_the_kernels_ticks_too,
     in_a_minute_of_the_pm_timer_too,

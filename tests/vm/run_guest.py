@@ -21,7 +21,7 @@ SOME = 20000  # bytes of output: each costs an exit, of which the lab does 5000 
 MINUTE_S = 60 if os.environ.get("VMTIME_SOAK") else 30
 
 # A guest without kvm-clock whose only ticks are the PIT's.
-JIFFIES = ["--kvm-clock", "none", "--ticks", "catchup"]
+JIFFIES = ["--kvm-clock", "none", "--ticks", "catchup", "--hpet", "off"]
 JIFFIES_APPEND = "nolapic_timer clocksource=jiffies nohz=off highres=off"
 
 

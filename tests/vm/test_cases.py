@@ -189,6 +189,16 @@ def what_cannot_be_told_is_skipped():
     check(row["limit_ns"] == 100 and "wider than the limit" in row["reason"], row)
 
 
+def vmtime_passes_on_its_hpet():
+    """As precise as an exit is short: twice the bracket, and a quantum of 10 ns."""
+    done = run("--subject", "vmtime", "--scenario", "boot,steady", "--clocksource", "hpet",
+               "--duration", "10s", "--json")
+    report = json.loads(done.stdout)
+    check(all(row["verdict"] == "pass" for row in report["results"]), report["results"])
+    check("hpet" in report["subjects"][0]["guest"]["available_clocksource"], report["subjects"])
+    check(done.returncode == 0, f"status {done.returncode}: {done.stderr}")
+
+
 def a_clock_that_is_not_there_is_skipped():
     done = run("--subject", "qemu", "--scenario", "boot,steady", "--clocksource", "hpet",
                "--qemu-args", "-machine hpet=off", "--json")
@@ -259,6 +269,7 @@ case("a step of 1 ms is seen to within the bracket", a_step_is_seen_to_within_th
 case("a step back is counted, on two CPUs", a_step_back_is_counted_on_two_cpus)
 case("the table is for people", the_table_is_for_people)
 case("what cannot be told is skipped", what_cannot_be_told_is_skipped)
+case("vmtime passes on its HPET", vmtime_passes_on_its_hpet)
 case("a clock source that is not there is skipped", a_clock_that_is_not_there_is_skipped)
 case("a guest that does not boot fails with its last words",
      a_guest_that_does_not_boot_fails_with_its_last_words)

@@ -42,8 +42,6 @@ if [ $# -eq 0 ]; then
 	refused 'an unknown clock source is named' 2 "no clock source 'sundial'" --clocksource sundial
 	refused 'a clock source to come is refused by name' 2 'hyperv is not in this version' \
 		--clocksource hyperv
-	refused 'hpet is refused for vmtime by name' 2 'hpet is not in this version' \
-		--clocksource hpet
 	refused 'an unknown scenario is named' 2 "no scenario 'earthquake'" --scenario earthquake
 	refused 'a scenario to come is refused by name' 2 'pause is not in this version' \
 		--scenario boot,pause
