@@ -24,9 +24,9 @@ static const uint64_t least_memory = 128ULL << 20;
 static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are made for a day */
 
 /* Named in the manual, not there yet. */
-static const char *const later_scenarios[] = {"pause",      "snapshot", "suspend", "migrate",
-					      "hoststep",   "steal",    "faces",   "warp",
-					      "overcommit", "ticks",    "ntp",     NULL};
+static const char *const later_scenarios[] = {"pause",    "snapshot", "suspend", "migrate",
+					      "hoststep", "steal",    "warp",    "overcommit",
+					      "ticks",    "ntp",      NULL};
 
 static int find(const char *const *names, int count, const char *name)
 {
@@ -83,7 +83,8 @@ static int take_scenario(struct test_options *o, const char *name)
 	if (n < 0 && find(later_scenarios, INT32_MAX, name) >= 0)
 		return refuse("scenario", name);
 	if (n < 0)
-		return cmd_error("test", CMD_USAGE, "no scenario '%s' (boot, steady, all)", name);
+		return cmd_error("test", CMD_USAGE, "no scenario '%s' (boot, steady, faces, all)",
+				 name);
 	o->scenarios[n] = true;
 	return CMD_OK;
 }
@@ -130,8 +131,8 @@ static int take_limit(struct test_options *o, char *text)
 	if (n < 0 && find(later_scenarios, INT32_MAX, text) >= 0)
 		return refuse("scenario", text);
 	if (n < 0)
-		return cmd_error("test", CMD_USAGE, "--limit: no scenario '%s' (boot, steady)",
-				 text);
+		return cmd_error("test", CMD_USAGE,
+				 "--limit: no scenario '%s' (boot, steady, faces)", text);
 	return take_duration("--limit", value, &o->limits_ns[n]);
 }
 
@@ -219,7 +220,7 @@ static int take_option(struct test_options *o, int option, char *value)
 	}
 }
 
-/* What was not said: vmtime, kvm-clock, every scenario that exists. */
+/* What was not said: vmtime, kvm-clock, every scenario that boots Linux. */
 static void fill_defaults(struct test_options *o)
 {
 	bool any = false;
@@ -230,7 +231,7 @@ static void fill_defaults(struct test_options *o)
 		o->clocksources[o->clocksource_count++] = "kvm-clock";
 	for (int i = 0; i < TEST_SCENARIOS; i++)
 		any |= o->scenarios[i];
-	for (int i = 0; i < TEST_SCENARIOS && !any; i++)
+	for (int i = 0; i < TEST_OBSERVED && !any; i++)
 		o->scenarios[i] = true;
 }
 
@@ -314,6 +315,14 @@ static int find_kernel(const char *wanted, char *buf, size_t size)
 		"no kernel for the guest (scripts/fetch-kernels gets one; or --kernel FILE)");
 }
 
+static int find_part(const char *name, char *buf, size_t size)
+{
+	if (files_data(name, buf, size) == 0)
+		return CMD_OK;
+	return cmd_error("test", CMD_CANNOT,
+			 "%s is not beside this command (build or install it whole)", name);
+}
+
 /* The status that it was given, unless the table does not get out. */
 static int print_table(const struct test_options *o, const struct test_report *report, int status)
 {
@@ -353,7 +362,8 @@ static int run(int argc, char **argv, const struct test_options *o)
 	struct where_needs needs = {
 		.memory = o->memory, .timeout_ns = test_plan_longest_ns(o), .written = written};
 	struct test_report report = {0};
-	char kernel[PATH_MAX], initrd[PATH_MAX];
+	char kernel[PATH_MAX], initrd[PATH_MAX], probe[PATH_MAX];
+	const struct test_images images = {.kernel = kernel, .initrd = initrd, .probe = probe};
 	int status, n = 0, error;
 
 	if (o->json_file)
@@ -363,19 +373,19 @@ static int run(int argc, char **argv, const struct test_options *o)
 	status = o->json_file ? check_written("--json", o->json_file) : CMD_OK;
 	if (!status && o->keep)
 		status = check_written("--keep", o->keep);
-	if (!status)
+	if (!status && test_is_observed(o))
 		status = find_kernel(o->kernel, kernel, sizeof(kernel));
+	if (!status && test_is_observed(o))
+		status = find_part("observer.cpio", initrd, sizeof(initrd));
+	if (!status && o->scenarios[TEST_FACES])
+		status = find_part("probe.elf", probe, sizeof(probe));
 	if (status)
 		return status;
-	if (files_data("observer.cpio", initrd, sizeof(initrd)) < 0)
-		return cmd_error(
-			"test", CMD_CANNOT,
-			"observer.cpio is not beside this command (build or install it whole)");
 	status = where_run(argc, argv, &needs);
 	if (status != WHERE_HERE)
 		return status;
 	cmd_format_utc(report.started, sizeof(report.started), hostclock_realtime_ns());
-	status = test_plan_run(o, kernel, initrd, &report);
+	status = test_plan_run(o, &images, &report);
 	if (status == CMD_OK) {
 		status = test_report_status(o, &report);
 		error = o->json ? test_report_json(o, &report) : 0;
@@ -411,8 +421,9 @@ const struct cmd_verb cmd_test = {
 	"\n"
 	"  --subject LIST      vmtime, qemu; the first is judged, the others are peers (vmtime)\n"
 	"  --clocksource LIST  kvm-clock, tsc, hpet, acpi_pm, jiffies (kvm-clock)\n"
-	"  --scenario LIST     boot, steady, all (all)\n"
-	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s)\n"
+	"  --scenario LIST     boot, steady, faces, all (boot,steady)\n"
+	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s), faces "
+	"(10s)\n"
 	"  --repeat N          boots of each (1)\n"
 	"  --cpus N, --memory SIZE, --kernel FILE, --append STR\n"
 	"                      of the guest (1, 512M, the stock kernel, nothing more)\n"

@@ -7,10 +7,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cmd/test_faces_judge.h"
 #include "cmd/test_judge.h"
 #include "guest/sample.h"
 
-enum test_scenario { TEST_BOOT, TEST_STEADY, TEST_SCENARIOS };
+/* Those before TEST_OBSERVED boot Linux with the observer, once with each clock source. */
+enum test_scenario {
+	TEST_BOOT,
+	TEST_STEADY,
+	TEST_OBSERVED,
+	TEST_FACES = TEST_OBSERVED,
+	TEST_SCENARIOS,
+};
 
 extern const char *const test_scenario_names[TEST_SCENARIOS];
 
@@ -40,6 +48,15 @@ struct test_options {
 	char *const *run_options; /* after "--", NULL-ended */
 };
 
+/* True when a scenario that boots Linux was asked for. */
+static inline bool test_is_observed(const struct test_options *options)
+{
+	for (int i = 0; i < TEST_OBSERVED; i++)
+		if (options->scenarios[i])
+			return true;
+	return false;
+}
+
 /* One row of the results. */
 struct test_result {
 	enum test_subject subject;
@@ -47,6 +64,17 @@ struct test_result {
 	enum test_scenario scenario;
 	unsigned run; /* from 1 */
 	struct judge_row row;
+};
+
+/* One clock of scenario faces on one CPU, and two of them beside each other. */
+struct test_face {
+	enum test_subject subject;
+	struct faces_row row;
+};
+
+struct test_pair {
+	enum test_subject subject;
+	struct faces_pair pair;
 };
 
 /* What is known of a subject once it ran. */
@@ -64,10 +92,18 @@ struct test_report {
 	struct test_known subjects[TEST_SUBJECTS];
 	struct test_result *results;
 	size_t count;
+	struct test_face *faces;
+	size_t face_count;
+	struct test_pair *pairs;
+	size_t pair_count;
 };
 
 /* Room for one more result at the end, zeroed; NULL without memory. */
 struct test_result *test_report_add(struct test_report *report);
+
+/* Adds all of them.  0 or -ENOMEM. */
+int test_report_add_faces(struct test_report *report, enum test_subject subject,
+			  const struct faces_result *faces);
 void test_report_free(struct test_report *report);
 
 /* The table for people on standard output, worst first. */
@@ -75,6 +111,11 @@ void test_report_table(const struct test_options *options, const struct test_rep
 
 /* The JSON object to standard output or its file.  0, or negative errno. */
 int test_report_json(const struct test_options *options, const struct test_report *report);
+
+/* How a table calls it: "qemu 7.2", as two parts of a version are enough to read; vmtime is this
+ * one. */
+void test_report_subject(const struct test_report *report, enum test_subject subject, char *buf,
+			 size_t size);
 
 /* The exit status that the results of the first subject make. */
 int test_report_status(const struct test_options *options, const struct test_report *report);

@@ -2,16 +2,15 @@
 /* test_plan.c - runs each subject with each clock source and gathers the results. */
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/test_faces.h"
 #include "cmd/test_plan.h"
 #include "cmd/test_sample.h"
 #include "cmd/test_subject.h"
@@ -28,7 +27,7 @@ static const uint64_t map_period_ns = SECOND;
 static const uint64_t map_patience_ns = 5 * SECOND; /* a VM that comes or goes */
 static const uint64_t line_least_ns = 10 * SECOND;  /* a frequency needs that much */
 
-static const uint64_t default_limits_ns[TEST_SCENARIOS] = {
+static const uint64_t default_limits_ns[TEST_OBSERVED] = {
 	[TEST_BOOT] = SECOND, [TEST_STEADY] = 1000};
 static const uint64_t default_steady_ns = 60 * SECOND;
 
@@ -37,6 +36,11 @@ static volatile sig_atomic_t stop_signal;
 static void on_signal(int number)
 {
 	stop_signal = number;
+}
+
+int test_plan_stopped(void)
+{
+	return stop_signal;
 }
 
 /* One boot of one guest, from start to verdicts. */
@@ -74,9 +78,11 @@ uint64_t test_plan_longest_ns(const struct test_options *o)
 {
 	uint64_t all_ns = 0;
 
-	for (unsigned i = 0; i < o->clocksource_count; i++)
+	for (unsigned i = 0; i < o->clocksource_count && test_is_observed(o); i++)
 		all_ns += boot_limit_ns + clocksource_limit_ns + silence_limit_ns +
 			  (o->scenarios[TEST_STEADY] ? 2 * steady_ns(o, o->clocksources[i]) : 0);
+	if (o->scenarios[TEST_FACES])
+		all_ns += test_faces_longest_ns(o);
 	return all_ns * o->subject_count * o->repeat + 60 * SECOND;
 }
 
@@ -100,51 +106,19 @@ static void clear_progress(void)
 
 static int give_up(struct run *r, const char *what)
 {
-	char words[160];
-
-	test_machine_last_words(&r->machine, words, sizeof(words));
-	return why_set(&r->why, -ETIMEDOUT, "%s%s%s%s", what,
-		       words[0] ? " (the last it said: '" : "", words, words[0] ? "')" : "");
+	return test_machine_complain(&r->machine, what, &r->why);
 }
 
-static int ended(struct run *r)
-{
-	char what[96];
-	int status = r->machine.status;
-
-	snprintf(what, sizeof(what), "the machine ended by itself with %s %d",
-		 WIFEXITED(status) ? "status" : "signal",
-		 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
-	return give_up(r, what);
-}
-
-/* Connects where not yet, waits a moment for bytes and takes them. */
 static int receive(struct run *r)
 {
-	struct pollfd wait = {.events = POLLIN};
 	char bytes[4096];
-	ssize_t n;
+	ssize_t n = test_machine_receive(&r->machine, &r->fd, bytes, sizeof(bytes));
 
-	if (r->fd < 0) {
-		r->fd = test_machine_connect(&r->machine);
-		if (r->fd < 0 && r->fd != -EAGAIN) {
-			r->cannot = true;
-			return why_set(&r->why, r->fd, "cannot connect to the guest's port: %s",
-				       strerror(-r->fd));
-		}
-	}
-	wait.fd = r->fd; /* a negative one is not waited for */
-	if (poll(&wait, 1, 50) <= 0 || !(wait.revents & (POLLIN | POLLHUP)))
-		return 0;
-	n = read(r->fd, bytes, sizeof(bytes));
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (n <= 0) { /* closed: mostly the machine is ending, which is seen by its status */
-		close(r->fd);
-		r->fd = -1;
-		return 0;
-	}
-	if (test_stream_take(&r->stream, bytes, (size_t)n) < 0) {
+	r->cannot |= n < 0;
+	if (n < 0)
+		return why_set(&r->why, (int)n, "cannot connect to the guest's port: %s",
+			       strerror((int)-n));
+	if (n > 0 && test_stream_take(&r->stream, bytes, (size_t)n) < 0) {
 		r->cannot = true;
 		return why_set(&r->why, -ENOMEM, "out of memory");
 	}
@@ -250,7 +224,7 @@ static int check_limits(struct run *r, uint64_t now_ns)
 static int check_machine(struct run *r, bool over)
 {
 	if (over)
-		return ended(r);
+		return test_machine_complain_of_end(&r->machine, &r->why);
 	if (r->stream.restarted)
 		return give_up(r, "the guest rebooted");
 	if (test_machine_panicked(&r->machine))
@@ -345,7 +319,7 @@ static void judge_scenario(const struct run *r, enum test_scenario scenario, int
 
 static int add_results(struct run *r, int error)
 {
-	for (int i = 0; i < TEST_SCENARIOS; i++) {
+	for (int i = 0; i < TEST_OBSERVED; i++) {
 		struct test_result *result;
 
 		if (!r->options->scenarios[i])
@@ -362,37 +336,44 @@ static int add_results(struct run *r, int error)
 	return CMD_OK;
 }
 
+void test_plan_remember(struct test_report *report, enum test_subject subject,
+			struct test_machine *m)
+{
+	struct test_known *known = &report->subjects[subject];
+
+	if (!known->command) {
+		known->command = m->command;
+		m->command = NULL;
+	}
+}
+
 /* What is told of the subject: its first command line, its guest. */
 static void remember(struct run *r)
 {
 	struct test_known *known = &r->report->subjects[r->config.subject];
 
-	if (!known->command) {
-		known->command = r->machine.command;
-		r->machine.command = NULL;
-	}
+	test_plan_remember(r->report, r->config.subject, &r->machine);
 	if (r->stream.has_hello && !known->has_guest) {
 		known->guest = r->stream.hello;
 		known->has_guest = true;
 	}
 }
 
-/* DIR/SUBJECT-CLOCKSOURCE-RUN where logs are to be kept.  0 or an exit status. */
-static int make_keep(struct run *r, char *buf, size_t size)
+int test_plan_keep(struct test_machine_config *config, const char *what, unsigned number, char *buf,
+		   size_t size, FILE **ret_record)
 {
+	const char *keep = config->options->keep;
 	char path[PATH_MAX + 16];
 
-	if (!r->options->keep)
+	if (!keep)
 		return CMD_OK;
-	snprintf(buf, size, "%s/%s-%s-%u", r->options->keep, test_subject_names[r->config.subject],
-		 r->config.clocksource, r->number);
-	if ((mkdir(r->options->keep, 0755) < 0 && errno != EEXIST) ||
-	    (mkdir(buf, 0755) < 0 && errno != EEXIST))
+	snprintf(buf, size, "%s/%s-%s-%u", keep, test_subject_names[config->subject], what, number);
+	if ((mkdir(keep, 0755) < 0 && errno != EEXIST) || (mkdir(buf, 0755) < 0 && errno != EEXIST))
 		return cmd_error("test", CMD_USAGE, "cannot make %s: %s", buf, strerror(errno));
-	r->config.keep = buf;
+	config->keep = buf;
 	snprintf(path, sizeof(path), "%s/samples.txt", buf);
-	r->stream.record = fopen(path, "we");
-	if (!r->stream.record)
+	*ret_record = fopen(path, "we");
+	if (!*ret_record)
 		return cmd_error("test", CMD_USAGE, "cannot write %s: %s", path, strerror(errno));
 	return CMD_OK;
 }
@@ -400,7 +381,8 @@ static int make_keep(struct run *r, char *buf, size_t size)
 static int run_once(struct run *r)
 {
 	char keep[PATH_MAX];
-	int error, status = make_keep(r, keep, sizeof(keep));
+	int error, status = test_plan_keep(&r->config, r->config.clocksource, r->number, keep,
+					   sizeof(keep), &r->stream.record);
 
 	if (status)
 		return status;
@@ -455,19 +437,21 @@ static int find_subject(const struct test_options *o, enum test_subject subject,
 static int skip_subject(const struct test_options *o, enum test_subject subject,
 			struct test_report *report)
 {
-	for (unsigned c = 0; c < o->clocksource_count; c++) {
-		for (int i = 0; i < TEST_SCENARIOS; i++) {
-			struct test_result *result =
-				o->scenarios[i] ? test_report_add(report) : NULL;
+	for (int i = 0; i < TEST_SCENARIOS; i++) {
+		unsigned count = !o->scenarios[i]    ? 0
+				 : i < TEST_OBSERVED ? o->clocksource_count
+						     : 1;
 
-			if (!o->scenarios[i])
-				continue;
+		for (unsigned c = 0; c < count; c++) {
+			struct test_result *result = test_report_add(report);
+
 			if (!result)
 				return cmd_error("test", CMD_CANNOT, "out of memory");
-			*result = (struct test_result){.subject = subject,
-						       .clocksource = o->clocksources[c],
-						       .scenario = (enum test_scenario)i,
-						       .run = 1};
+			*result = (struct test_result){
+				.subject = subject,
+				.clocksource = i < TEST_OBSERVED ? o->clocksources[c] : "-",
+				.scenario = (enum test_scenario)i,
+				.run = 1};
 			judge_skip(&result->row, "there is no %s here",
 				   test_subject_names[subject]);
 		}
@@ -475,13 +459,12 @@ static int skip_subject(const struct test_options *o, enum test_subject subject,
 	return CMD_OK;
 }
 
-static int run_subject(const struct test_options *o, enum test_subject subject, const char *kernel,
-		       const char *initrd, struct pairs *pairs, struct test_report *report)
+static int run_observed(const struct test_options *o, enum test_subject subject,
+			const struct test_images *images, struct pairs *pairs,
+			struct test_report *report)
 {
-	int status = find_subject(o, subject, report);
+	int status = CMD_OK;
 
-	if (!status && !report->subjects[subject].present)
-		return skip_subject(o, subject, report);
 	for (unsigned c = 0; !status && c < o->clocksource_count; c++) {
 		for (unsigned n = 1; !status && n <= o->repeat; n++) {
 			struct run r = {.options = o,
@@ -490,13 +473,28 @@ static int run_subject(const struct test_options *o, enum test_subject subject, 
 					.config = {.options = o,
 						   .subject = subject,
 						   .clocksource = o->clocksources[c],
-						   .kernel = kernel,
-						   .initrd = initrd},
+						   .kernel = images->kernel,
+						   .initrd = images->initrd},
 					.number = n};
 
 			status = run_once(&r);
 		}
 	}
+	return status;
+}
+
+static int run_subject(const struct test_options *o, enum test_subject subject,
+		       const struct test_images *images, struct pairs *pairs,
+		       struct test_report *report)
+{
+	int status = find_subject(o, subject, report);
+
+	if (!status && !report->subjects[subject].present)
+		return skip_subject(o, subject, report);
+	if (!status && test_is_observed(o))
+		status = run_observed(o, subject, images, pairs, report);
+	for (unsigned n = 1; !status && o->scenarios[TEST_FACES] && n <= o->repeat; n++)
+		status = test_faces_run(o, subject, n, images->probe, pairs, report);
 	return status;
 }
 
@@ -526,7 +524,7 @@ static int check_tsc(void)
 			 source);
 }
 
-int test_plan_run(const struct test_options *o, const char *kernel, const char *initrd,
+int test_plan_run(const struct test_options *o, const struct test_images *images,
 		  struct test_report *report)
 {
 	struct pairs *pairs = pairs_new(pair_history);
@@ -536,7 +534,7 @@ int test_plan_run(const struct test_options *o, const char *kernel, const char *
 		status = cmd_error("test", CMD_CANNOT, "cannot start the thread that reads clocks");
 	watch_signals();
 	for (unsigned i = 0; !status && i < o->subject_count; i++)
-		status = run_subject(o, o->subjects[i], kernel, initrd, pairs, report);
+		status = run_subject(o, o->subjects[i], images, pairs, report);
 	if (pairs)
 		report->tsc_hz = pairs_tsc_hz(pairs);
 	pairs_free(pairs);

@@ -3,15 +3,36 @@
 #ifndef CMD_TEST_PLAN_H
 #define CMD_TEST_PLAN_H
 
+#include <stdio.h>
+
 #include "cmd/test.h"
+#include "cmd/test_subject.h"
 
 /* How long all of it can take at most: for whoever guards it from outside. */
 uint64_t test_plan_longest_ns(const struct test_options *options);
 
+/* What the guests are made of; what no scenario that was asked for needs may be NULL. */
+struct test_images {
+	const char *kernel, *initrd; /* Linux, the observer */
+	const char *probe;
+};
+
 /* Boots every subject with every clock source, as often as asked, one at a time.  CMD_OK with the
  * results in *report; CMD_CANNOT after a line on stderr where measuring is not possible here.
  * SIGINT, SIGTERM, SIGHUP and SIGQUIT end the guest, then this process, as they would have. */
-int test_plan_run(const struct test_options *options, const char *kernel, const char *initrd,
+int test_plan_run(const struct test_options *options, const struct test_images *images,
 		  struct test_report *report);
+
+/* The signal that asked for the end, or 0. */
+int test_plan_stopped(void);
+
+/* Where logs are to be kept: makes DIR/SUBJECT-WHAT-NUMBER, names it in `buf` and the config and
+ * opens its samples.txt.  CMD_OK, or a status after a line on stderr. */
+int test_plan_keep(struct test_machine_config *config, const char *what, unsigned number, char *buf,
+		   size_t size, FILE **ret_record);
+
+/* Takes the command line of a subject's first machine over into the report. */
+void test_plan_remember(struct test_report *report, enum test_subject subject,
+			struct test_machine *m);
 
 #endif

@@ -15,12 +15,13 @@
 #include "cmd/cmd.h"
 #include "cmd/lab.h"
 #include "cmd/test.h"
+#include "cmd/test_faces.h"
 #include "host/hostclock.h"
 #include "kvm/probe.h"
 
 __extension__ typedef unsigned __int128 u128;
 
-const char *const test_scenario_names[TEST_SCENARIOS] = {"boot", "steady"};
+const char *const test_scenario_names[TEST_SCENARIOS] = {"boot", "steady", "faces"};
 const char *const test_subject_names[TEST_SUBJECTS] = {"vmtime", "qemu"};
 
 struct test_result *test_report_add(struct test_report *report)
@@ -45,6 +46,8 @@ void test_report_free(struct test_report *report)
 		free(command);
 	}
 	free(report->results);
+	free(report->faces);
+	free(report->pairs);
 	memset(report, 0, sizeof(*report));
 }
 
@@ -56,7 +59,7 @@ static unsigned count_of(const struct test_report *report, enum test_subject sub
 	for (size_t i = 0; i < report->count; i++)
 		n += report->results[i].subject == subject &&
 		     report->results[i].row.verdict == verdict;
-	return n;
+	return n + test_faces_count(report, subject, verdict);
 }
 
 int test_report_status(const struct test_options *options, const struct test_report *report)
@@ -120,9 +123,8 @@ static const struct {
 	[VERDICT] = {"verdict", 0},
 };
 
-/* "qemu 7.2": two parts of a version are enough to read; vmtime is this one. */
-static void subject_title(const struct test_report *report, enum test_subject subject, char *buf,
-			  size_t size)
+void test_report_subject(const struct test_report *report, enum test_subject subject, char *buf,
+			 size_t size)
 {
 	const char *version = report->subjects[subject].version;
 	const char *dot = strchr(version, '.');
@@ -158,7 +160,7 @@ static void cell_text(const struct test_report *report, const struct test_result
 	int64_t value = r->row.value[figures[column]];
 
 	if (column == SUBJECT)
-		subject_title(report, r->subject, buf, size);
+		test_report_subject(report, r->subject, buf, size);
 	else if (column == CLOCKSOURCE)
 		snprintf(buf, size, "%s", r->clocksource);
 	else if (column == SCENARIO)
@@ -229,7 +231,7 @@ static void print_reasons(const struct test_options *options, const struct test_
 
 		if (!r->row.reason[0])
 			continue;
-		subject_title(report, r->subject, title, sizeof(title));
+		test_report_subject(report, r->subject, title, sizeof(title));
 		if (options->repeat > 1)
 			snprintf(run, sizeof(run), ", run %u", r->run);
 		printf("%s, %s, %s%s: %s\n", title, r->clocksource,
@@ -256,7 +258,7 @@ void test_report_table(const struct test_options *options, const struct test_rep
 
 	setlocale(LC_CTYPE, "");
 	find_columns(options, report, shown);
-	if (rows && table && fill_table(table, shown, report, rows)) {
+	if (report->count && rows && table && fill_table(table, shown, report, rows)) {
 		scols_table_enable_colors(table,
 					  isatty(STDOUT_FILENO) && (!no_color || !*no_color));
 		scols_print_table(table);
@@ -264,6 +266,7 @@ void test_report_table(const struct test_options *options, const struct test_rep
 	}
 	scols_unref_table(table);
 	free(rows);
+	test_faces_table(report);
 	print_counts(report, options->subjects[0]);
 	printf(" (%s)", test_subject_names[options->subjects[0]]);
 	for (unsigned i = 1; i < options->subject_count; i++) {
@@ -399,7 +402,7 @@ static json_t *result_json(const struct test_result *r)
 
 static json_t *report_json(const struct test_options *options, const struct test_report *report)
 {
-	static const char *const later[] = {"faces", "pairs", "costs", "ticks"};
+	static const char *const later[] = {"costs", "ticks"};
 	json_t *root = json_object(), *subjects = json_array(), *results = json_array();
 
 	for (unsigned i = 0; i < options->subject_count; i++) {
@@ -416,6 +419,8 @@ static json_t *report_json(const struct test_options *options, const struct test
 	put(&root, "host", host_json(report));
 	put(&root, "subjects", subjects);
 	put(&root, "results", results);
+	put(&root, "faces", test_faces_json(report));
+	put(&root, "pairs", test_faces_pairs_json(report));
 	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
 		put(&root, later[i], json_array());
 	return root;

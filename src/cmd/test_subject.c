@@ -66,6 +66,10 @@ static void guest_command_line(const struct test_machine_config *c, char *buf, s
 	bool jiffies = strcmp(c->clocksource, "jiffies") == 0 ||
 		       strcmp(c->clocksource, "refined-jiffies") == 0;
 
+	if (c->probe) {
+		snprintf(buf, size, "%s", c->probe);
+		return;
+	}
 	snprintf(buf, size, "console=ttyS0 quiet panic=-1 clocksource=%s%s%s%s", c->clocksource,
 		 jiffies ? " nohz=off highres=off nolapic_timer lapic=notscdeadline" : "",
 		 c->options->append ? " " : "", c->options->append ? c->options->append : "");
@@ -88,16 +92,18 @@ static void vmtime_command(struct words *w, const struct test_machine_config *c,
 	add(w, "run");
 	add(w, "--kernel");
 	add(w, "%s", c->kernel);
-	add(w, "--initrd");
-	add(w, "%s", c->initrd);
+	if (!c->probe) {
+		add(w, "--initrd");
+		add(w, "%s", c->initrd);
+		add(w, "--serial");
+		add(w, "file:%s", m->console);
+	}
 	add(w, "--append");
 	add(w, "%s", line);
 	add(w, "--cpus");
 	add(w, "%u", c->options->cpus);
 	add(w, "--memory");
 	add(w, "%" PRIu64, c->options->memory);
-	add(w, "--serial");
-	add(w, "file:%s", m->console);
 	add(w, "--serial");
 	add(w, "unix:%s", m->port);
 	if (wants_tsc(c->clocksource)) {
@@ -132,7 +138,7 @@ static void qemu_command(struct words *w, const struct test_machine_config *c,
 			 const struct test_machine *m)
 {
 	const char *qemu = c->options->qemu ? c->options->qemu : "qemu-system-x86_64";
-	bool hpet = strcmp(c->clocksource, "hpet") == 0;
+	bool hpet = c->probe || strcmp(c->clocksource, "hpet") == 0;
 	char line[4096], path[2 * PATH_MAX];
 
 	guest_command_line(c, line, sizeof(line));
@@ -156,15 +162,17 @@ static void qemu_command(struct words *w, const struct test_machine_config *c,
 	add(w, "kvm-pit.lost_tick_policy=delay");
 	add(w, "-kernel");
 	add(w, "%s", c->kernel);
-	add(w, "-initrd");
-	add(w, "%s", c->initrd);
 	add(w, "-append");
 	add(w, "%s", line);
-	double_commas(m->console, path, sizeof(path));
-	add(w, "-chardev");
-	add(w, "file,id=console,path=%s", path);
-	add(w, "-serial");
-	add(w, "chardev:console");
+	if (!c->probe) {
+		add(w, "-initrd");
+		add(w, "%s", c->initrd);
+		double_commas(m->console, path, sizeof(path));
+		add(w, "-chardev");
+		add(w, "file,id=console,path=%s", path);
+		add(w, "-serial");
+		add(w, "chardev:console");
+	}
 	double_commas(m->port, path, sizeof(path));
 	add(w, "-chardev");
 	add(w, "socket,id=samples,path=%s,server=on,wait=off", path);
@@ -323,6 +331,30 @@ int test_machine_connect(const struct test_machine *m)
 	return fd;
 }
 
+ssize_t test_machine_receive(const struct test_machine *m, int *fd, char *bytes, size_t size)
+{
+	struct pollfd wait = {.events = POLLIN};
+	ssize_t n;
+
+	if (*fd < 0) {
+		*fd = test_machine_connect(m);
+		if (*fd < 0 && *fd != -EAGAIN)
+			return *fd;
+	}
+	wait.fd = *fd; /* a negative one is not waited for */
+	if (poll(&wait, 1, 50) <= 0 || !(wait.revents & (POLLIN | POLLHUP)))
+		return 0;
+	n = read(*fd, bytes, size);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) { /* closed: mostly the machine is ending, which is seen by its status */
+		close(*fd);
+		*fd = -1;
+		return 0;
+	}
+	return n;
+}
+
 /* What the VMM may have started is ended first: until it is reaped, the group is surely its. */
 static void reap(struct test_machine *m)
 {
@@ -406,6 +438,26 @@ void test_machine_last_words(const struct test_machine *m, char *buf, size_t siz
 	for (char *c = buf; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = ' ';
+}
+
+int test_machine_complain(const struct test_machine *m, const char *what, struct why *why)
+{
+	char words[160];
+
+	test_machine_last_words(m, words, sizeof(words));
+	return why_set(why, -ETIMEDOUT, "%s%s%s%s", what, words[0] ? " (the last it said: '" : "",
+		       words, words[0] ? "')" : "");
+}
+
+int test_machine_complain_of_end(const struct test_machine *m, struct why *why)
+{
+	char what[96];
+	int status = m->status;
+
+	snprintf(what, sizeof(what), "the machine ended by itself with %s %d",
+		 WIFEXITED(status) ? "status" : "signal",
+		 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+	return test_machine_complain(m, what, why);
 }
 
 void test_machine_stop(struct test_machine *m)

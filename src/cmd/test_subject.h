@@ -2,7 +2,8 @@
 /* test_subject.h - starts and stops the virtual machine that is tested: vmtime's own or QEMU's.
  *
  * Either boots the same kernel with the observer as process 1, console and samples on two serial
- * ports, in a process group of its own that dies with this process. */
+ * ports, or the probe, which has samples only; in a process group of its own that dies with this
+ * process. */
 #ifndef CMD_TEST_SUBJECT_H
 #define CMD_TEST_SUBJECT_H
 
@@ -30,7 +31,8 @@ struct test_machine_config {
 	enum test_subject subject;
 	const char *clocksource;
 	const char *kernel, *initrd;
-	const char *keep; /* directory for console and errors, or NULL */
+	const char *probe; /* what the probe, which is then the kernel, is to do; NULL: Linux */
+	const char *keep;  /* directory for console and errors, or NULL */
 };
 
 /* 0 or negative errno with nothing left behind. */
@@ -39,6 +41,11 @@ int test_machine_start(const struct test_machine_config *config, struct test_mac
 
 /* A connection to the samples' port, non-blocking; -EAGAIN: not there yet. */
 int test_machine_connect(const struct test_machine *m);
+
+/* Connects *fd where that is -1, waits a moment for bytes and takes them.  Their number, 0 when there
+ * are none; a connection that the machine closed is closed here too.  Negative errno: it cannot be
+ * connected to. */
+ssize_t test_machine_receive(const struct test_machine *m, int *fd, char *bytes, size_t size);
 
 /* True once its process has ended, and with it what it started; never waits. */
 bool test_machine_has_ended(struct test_machine *m);
@@ -49,6 +56,12 @@ bool test_machine_panicked(struct test_machine *m);
 /* The last line that says why it failed: the guest's panic, else the VMM's own, else the guest's;
  * "" when there is none. */
 void test_machine_last_words(const struct test_machine *m, char *buf, size_t size);
+
+/* Writes down `what` is wrong with it and its last words; -ETIMEDOUT. */
+int test_machine_complain(const struct test_machine *m, const char *what, struct why *why);
+
+/* The same of one that has ended by itself, with its status. */
+int test_machine_complain_of_end(const struct test_machine *m, struct why *why);
 
 /* Ends it, asking first, and removes what is not to be kept.  Takes one that was never started. */
 void test_machine_stop(struct test_machine *m);

@@ -269,6 +269,109 @@ static void with_several_runs_a_reason_names_its_own(void **state)
 	test_report_free(&report);
 }
 
+static void add_faces(struct test_report *report, enum test_subject subject,
+		      enum judge_verdict last)
+{
+	struct faces_row rows[] = {
+		{.face = FACES_PM,
+		 .reads = 100,
+		 .worst_error_ns = -41,
+		 .quantum_ns = 280,
+		 .bracket_ns = 26,
+		 .has_rate = true,
+		 .rate_error_ppb = -7},
+		{.face = FACES_TSC, .cpu = 1, .reads = 99, .worst_error_ns = 977, .verdict = last}};
+	struct faces_result faces = {.rows = rows,
+				     .row_count = 2,
+				     .pairs = {{FACES_PIT, FACES_PM, 5, 1000, JUDGE_PASS},
+					       {FACES_PM, FACES_TSC, 900, 1000, JUDGE_PASS},
+					       {FACES_RTC, FACES_TSC, 0, 0, JUDGE_SKIP}},
+				     .pair_count = 3};
+
+	assert_int_equal(test_report_add_faces(report, subject, &faces), 0);
+}
+
+static void faces_come_worst_first_and_count(void **state)
+{
+	static const char *const order[] = {"subject",
+					    "face",
+					    "verdict",
+					    "vmtime",
+					    "tsc",
+					    "+977 ns",
+					    "fail",
+					    "acpi_pm",
+					    "-41 ns",
+					    "-7 ppb",
+					    "pass",
+					    "beside",
+					    "rtc",
+					    "skip",
+					    "acpi_pm",
+					    "tsc",
+					    "+900 ns",
+					    "pass",
+					    "3 passed, 1 failed",
+					    "1 skipped",
+					    NULL};
+	struct test_report report = make_report();
+	const char *text;
+
+	(void)state;
+	add_faces(&report, TEST_QEMU, JUDGE_FAIL);
+	assert_int_equal(test_report_status(&two_subjects, &report), CMD_SKIPPED);
+	add_faces(&report, TEST_VMTIME, JUDGE_FAIL);
+	assert_int_equal(test_report_status(&two_subjects, &report), CMD_FAULT);
+	text = printed(&report, test_report_table);
+	assert_null(strstr(text, "clocksource")); /* no table for other results */
+	assert_null(strstr(text, "+5 ns"));       /* a pair that passes easily */
+	assert_non_null(strstr(text, "qemu 7.2 "));
+	test_report_free(&report);
+	report = make_report();
+	add_faces(&report, TEST_VMTIME, JUDGE_FAIL);
+	assert_in_order(printed(&report, test_report_table), order);
+	test_report_free(&report);
+	report = make_report();
+	add_faces(&report, TEST_VMTIME, JUDGE_PASS);
+	assert_int_equal(test_report_status(&two_subjects, &report), CMD_OK);
+	test_report_free(&report);
+}
+
+static void faces_are_in_the_json(void **state)
+{
+	struct test_report report = make_report();
+	char path[] = "/tmp/test_report_test.XXXXXX";
+	struct test_options options = two_subjects;
+	int fd = mkstemp(path);
+	json_t *root, *face, *pairs;
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	options.json_file = path;
+	add_faces(&report, TEST_VMTIME, JUDGE_FAIL);
+	assert_int_equal(test_report_json(&options, &report), 0);
+	root = json_load_file(path, 0, NULL);
+	assert_non_null(root);
+	assert_int_equal(json_array_size(member(root, "faces")), 2);
+	face = json_array_get(member(root, "faces"), 0);
+	assert_string_equal(json_string_value(member(face, "subject")), "vmtime");
+	assert_string_equal(json_string_value(member(face, "name")), "acpi_pm");
+	assert_int_equal(json_integer_value(member(face, "worst_error_ns")), -41);
+	assert_int_equal(json_integer_value(member(face, "rate_error_ppb")), -7);
+	face = json_array_get(member(root, "faces"), 1);
+	assert_int_equal(json_integer_value(member(face, "cpu")), 1);
+	assert_null(json_object_get(face, "rate_error_ppb"));
+	pairs = member(root, "pairs");
+	assert_int_equal(json_array_size(pairs), 3);
+	assert_int_equal(json_integer_value(member(json_array_get(pairs, 1), "disagreement_ns")),
+			 900);
+	assert_null(json_object_get(json_array_get(pairs, 2), "disagreement_ns"));
+	json_decref(root);
+	unlink(path);
+	test_report_free(&report);
+}
+
 static void what_is_no_utf8_is_told_all_the_same(void **state)
 {
 	struct test_report report = make_report();
@@ -309,6 +412,8 @@ int main(void)
 		cmocka_unit_test(the_json_has_what_was_measured_and_no_more),
 		cmocka_unit_test(verdicts_are_coloured_on_a_terminal_unless_no_color),
 		cmocka_unit_test(with_several_runs_a_reason_names_its_own),
+		cmocka_unit_test(faces_come_worst_first_and_count),
+		cmocka_unit_test(faces_are_in_the_json),
 		cmocka_unit_test(what_is_no_utf8_is_told_all_the_same),
 	};
 

@@ -182,6 +182,44 @@ static void a_panic_is_seen_once_its_line_is_whole(void **state)
 	assert_string_equal(words, "[    2.0] Kernel panic - not syncing: no init");
 }
 
+static bool has_words(char *const *command, const char *first, const char *second)
+{
+	for (; *command; command++)
+		if (strcmp(*command, first) == 0 &&
+		    (!second || (command[1] && strcmp(command[1], second) == 0)))
+			return true;
+	return false;
+}
+
+static void the_probe_has_one_port_and_no_initrd(void **state)
+{
+	struct test_options o = options();
+	struct test_machine_config config = {.options = &o,
+					     .subject = TEST_QEMU,
+					     .clocksource = "-",
+					     .kernel = "probe.elf",
+					     .probe = "faces"};
+	struct test_machine m;
+	unsigned ports = 0;
+	struct why why;
+
+	(void)state;
+	write_script("sleep 1000");
+	assert_int_equal(test_machine_start(&config, &m, &why), 0);
+	assert_true(has_words(m.command, "-kernel", "probe.elf"));
+	assert_true(has_words(m.command, "-append", "faces"));
+	assert_true(has_words(m.command, "-machine", "q35,accel=kvm,hpet=on"));
+	assert_false(has_words(m.command, "-initrd", NULL));
+	for (char **word = m.command; *word; word++)
+		ports += strcmp(*word, "-serial") == 0;
+	assert_int_equal(ports, 1);
+	test_machine_stop(&m);
+	start(&o, &m);
+	assert_true(has_words(m.command, "-initrd", "initrd"));
+	assert_true(has_words(m.command, "-machine", "q35,accel=kvm,hpet=off"));
+	test_machine_stop(&m);
+}
+
 static void only_a_qemu_is_a_qemu(void **state)
 {
 	struct test_options o = options();
@@ -205,6 +243,7 @@ int main(void)
 		cmocka_unit_test(what_a_vmm_started_ends_with_it),
 		cmocka_unit_test(stopping_ends_what_it_started_too),
 		cmocka_unit_test(a_panic_is_seen_once_its_line_is_whole),
+		cmocka_unit_test(the_probe_has_one_port_and_no_initrd),
 		cmocka_unit_test(only_a_qemu_is_a_qemu),
 	};
 

@@ -253,6 +253,82 @@ def being_ended_leaves_nothing():
     check(not left_behind(), left_behind())
 
 
+class Faces:
+    """One run of the probe on both subjects, with two CPUs."""
+    done = None
+
+    @classmethod
+    def get(cls):
+        if cls.done is None:
+            cls.done = run("--subject", "vmtime,qemu", "--scenario", "faces", "--cpus", "2",
+                           f"--json={WORK}/faces.json", "--keep", f"{WORK}/kept-faces")
+        check(cls.done.returncode in (0, 1), f"status {cls.done.returncode}: {cls.done.stderr}")
+        with open(f"{WORK}/faces.json") as file:
+            report = json.load(file)
+        check(report["results"] == [], report["results"])
+        return report
+
+
+def every_face_of_vmtime_agrees():
+    report = Faces.get()
+    bad = [row for row in report["faces"] + report["pairs"]
+           if row["subject"] == "vmtime" and row["verdict"] != "pass"]
+    check(not bad, bad)
+    check(Faces.done.returncode == 0, f"status {Faces.done.returncode}")
+
+
+def every_face_is_read_on_each_cpu():
+    """QEMU's are named, not judged: it is the peer."""
+    report = Faces.get()
+    for subject in "vmtime", "qemu":
+        for cpu in 0, 1:
+            rows = {row["name"]: row for row in report["faces"]
+                    if (row["subject"], row["cpu"]) == (subject, cpu)}
+            wanted = {"pit", "rtc", "acpi_pm", "lapic", "tsc", "kvm-clock"}
+            check(wanted <= set(rows), f"{subject}, CPU {cpu}: {sorted(rows)}")
+            for name in wanted - {"rtc"}:
+                check(rows[name]["reads"] >= 9, rows[name])
+    names = [(p["a"], p["b"]) for p in report["pairs"] if p["subject"] == "vmtime"]
+    check(len(set(names)) == len(names) >= 15, names)
+
+
+def the_hpet_is_found_where_there_is_one():
+    rows = [row for row in Faces.get()["faces"]
+            if (row["subject"], row["name"]) == ("qemu", "hpet")]
+    check(len(rows) == 2 and rows[0]["quantum_ns"] == 10, rows)
+
+
+def the_faces_json_is_as_its_schema_says():
+    report = Faces.get()
+    try:
+        import jsonschema
+    except ImportError:
+        raise Skip("python3-jsonschema is not installed")
+    with open(f"{ROOT}/docs/schema/test.json") as file:
+        valid = jsonschema.Draft202012Validator(json.load(file))
+    valid.validate(report)
+    del report["faces"][0]["worst_error_ns"]
+    check(not valid.is_valid(report), "a verdict without its figure is allowed")
+
+
+def what_the_probe_said_is_kept():
+    Faces.get()
+    for subject in "vmtime", "qemu":
+        with open(f"{WORK}/kept-faces/{subject}-faces-1/samples.txt") as file:
+            lines = file.read().splitlines()
+        check(any(line.startswith("H 1 2 ") for line in lines), lines[:3])
+        check(sum(line.startswith("R ") for line in lines) > 100, f"{len(lines)} lines")
+
+
+def a_machine_that_cannot_run_the_probe_fails_with_its_words():
+    done = run("--subject", "qemu", "--scenario", "faces", "--qemu-args", "-no-such-option",
+               "--json")
+    rows = json.loads(done.stdout)["results"]
+    check(done.returncode == 1 and len(rows) == 1, done)
+    check(rows[0]["verdict"] == "fail" and "no-such-option" in rows[0]["reason"], rows)
+    check(not left_behind(), left_behind())
+
+
 def nothing_is_left_behind():
     Measured.get()
     check(not left_behind(), left_behind())
@@ -265,6 +341,11 @@ case("half brackets are below 200 ns", brackets_are_tight)
 case("the figures are of this guest", figures_are_of_this_guest)
 case("logs and samples are kept when asked for", logs_are_kept)
 case("nothing is left behind", nothing_is_left_behind)
+case("every face of vmtime agrees, on two CPUs", every_face_of_vmtime_agrees)
+case("every face is read on each CPU", every_face_is_read_on_each_cpu)
+case("the HPET is found where there is one", the_hpet_is_found_where_there_is_one)
+case("the JSON of faces is as its schema says", the_faces_json_is_as_its_schema_says)
+case("what the probe said of faces is kept", what_the_probe_said_is_kept)
 case("a step of 1 ms is seen to within the bracket", a_step_is_seen_to_within_the_bracket)
 case("a step back is counted, on two CPUs", a_step_back_is_counted_on_two_cpus)
 case("the table is for people", the_table_is_for_people)
@@ -275,6 +356,8 @@ case("a guest that does not boot fails with its last words",
      a_guest_that_does_not_boot_fails_with_its_last_words)
 case("a panic ends the wait on vmtime too", a_panic_ends_the_wait_on_vmtime_too)
 case("a VMM that cannot start says why", a_vmm_that_cannot_start_says_why)
+case("faces: a machine that does not run fails with its words",
+     a_machine_that_cannot_run_the_probe_fails_with_its_words)
 case("a QEMU that is not there is named", a_qemu_that_is_not_there_is_named)
 case("being ended leaves nothing", being_ended_leaves_nothing)
 sys.exit(1 if failures else 0)

@@ -45,6 +45,8 @@ if [ $# -eq 0 ]; then
 	refused 'an unknown scenario is named' 2 "no scenario 'earthquake'" --scenario earthquake
 	refused 'a scenario to come is refused by name' 2 'pause is not in this version' \
 		--scenario boot,pause
+	refused 'a limit of faces needs its scenario' 2 'faces: that scenario is not run' \
+		--limit faces=1us
 	refused 'a limit needs its scenario' 2 'SCENARIO=DUR' --limit 1us
 	refused 'a limit of an unknown scenario is refused' 2 "no scenario 'party'" --limit party=1us
 	refused 'a limit needs a unit' 2 'has no unit' --limit steady=5

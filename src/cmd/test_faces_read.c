@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_faces_read.c - the probe's lines as readings. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/test_faces_read.h"
+
+enum { VERSION = 1, HPET_FS_MAX = 100000000, CPU_MAX = 255 };
+
+static const char letters[FACES_COUNT] = {
+	[FACES_PIT] = 'p',   [FACES_RTC] = 'r', [FACES_HPET] = 'h',      [FACES_PM] = 'm',
+	[FACES_LAPIC] = 'l', [FACES_TSC] = 't', [FACES_KVM_CLOCK] = 'k',
+};
+
+/* A line being read: words after one space each.  The first that is wrong makes all of it bad. */
+struct words {
+	const char *at;
+	bool bad;
+};
+
+static uint64_t take_number(struct words *w, uint64_t max)
+{
+	uint64_t value = 0;
+	unsigned digits = 0;
+
+	if (w->bad || *w->at != ' ')
+		w->bad = true;
+	for (w->at += !w->bad; !w->bad && *w->at && *w->at != ' '; w->at++, digits++) {
+		const char *digit = strchr("0123456789abcdef", *w->at);
+
+		if (!digit || digits == 16)
+			w->bad = true;
+		else
+			value = value << 4 | (uint64_t)(digit - "0123456789abcdef");
+	}
+	if (digits == 0 || value > max)
+		w->bad = true;
+	return w->bad ? 0 : value;
+}
+
+static char take_letter(struct words *w)
+{
+	char letter = '\0';
+
+	if (!w->bad && w->at[0] == ' ' && w->at[1] && (w->at[2] == ' ' || !w->at[2])) {
+		letter = w->at[1];
+		w->at += 2;
+	} else {
+		w->bad = true;
+	}
+	return letter;
+}
+
+/* BSD's checksum, after " *", which it cuts off.  False: it is not there or not right. */
+static bool check_sum(char *line)
+{
+	char *star = strrchr(line, '*');
+	unsigned long wanted, sum = 0;
+	char *end;
+
+	if (!star || star == line || star[-1] != ' ' || !star[1] || strlen(star) > 5)
+		return false;
+	wanted = strtoul(star + 1, &end, 16);
+	if (*end)
+		return false;
+	star[-1] = '\0';
+	for (const char *c = line; *c; c++)
+		sum = ((sum >> 1 | sum << 15) + (unsigned char)*c) & 0xffff;
+	return sum == wanted;
+}
+
+static bool take_hello(struct faces_stream *s, struct words *w)
+{
+	struct faces_hello h;
+
+	if (take_number(w, UINT32_MAX) != VERSION)
+		w->bad = true;
+	h.cpus = (uint32_t)take_number(w, CPU_MAX);
+	h.tsc_khz = (uint32_t)take_number(w, UINT32_MAX);
+	h.bus_khz = (uint32_t)take_number(w, UINT32_MAX);
+	h.kvm_mul = (uint32_t)take_number(w, UINT32_MAX);
+	h.kvm_shift = (int8_t)take_number(w, UINT8_MAX);
+	h.pm_bits = (uint32_t)take_number(w, 32);
+	h.hpet_fs = (uint32_t)take_number(w, HPET_FS_MAX);
+	if (w->bad || *w->at)
+		return false;
+	s->hello = h;
+	s->has_hello = true;
+	return true;
+}
+
+static bool is_there(const struct faces_hello *h, int face)
+{
+	return !(face == FACES_HPET && !h->hpet_fs) && !(face == FACES_PM && !h->pm_bits);
+}
+
+/* Readings that came before a hello say nothing. */
+static bool take_reading(struct faces_stream *s, struct words *w)
+{
+	struct faces_reading *r = &s->readings[s->count];
+	const char letter = take_letter(w);
+	int face = 0;
+
+	while (face < FACES_COUNT && letters[face] != letter)
+		face++;
+	r->face = (enum faces_face)face;
+	r->cpu = (uint32_t)take_number(w, CPU_MAX);
+	r->before = take_number(w, INT64_MAX);
+	r->width = take_number(w, INT64_MAX);
+	r->value = take_number(w, UINT64_MAX);
+	if (w->bad || *w->at || face == FACES_COUNT || !s->has_hello || !is_there(&s->hello, face))
+		return false;
+	s->count++;
+	return true;
+}
+
+static int make_room(struct faces_stream *s)
+{
+	size_t capacity = s->capacity ? 2 * s->capacity : 1024;
+	struct faces_reading *grown;
+
+	if (s->count < s->capacity)
+		return 0;
+	grown = reallocarray(s->readings, capacity, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	s->readings = grown;
+	s->capacity = capacity;
+	return 0;
+}
+
+static int take_line(struct faces_stream *s)
+{
+	struct words w = {.at = s->line + 1};
+	bool good;
+
+	if (make_room(s) < 0)
+		return -ENOMEM;
+	if (s->record)
+		fprintf(s->record, "%s\n", s->line);
+	good = check_sum(s->line);
+	if (good && s->line[0] == 'E')
+		snprintf(s->error, sizeof(s->error), "%.*s", FACES_LINE_MAX - 1,
+			 s->line + (s->line[1] ? 2 : 1));
+	else if (good)
+		good = s->line[0] == 'H'   ? take_hello(s, &w)
+		       : s->line[0] == 'R' ? take_reading(s, &w)
+					   : false;
+	s->damaged += !good;
+	return 0;
+}
+
+int faces_stream_take(struct faces_stream *s, const char *bytes, size_t size)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < size && !error; i++) {
+		if (bytes[i] == '\n') {
+			s->line[s->length] = '\0';
+			if (!s->overlong)
+				error = take_line(s);
+			else
+				s->damaged++;
+			s->overlong = false;
+			s->length = 0;
+		} else if (s->length + 1 < sizeof(s->line)) {
+			s->line[s->length++] = bytes[i];
+		} else {
+			s->overlong = true;
+		}
+	}
+	return error;
+}
+
+void faces_stream_free(struct faces_stream *s)
+{
+	free(s->readings);
+	s->readings = NULL;
+	s->count = s->capacity = 0;
+}

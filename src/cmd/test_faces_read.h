@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_faces_read.h - the probe's lines (src/guest/probe/probe.h says how they look) as readings. */
+#ifndef CMD_TEST_FACES_READ_H
+#define CMD_TEST_FACES_READ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cmd/test_faces_judge.h"
+
+enum { FACES_LINE_MAX = 128 };
+
+struct faces_stream {
+	char line[FACES_LINE_MAX];
+	size_t length;
+	bool overlong; /* the line at hand is longer than any of ours: skip to its end */
+
+	bool has_hello;
+	struct faces_hello hello;
+	struct faces_reading *readings; /* as they came */
+	size_t count, capacity;
+	uint64_t damaged;           /* lines that were not whole, or said what cannot be */
+	char error[FACES_LINE_MAX]; /* what the probe complains of; "" */
+	FILE *record;               /* every line goes there too; may be NULL */
+};
+
+/* Takes `size` bytes as they came.  0 or -ENOMEM. */
+int faces_stream_take(struct faces_stream *s, const char *bytes, size_t size);
+
+void faces_stream_free(struct faces_stream *s);
+
+#endif

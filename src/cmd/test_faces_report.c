@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_faces_report.c - what came out of scenario faces: for the table and for the JSON. */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <libsmartcols.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "cmd/test_faces.h"
+
+__extension__ typedef unsigned __int128 u128;
+
+int test_report_add_faces(struct test_report *report, enum test_subject subject,
+			  const struct faces_result *f)
+{
+	struct test_face *faces =
+		reallocarray(report->faces, report->face_count + f->row_count + 1, sizeof(*faces));
+	struct test_pair *pairs;
+
+	if (!faces)
+		return -ENOMEM;
+	report->faces = faces;
+	pairs = reallocarray(report->pairs, report->pair_count + f->pair_count + 1, sizeof(*pairs));
+	if (!pairs)
+		return -ENOMEM;
+	report->pairs = pairs;
+	for (size_t i = 0; i < f->row_count; i++)
+		faces[report->face_count++] =
+			(struct test_face){.subject = subject, .row = f->rows[i]};
+	for (size_t i = 0; i < f->pair_count; i++)
+		pairs[report->pair_count++] =
+			(struct test_pair){.subject = subject, .pair = f->pairs[i]};
+	return 0;
+}
+
+unsigned test_faces_count(const struct test_report *report, enum test_subject subject,
+			  enum judge_verdict verdict)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < report->face_count; i++)
+		n += report->faces[i].subject == subject && report->faces[i].row.verdict == verdict;
+	for (size_t i = 0; i < report->pair_count; i++)
+		n += report->pairs[i].subject == subject &&
+		     report->pairs[i].pair.verdict == verdict;
+	return n;
+}
+
+/* Fails first, then skips; in each, what is nearest to its limit or furthest beyond. */
+static int by_verdict(enum judge_verdict a, int64_t a_ns, uint64_t a_limit_ns, enum judge_verdict b,
+		      int64_t b_ns, uint64_t b_limit_ns)
+{
+	static const int rank[] = {[JUDGE_FAIL] = 0, [JUDGE_SKIP] = 1, [JUDGE_PASS] = 2};
+	u128 x, y;
+
+	if (a != b)
+		return rank[a] - rank[b];
+	x = (u128)(uint64_t)llabs(a_ns) * b_limit_ns;
+	y = (u128)(uint64_t)llabs(b_ns) * a_limit_ns;
+	return (x < y) - (x > y);
+}
+
+static int worse_face(const void *left, const void *right)
+{
+	const struct faces_row *a = &(*(const struct test_face *const *)left)->row;
+	const struct faces_row *b = &(*(const struct test_face *const *)right)->row;
+
+	return by_verdict(a->verdict, a->worst_error_ns, a->quantum_ns + a->bracket_ns, b->verdict,
+			  b->worst_error_ns, b->quantum_ns + b->bracket_ns);
+}
+
+static int worse_pair(const void *left, const void *right)
+{
+	const struct faces_pair *a = &(*(const struct test_pair *const *)left)->pair;
+	const struct faces_pair *b = &(*(const struct test_pair *const *)right)->pair;
+
+	return by_verdict(a->verdict, a->disagreement_ns, a->allowed_ns, b->verdict,
+			  b->disagreement_ns, b->allowed_ns);
+}
+
+static const char *const colors[] = {
+	[JUDGE_PASS] = "green", [JUDGE_FAIL] = "red", [JUDGE_SKIP] = "yellow"};
+
+/* Once something is missing, all is: a table with holes would be read as whole. */
+struct sheet {
+	struct libscols_table *table;
+	struct libscols_line *line;
+	size_t at;
+	bool bad;
+};
+
+struct title {
+	const char *text;
+	bool number;
+};
+
+static struct sheet new_sheet(const struct title *titles, size_t count)
+{
+	struct sheet s = {.table = scols_new_table()};
+	const char *no_color = getenv("NO_COLOR");
+
+	s.bad = !s.table;
+	for (size_t i = 0; !s.bad && i < count; i++)
+		s.bad = !scols_table_new_column(s.table, titles[i].text, 0,
+						titles[i].number ? SCOLS_FL_RIGHT : 0);
+	if (!s.bad)
+		scols_table_enable_colors(s.table,
+					  isatty(STDOUT_FILENO) && (!no_color || !*no_color));
+	return s;
+}
+
+static void add_line(struct sheet *s)
+{
+	s->line = s->bad ? NULL : scols_table_new_line(s->table, NULL);
+	s->bad |= !s->line;
+	s->at = 0;
+}
+
+static void add_text(struct sheet *s, const char *text)
+{
+	s->bad = s->bad || scols_line_set_data(s->line, s->at++, text) < 0;
+}
+
+static void add_ns(struct sheet *s, int64_t ns, bool sign)
+{
+	char text[32];
+
+	cmd_format_ns(text, sizeof(text), ns, sign);
+	add_text(s, text);
+}
+
+static void add_number(struct sheet *s, uint64_t number)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%" PRIu64, number);
+	add_text(s, text);
+}
+
+static void add_verdict(struct sheet *s, enum judge_verdict verdict)
+{
+	add_text(s, judge_verdict_names[verdict]);
+	if (!s->bad)
+		scols_cell_set_color(scols_line_get_cell(s->line, s->at - 1), colors[verdict]);
+}
+
+static void print_sheet(struct sheet *s)
+{
+	if (!s->bad)
+		scols_print_table(s->table);
+	scols_unref_table(s->table);
+}
+
+static void print_faces(const struct test_report *report, const struct test_face *const *faces)
+{
+	static const struct title titles[] = {
+		{"subject", false}, {"face", false},   {"cpu", true}, {"reads", true},
+		{"error", true},    {"quantum", true}, {"+-", true},  {"rate", true},
+		{"back", true},     {"verdict", false}};
+	struct sheet s = new_sheet(titles, sizeof(titles) / sizeof(titles[0]));
+	char text[64];
+
+	for (size_t i = 0; i < report->face_count; i++) {
+		const struct faces_row *row = &faces[i]->row;
+
+		add_line(&s);
+		test_report_subject(report, faces[i]->subject, text, sizeof(text));
+		add_text(&s, text);
+		add_text(&s, faces_names[row->face]);
+		add_number(&s, row->cpu);
+		add_number(&s, row->reads);
+		add_ns(&s, row->worst_error_ns, true);
+		add_ns(&s, (int64_t)row->quantum_ns, false);
+		add_ns(&s, (int64_t)row->bracket_ns, false);
+		snprintf(text, sizeof(text), "%+" PRId64 " ppb", row->rate_error_ppb);
+		add_text(&s, row->has_rate ? text : "-");
+		add_number(&s, row->backward_steps);
+		add_verdict(&s, row->verdict);
+	}
+	print_sheet(&s);
+}
+
+static void print_pairs(const struct test_report *report, const struct test_pair *const *pairs)
+{
+	static const struct title titles[] = {{"subject", false}, {"face", false},
+					      {"beside", false},  {"disagreement", true},
+					      {"allowed", true},  {"verdict", false}};
+	struct sheet s = new_sheet(titles, sizeof(titles) / sizeof(titles[0]));
+	bool shown[TEST_SUBJECTS] = {false};
+	char text[64];
+
+	for (size_t i = 0; i < report->pair_count; i++) {
+		const struct faces_pair *pair = &pairs[i]->pair;
+
+		if (pair->verdict == JUDGE_PASS && shown[pairs[i]->subject])
+			continue;
+		shown[pairs[i]->subject] |= pair->verdict == JUDGE_PASS;
+		add_line(&s);
+		test_report_subject(report, pairs[i]->subject, text, sizeof(text));
+		add_text(&s, text);
+		add_text(&s, faces_names[pair->a]);
+		add_text(&s, faces_names[pair->b]);
+		add_ns(&s, pair->disagreement_ns, true);
+		add_ns(&s, (int64_t)pair->allowed_ns, false);
+		add_verdict(&s, pair->verdict);
+	}
+	print_sheet(&s);
+}
+
+void test_faces_table(const struct test_report *report)
+{
+	const struct test_face **faces = calloc(report->face_count + 1, sizeof(*faces));
+	const struct test_pair **pairs = calloc(report->pair_count + 1, sizeof(*pairs));
+
+	for (size_t i = 0; faces && i < report->face_count; i++)
+		faces[i] = &report->faces[i];
+	for (size_t i = 0; pairs && i < report->pair_count; i++)
+		pairs[i] = &report->pairs[i];
+	if (faces && report->face_count) {
+		qsort(faces, report->face_count, sizeof(*faces), worse_face);
+		print_faces(report, faces);
+	}
+	if (pairs && report->pair_count) {
+		qsort(pairs, report->pair_count, sizeof(*pairs), worse_pair);
+		print_pairs(report, pairs);
+	}
+	free(faces);
+	free(pairs);
+}
+
+/* With a member that is there only when it was measured.  NULL: no memory. */
+static json_t *put(json_t *object, const char *name, bool known, int64_t value)
+{
+	if (object && known && json_object_set_new(object, name, json_integer(value)) < 0) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+/* NULL once an element could not be made. */
+static json_t *append(json_t *array, json_t *element)
+{
+	if (array && json_array_append_new(array, element) < 0) {
+		json_decref(array);
+		return NULL;
+	}
+	if (!array)
+		json_decref(element);
+	return array;
+}
+
+json_t *test_faces_json(const struct test_report *report)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < report->face_count; i++) {
+		const struct faces_row *row = &report->faces[i].row;
+		json_t *face = json_pack(
+			"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "subject",
+			test_subject_names[report->faces[i].subject], "name",
+			faces_names[row->face], "cpu", (json_int_t)row->cpu, "reads",
+			(json_int_t)row->reads, "worst_error_ns", (json_int_t)row->worst_error_ns,
+			"quantum_ns", (json_int_t)row->quantum_ns, "backward_steps",
+			(json_int_t)row->backward_steps, "bracket_ns", (json_int_t)row->bracket_ns,
+			"verdict", judge_verdict_names[row->verdict]);
+
+		face = put(face, "rate_error_ppb", row->has_rate, row->rate_error_ppb);
+		array = append(array, face);
+	}
+	return array;
+}
+
+json_t *test_faces_pairs_json(const struct test_report *report)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < report->pair_count; i++) {
+		const struct faces_pair *pair = &report->pairs[i].pair;
+		const bool known = pair->verdict != JUDGE_SKIP;
+		json_t *object = json_pack("{s:s, s:s, s:s, s:s}", "subject",
+					   test_subject_names[report->pairs[i].subject], "a",
+					   faces_names[pair->a], "b", faces_names[pair->b],
+					   "verdict", judge_verdict_names[pair->verdict]);
+
+		object = put(object, "disagreement_ns", known, pair->disagreement_ns);
+		object = put(object, "allowed_ns", known, (int64_t)pair->allowed_ns);
+		array = append(array, object);
+	}
+	return array;
+}
