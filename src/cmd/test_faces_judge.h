@@ -2,8 +2,8 @@
 /* test_faces_judge.h - from the probe's readings of a PC's clocks to figures and verdicts: pure
  * calculation.
  *
- * Each clock is set against the TSC of the CPU that read it, which is virtual time.  A counter shows
- * the time in steps of its quantum, so it is taken at the middle of its step; a reading lies
+ * Each clock is set against the TSC of the CPU that read it, which is virtual time.  A counter
+ * shows the time in steps of its quantum, so it is taken at the middle of its step; a reading lies
  * somewhere in its bracket, so it is taken at the middle of that.  With both in the allowance a
  * right clock never fails: error = clock - TSC - phase, and |error| <= quantum + bracket.
  *

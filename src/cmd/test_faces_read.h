@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_faces_read.h - the probe's lines (src/guest/probe/probe.h says how they look) as readings. */
+/* test_faces_read.h - the probe's lines, which src/guest/probe/probe.h describes, as readings. */
 #ifndef CMD_TEST_FACES_READ_H
 #define CMD_TEST_FACES_READ_H
 

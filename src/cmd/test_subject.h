@@ -42,9 +42,9 @@ int test_machine_start(const struct test_machine_config *config, struct test_mac
 /* A connection to the samples' port, non-blocking; -EAGAIN: not there yet. */
 int test_machine_connect(const struct test_machine *m);
 
-/* Connects *fd where that is -1, waits a moment for bytes and takes them.  Their number, 0 when there
- * are none; a connection that the machine closed is closed here too.  Negative errno: it cannot be
- * connected to. */
+/* Connects *fd where that is -1, waits a moment for bytes and takes them.  Their number, 0 when
+ * there are none; a connection that the machine closed is closed here too.  Negative errno: it
+ * cannot be connected to. */
 ssize_t test_machine_receive(const struct test_machine *m, int *fd, char *bytes, size_t size);
 
 /* True once its process has ended, and with it what it started; never waits. */

@@ -270,9 +270,11 @@ class Faces:
 
 
 def every_face_of_vmtime_agrees():
+    """On a busy machine too few of the RTC's seconds may be seen, which is a skip."""
     report = Faces.get()
     bad = [row for row in report["faces"] + report["pairs"]
-           if row["subject"] == "vmtime" and row["verdict"] != "pass"]
+           if row["subject"] == "vmtime" and row["verdict"] != "pass"
+           and not (row["verdict"] == "skip" and "rtc" in row.values())]
     check(not bad, bad)
     check(Faces.done.returncode == 0, f"status {Faces.done.returncode}")
 

@@ -187,16 +187,25 @@ static bool wait_for_second(struct probe_reading *r)
 	return now != first && r->value < 60;
 }
 
-/* A sixteenth of a second early, which is more than what the lines of one burst take. */
+/* A sixteenth of a second early at least, so that no lines of another clock come in between. */
+static bool is_near(uint64_t now)
+{
+	static uint64_t last_tsc;
+	uint64_t margin = second_tsc / 16, gap = now - last_tsc;
+
+	last_tsc = now;
+	if (margin < 2 * gap)
+		margin = 2 * gap < second_tsc / 2 ? 2 * gap : second_tsc / 2;
+	return !second_tsc || now + margin >= next_tsc;
+}
+
 bool probe_read_rtc(struct probe_reading *ret_reading)
 {
 	uint64_t now = cpu_tsc();
 
-	if (patience_tsc == 0)
+	if (patience_tsc == 0 || !is_near(now))
 		return false;
-	if (second_tsc && now + second_tsc / 16 < next_tsc)
-		return false;
-	if (second_tsc && now >= next_tsc) { /* missed: this one will be waited for again */
+	if (second_tsc && now >= next_tsc) { /* missed: the next one will be waited for */
 		next_tsc += second_tsc;
 		return false;
 	}
@@ -208,7 +217,7 @@ bool probe_read_rtc(struct probe_reading *ret_reading)
 	}
 	if (!second_tsc && next_tsc) {
 		second_tsc = ret_reading->after - next_tsc;
-		patience_tsc = second_tsc / 4;
+		patience_tsc = second_tsc;
 	}
 	next_tsc = ret_reading->after + second_tsc;
 	return true;
