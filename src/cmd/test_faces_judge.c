@@ -372,10 +372,8 @@ static void judge_row(const struct faces_input *in, struct track *t, struct face
 		row->backward_steps += t->points[i].cpu == row->cpu && t->points[i].back;
 	}
 	row->verdict = JUDGE_PASS;
-	if (row->backward_steps || magnitude(worst.error_ns) > worst.limit_ns)
-		row->verdict = JUDGE_FAIL;
-	else if (t->kind.fitted && row->has_rate &&
-		 magnitude(row->rate_error_ppb) > FACES_LAPIC_PPB)
+	if (row->backward_steps || magnitude(worst.error_ns) > worst.limit_ns ||
+	    (t->kind.fitted && row->has_rate && magnitude(row->rate_error_ppb) > FACES_LAPIC_PPB))
 		row->verdict = JUDGE_FAIL;
 	else if (row->reads < LEAST_READS)
 		row->verdict = JUDGE_SKIP;

@@ -80,7 +80,7 @@ static bool take_hello(struct faces_stream *s, struct words *w)
 	h.tsc_khz = (uint32_t)take_number(w, UINT32_MAX);
 	h.bus_khz = (uint32_t)take_number(w, UINT32_MAX);
 	h.kvm_mul = (uint32_t)take_number(w, UINT32_MAX);
-	h.kvm_shift = (int8_t)take_number(w, UINT8_MAX);
+	h.kvm_shift = (int32_t)(take_number(w, UINT8_MAX) ^ 0x80) - 0x80; /* its sign */
 	h.pm_bits = (uint32_t)take_number(w, 32);
 	h.hpet_fs = (uint32_t)take_number(w, HPET_FS_MAX);
 	if (w->bad || *w->at)

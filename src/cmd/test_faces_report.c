@@ -66,8 +66,8 @@ static int by_verdict(enum judge_verdict a, int64_t a_ns, uint64_t a_limit_ns, e
 
 static int worse_face(const void *left, const void *right)
 {
-	const struct faces_row *a = &(*(const struct test_face *const *)left)->row;
-	const struct faces_row *b = &(*(const struct test_face *const *)right)->row;
+	const struct faces_row *a = &((const struct test_face *)left)->row;
+	const struct faces_row *b = &((const struct test_face *)right)->row;
 
 	return by_verdict(a->verdict, a->worst_error_ns, a->quantum_ns + a->bracket_ns, b->verdict,
 			  b->worst_error_ns, b->quantum_ns + b->bracket_ns);
@@ -75,8 +75,8 @@ static int worse_face(const void *left, const void *right)
 
 static int worse_pair(const void *left, const void *right)
 {
-	const struct faces_pair *a = &(*(const struct test_pair *const *)left)->pair;
-	const struct faces_pair *b = &(*(const struct test_pair *const *)right)->pair;
+	const struct faces_pair *a = &((const struct test_pair *)left)->pair;
+	const struct faces_pair *b = &((const struct test_pair *)right)->pair;
 
 	return by_verdict(a->verdict, a->disagreement_ns, a->allowed_ns, b->verdict,
 			  b->disagreement_ns, b->allowed_ns);
@@ -155,7 +155,7 @@ static void print_sheet(struct sheet *s)
 	scols_unref_table(s->table);
 }
 
-static void print_faces(const struct test_report *report, const struct test_face *const *faces)
+static void print_faces(const struct test_report *report, const struct test_face *faces)
 {
 	static const struct title titles[] = {
 		{"subject", false}, {"face", false},   {"cpu", true}, {"reads", true},
@@ -165,10 +165,10 @@ static void print_faces(const struct test_report *report, const struct test_face
 	char text[64];
 
 	for (size_t i = 0; i < report->face_count; i++) {
-		const struct faces_row *row = &faces[i]->row;
+		const struct faces_row *row = &faces[i].row;
 
 		add_line(&s);
-		test_report_subject(report, faces[i]->subject, text, sizeof(text));
+		test_report_subject(report, faces[i].subject, text, sizeof(text));
 		add_text(&s, text);
 		add_text(&s, faces_names[row->face]);
 		add_number(&s, row->cpu);
@@ -184,7 +184,7 @@ static void print_faces(const struct test_report *report, const struct test_face
 	print_sheet(&s);
 }
 
-static void print_pairs(const struct test_report *report, const struct test_pair *const *pairs)
+static void print_pairs(const struct test_report *report, const struct test_pair *pairs)
 {
 	static const struct title titles[] = {{"subject", false}, {"face", false},
 					      {"beside", false},  {"disagreement", true},
@@ -194,13 +194,13 @@ static void print_pairs(const struct test_report *report, const struct test_pair
 	char text[64];
 
 	for (size_t i = 0; i < report->pair_count; i++) {
-		const struct faces_pair *pair = &pairs[i]->pair;
+		const struct faces_pair *pair = &pairs[i].pair;
 
-		if (pair->verdict == JUDGE_PASS && shown[pairs[i]->subject])
+		if (pair->verdict == JUDGE_PASS && shown[pairs[i].subject])
 			continue;
-		shown[pairs[i]->subject] |= pair->verdict == JUDGE_PASS;
+		shown[pairs[i].subject] |= pair->verdict == JUDGE_PASS;
 		add_line(&s);
-		test_report_subject(report, pairs[i]->subject, text, sizeof(text));
+		test_report_subject(report, pairs[i].subject, text, sizeof(text));
 		add_text(&s, text);
 		add_text(&s, faces_names[pair->a]);
 		add_text(&s, faces_names[pair->b]);
@@ -211,23 +211,30 @@ static void print_pairs(const struct test_report *report, const struct test_pair
 	print_sheet(&s);
 }
 
+/* A copy, since the report keeps its order for the JSON; NULL: no memory. */
+static void *sorted(const void *list, size_t count, size_t size,
+		    int (*worse)(const void *left, const void *right))
+{
+	void *copy = calloc(count + 1, size);
+
+	if (copy && count) {
+		memcpy(copy, list, count * size);
+		qsort(copy, count, size, worse);
+	}
+	return copy;
+}
+
 void test_faces_table(const struct test_report *report)
 {
-	const struct test_face **faces = calloc(report->face_count + 1, sizeof(*faces));
-	const struct test_pair **pairs = calloc(report->pair_count + 1, sizeof(*pairs));
+	struct test_face *faces =
+		sorted(report->faces, report->face_count, sizeof(*faces), worse_face);
+	struct test_pair *pairs =
+		sorted(report->pairs, report->pair_count, sizeof(*pairs), worse_pair);
 
-	for (size_t i = 0; faces && i < report->face_count; i++)
-		faces[i] = &report->faces[i];
-	for (size_t i = 0; pairs && i < report->pair_count; i++)
-		pairs[i] = &report->pairs[i];
-	if (faces && report->face_count) {
-		qsort(faces, report->face_count, sizeof(*faces), worse_face);
+	if (faces && report->face_count)
 		print_faces(report, faces);
-	}
-	if (pairs && report->pair_count) {
-		qsort(pairs, report->pair_count, sizeof(*pairs), worse_pair);
+	if (pairs && report->pair_count)
 		print_pairs(report, pairs);
-	}
 	free(faces);
 	free(pairs);
 }

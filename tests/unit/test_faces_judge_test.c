@@ -31,6 +31,7 @@ static struct machine m;
 static int start(void **state)
 {
 	(void)state;
+	faces_result_free(&m.result); /* of a case before */
 	memset(&m, 0, sizeof(m));
 	m.hello = (struct faces_hello){
 		.cpus = 1, .tsc_khz = KHZ, .bus_khz = 1000000, .pm_bits = 24, .hpet_fs = 10000000};

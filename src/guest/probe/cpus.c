@@ -23,7 +23,8 @@ struct desk {
 static struct desk desks[PROBE_CPUS];
 static uint32_t count = 1;
 
-extern const uint8_t probe_low[], probe_low_end[];
+extern const uint8_t probe_low[];
+extern const uint32_t probe_low_size;
 void probe_other(uint32_t index);
 
 static void wait(uint64_t counts)
@@ -52,7 +53,7 @@ void probe_start_cpus(const struct probe_tables *tables)
 	desks[0].apic_id = cpu_id(1).b >> 24;
 	if (wanted == 1)
 		return;
-	for (uint32_t i = 0; i < (uint32_t)(probe_low_end - probe_low); i++)
+	for (uint32_t i = 0; i < probe_low_size; i++)
 		low[i] = probe_low[i];
 	cpu_store32(lapic + LAPIC_ICR, ICR_OTHERS_INIT);
 	wait(pause_tsc);

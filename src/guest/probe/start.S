@@ -36,7 +36,7 @@ probe_start:
 
 /* Copied to LOW, where the startup IPI begins: real mode, CS = LOW >> 4. */
 	.code16
-	.globl	probe_low, probe_low_end
+	.globl	probe_low
 probe_low:
 	cli
 	cld
@@ -75,6 +75,7 @@ other_start:
 	jmp	2b
 
 	.section .rodata
+	.globl	probe_low_size
 	.align	8
 gdt:	.quad	0
 	.quad	0x00cf9a000000ffff	/* code, 4 GiB */
@@ -83,6 +84,10 @@ gdt_end:
 gdt_pointer:
 	.word	gdt_end - gdt - 1
 	.long	gdt
+
+	.align	4
+probe_low_size:
+	.long	probe_low_end - probe_low
 
 	.data
 	.align	4
