@@ -119,6 +119,33 @@ static void vmtime_command(struct words *w, const struct test_machine_config *c,
 		add(w, "%s", *option);
 }
 
+/* The value of `name` when `option`, or what follows it, gives one. */
+static const char *value_of(char *const *option, const char *name)
+{
+	size_t length = strlen(name);
+
+	if (strncmp(*option, name, length) != 0)
+		return NULL;
+	return (*option)[length] == '=' ? *option + length + 1
+	       : (*option)[length]      ? NULL
+					: option[1];
+}
+
+bool test_boots_exactly(const struct test_options *options, enum test_subject subject)
+{
+	bool exact = subject == TEST_VMTIME;
+
+	for (char *const *option = options->run_options; option && *option; option++) {
+		const char *rtc = value_of(option, "--rtc"), *date = value_of(option, "--date");
+
+		if (rtc)
+			exact = exact && strcmp(rtc, "exact") == 0;
+		if (date)
+			exact = exact && strcmp(date, "now") == 0;
+	}
+	return exact;
+}
+
 /* QEMU's option parser takes a comma in a path when it is doubled. */
 static void double_commas(const char *path, char *buf, size_t size)
 {

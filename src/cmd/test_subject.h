@@ -35,6 +35,10 @@ struct test_machine_config {
 	const char *keep;  /* directory for console and errors, or NULL */
 };
 
+/* True when the machine's RTC lets the guest begin in the middle of a second: vmtime's, unless
+ * options ask for another (`--rtc`) or for another time (`--date`). */
+bool test_boots_exactly(const struct test_options *options, enum test_subject subject);
+
 /* 0 or negative errno with nothing left behind. */
 int test_machine_start(const struct test_machine_config *config, struct test_machine *ret_machine,
 		       struct why *why);

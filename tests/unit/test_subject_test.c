@@ -237,9 +237,38 @@ static void only_a_qemu_is_a_qemu(void **state)
 	assert_int_equal(test_qemu_version(&o, version, sizeof(version)), -ENOENT);
 }
 
+static bool exact(enum test_subject subject, char *const *run_options)
+{
+	struct test_options o = options();
+
+	o.run_options = run_options;
+	return test_boots_exactly(&o, subject);
+}
+
+static void only_an_exact_rtc_of_ours_promises_a_boot_within_milliseconds(void **state)
+{
+	char *const pc[] = {"--rtc", "pc", NULL}, *const none[] = {"--rtc=none", NULL};
+	char *const said[] = {"--cpus", "2", "--rtc=exact", NULL};
+	char *const other[] = {"--rtcs", "pc", NULL}, *const cut[] = {"--rtc", NULL};
+	char *const date[] = {"--date", "2001-01-01T00:00:00Z", NULL};
+	char *const now[] = {"--date=now", NULL};
+
+	(void)state;
+	assert_true(exact(TEST_VMTIME, no_words));
+	assert_true(exact(TEST_VMTIME, said));
+	assert_true(exact(TEST_VMTIME, other));
+	assert_true(exact(TEST_VMTIME, cut));
+	assert_true(exact(TEST_VMTIME, now));
+	assert_false(exact(TEST_VMTIME, pc));
+	assert_false(exact(TEST_VMTIME, none));
+	assert_false(exact(TEST_VMTIME, date));
+	assert_false(exact(TEST_QEMU, no_words));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(only_an_exact_rtc_of_ours_promises_a_boot_within_milliseconds),
 		cmocka_unit_test(what_a_vmm_started_ends_with_it),
 		cmocka_unit_test(stopping_ends_what_it_started_too),
 		cmocka_unit_test(a_panic_is_seen_once_its_line_is_whole),
