@@ -29,8 +29,7 @@ static const uint64_t line_least_ns = 10 * SECOND;  /* a frequency needs that mu
 
 static const uint64_t default_limits_ns[TEST_OBSERVED] = {
 	[TEST_BOOT] = SECOND, [TEST_STEADY] = 1000};
-static const uint64_t exact_boot_limit_ns =
-	5000000; /* where the RTC says when a second is half over */
+static const uint64_t exact_boot_limit_ns = 5000000; /* the RTC tells the half of a second */
 static const uint64_t default_steady_ns = 60 * SECOND;
 
 static volatile sig_atomic_t stop_signal;
