@@ -95,6 +95,21 @@ static void tick_each(struct vm *vm, uint32_t timer, uint64_t config, uint64_t p
 	set(vm, at + 8, period_ns / VMT_HPET_TICK_NS);
 }
 
+static void pit_at_1khz(struct vm *vm)
+{
+	out(vm, 0x43, 0x34);
+	out(vm, 0x40, 1193 & 0xff);
+	out(vm, 0x40, 1193 >> 8);
+}
+
+static void rtc_at(struct vm *vm, uint8_t rate)
+{
+	out(vm, 0x70, 10);
+	out(vm, 0x71, 0x20 | rate);
+	out(vm, 0x70, 11);
+	out(vm, 0x71, 0x42);
+}
+
 static void ledger_is(const struct vm *vm, uint32_t source, uint64_t due, uint64_t delivered,
 		      uint64_t discarded, uint64_t owed)
 {
@@ -216,6 +231,48 @@ static void what_a_line_owes_ends_with_its_kind(void **state)
 	ledger_is(&vm, VMT_SOURCE_HPET0, 1, 0, 1, 0);
 }
 
+static void a_level_routed_nowhere_is_none(void **state)
+{
+	struct vm vm = booted();
+
+	(void)state;
+	set(&vm, CONFIG, ON);
+	tick_each(&vm, 2, LEVEL, MS);
+	until(&vm, MS);
+	assert_int_equal(load(&vm, HPET + STATUS, 4), 4);
+	assert_int_equal(vm.out.level, 0);
+	set(&vm, 0x140, ROUTE(20) | ENABLED | PERIODIC | LEVEL);
+	assert_int_equal(vm.out.level, HPET_BIT(2));
+}
+
+/* The write that takes the line away comes at the very nanosecond of a tick. */
+static void a_tick_at_the_end_of_its_line_is_no_pulse(void **state)
+{
+	struct vm vm = booted();
+
+	(void)state;
+	set(&vm, CONFIG, ON);
+	tick_each(&vm, 0, ROUTE(20), MS);
+	vm.now = vm.out.deadline;
+	set(&vm, 0x100, ENABLED | PERIODIC | ROUTE(20));
+	assert_int_equal(vm.out.pulses, HPET_BIT(0));
+	tick_each(&vm, 1, 0, MS);
+	set(&vm, CONFIG, LEGACY); /* timer 1 has IRQ 8 now */
+	vm.now += MS;
+	set(&vm, CONFIG, ON); /* and nothing */
+	assert_int_equal(vm.out.pulses, HPET_BIT(0));
+	ledger_is(&vm, VMT_SOURCE_HPET1, 1, 0, 1, 0);
+	pit_at_1khz(&vm);
+	vm.now = vm.out.deadline;
+	while (!(vm.out.pulses & PIT_BIT)) /* until one is due */
+		until(&vm, vm.out.deadline);
+	vmt_board_ack(&vm.board, vm.now, VMT_SOURCE_PIT, &vm.out);
+	vm.now = vm.board.due[0];
+	set(&vm, CONFIG, LEGACY);
+	assert_int_equal(vm.out.pulses & PIT_BIT, 0);
+	ledger_is(&vm, VMT_SOURCE_PIT, 2, 1, 1, 0);
+}
+
 static void a_timer_routed_nowhere_ticks_for_nobody(void **state)
 {
 	struct vm vm = booted();
@@ -257,21 +314,6 @@ static void a_fast_timer_wakes_at_the_floor_and_another_on_time(void **state)
 	assert_int_equal(l.due, vm.now / 500);
 	assert_in_range(l.delivered, 150, 201);
 	assert_true(l.merged > 19000 && l.discarded == 0);
-}
-
-static void pit_at_1khz(struct vm *vm)
-{
-	out(vm, 0x43, 0x34);
-	out(vm, 0x40, 1193 & 0xff);
-	out(vm, 0x40, 1193 >> 8);
-}
-
-static void rtc_at(struct vm *vm, uint8_t rate)
-{
-	out(vm, 0x70, 10);
-	out(vm, 0x71, 0x20 | rate);
-	out(vm, 0x70, 11);
-	out(vm, 0x71, 0x42);
 }
 
 static void standing_in_it_has_the_lines_of_pit_and_rtc(void **state)
@@ -414,6 +456,8 @@ int main(void)
 		cmocka_unit_test(an_edge_timer_is_a_pulse_each_period),
 		cmocka_unit_test(a_level_timer_holds_its_line),
 		cmocka_unit_test(what_a_line_owes_ends_with_its_kind),
+		cmocka_unit_test(a_level_routed_nowhere_is_none),
+		cmocka_unit_test(a_tick_at_the_end_of_its_line_is_no_pulse),
 		cmocka_unit_test(a_timer_routed_nowhere_ticks_for_nobody),
 		cmocka_unit_test(a_fast_timer_wakes_at_the_floor_and_another_on_time),
 		cmocka_unit_test(standing_in_it_has_the_lines_of_pit_and_rtc),
