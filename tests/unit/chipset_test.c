@@ -16,6 +16,7 @@
 
 enum { SECONDS = 0, REG_A = 10, INDEX = 0x70, DATA = 0x71 };
 enum { CONFIG = 0x10, COUNTER = 0xf0, TIMER0 = 0x100, PERIODIC_EDGE = 0x4c, LEGACY = 3 };
+enum { STATUS = 0x20, LEVEL_TO_20 = 20 << 9 | 1 << 2 | 1 << 1 };
 
 /* At the edge of a second, or a little later. */
 static struct chipset *create(bool tsc)
@@ -25,7 +26,7 @@ static struct chipset *create(bool tsc)
 		.pm1a_port = ACPI_PM1A_EVT_PORT,
 		.pmtmr_port = ACPI_PM_TIMER_PORT,
 		.pmtmr_bits = 24,
-		.hpet_routes = 1 << 20,
+		.hpet_routes = 0xf << 20,
 		.hpet_address = ACPI_HPET_ADDRESS,
 	};
 	struct chipset *c = calloc(1, sizeof(*c));
@@ -210,6 +211,29 @@ static void an_acknowledgement_is_for_who_drives_the_line(void **state)
 	destroy(c);
 }
 
+/* KVM is not asked: the lines of no VM are moved. */
+static void a_level_goes_where_it_is_routed(void **state)
+{
+	const struct vm none = {.fd = -1, .kvm_fd = -1};
+	struct chipset *c = create(true);
+
+	(void)state;
+	chipset_connect(c, &none);
+	set(c, TIMER0, LEVEL_TO_20);
+	set(c, TIMER0 + 8, 1000);
+	set(c, CONFIG, 1);
+	while (!c->high)
+		chipset_advance(c);
+	assert_int_equal(c->high, 1 << 20);
+	set(c, TIMER0, LEVEL_TO_20 + (1 << 9));
+	assert_int_equal(c->high, 1 << 21);
+	chipset_connect(c, &none); /* a VM made anew has all lines low */
+	assert_int_equal(c->high, 1 << 21);
+	set(c, STATUS, 1);
+	assert_int_equal(c->high, 0);
+	destroy(c);
+}
+
 static void acknowledgements_are_wanted_where_pulses_go(void **state)
 {
 	struct vmt_board_config config = {.faces = VMT_HAS_RTC | VMT_HAS_PMTMR};
@@ -231,6 +255,7 @@ int main(void)
 		cmocka_unit_test(others_go_on_meanwhile_and_it_is_let_go),
 		cmocka_unit_test(the_counter_is_read_without_the_lock),
 		cmocka_unit_test(an_acknowledgement_is_for_who_drives_the_line),
+		cmocka_unit_test(a_level_goes_where_it_is_routed),
 		cmocka_unit_test(acknowledgements_are_wanted_where_pulses_go),
 	};
 
