@@ -174,6 +174,55 @@ static void close_fds(struct chipset *c)
 		close(c->set_fd);
 }
 
+/* Only whom it can concern: what another's call finds due would come before the answer. */
+static void acknowledge(struct chipset *c, vmt_ns now, uint32_t gsi)
+{
+	struct vmt_board_out out;
+
+	for (uint32_t source = 0; source < LINES; source++) {
+		if (gsi_of(c, source) != gsi || !c->board.ticks[source].ledger.owed)
+			continue;
+		vmt_board_ack(&c->board, now, source, &out);
+		apply(c, now, &out);
+	}
+}
+
+static bool owes(const struct chipset *c, uint32_t gsi)
+{
+	for (uint32_t source = 0; source < LINES; source++)
+		if (c->board.ticks[source].ledger.owed && gsi_of(c, source) == gsi)
+			return true;
+	return false;
+}
+
+/* Those of the VM's acknowledgements that are in `which`, or that somebody waits for. */
+static void take_acks(struct chipset *c, vmt_ns now, uint32_t which)
+{
+	for (unsigned i = 0; c->vm && i < c->vm->n_acks; i++) {
+		const struct vm_ack *ack = &c->vm->acks[i];
+		uint64_t count = 0;
+
+		if ((which >> i & 1 || owes(c, ack->gsi)) &&
+		    read(ack->ack_fd, &count, sizeof(count)) != sizeof(count))
+			continue;
+		for (; count; count--)
+			acknowledge(c, now, ack->gsi);
+	}
+}
+
+/* Takes the lock; virtual time.  A guest that has acknowledged a tick before the next one falls due
+ * is not late, whichever thread comes first. */
+static vmt_ns enter(struct chipset *c)
+{
+	vmt_ns now;
+
+	pthread_mutex_lock(&c->lock);
+	now = chipset_now(c);
+	if (c->board.deadline <= now)
+		take_acks(c, now, 0);
+	return now;
+}
+
 int chipset_init(struct chipset *c, const struct vmt_board_config *config,
 		 const struct vmt_clock *clock, bool counts_tsc, struct why *why)
 {
@@ -294,8 +343,7 @@ bool chipset_read(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wid
 
 	if (peek(c, space, addr, width, ret_value))
 		return true;
-	pthread_mutex_lock(&c->lock);
-	now = chipset_now(c);
+	now = enter(c);
 	result = vmt_board_read(&c->board, now, space, addr, width, ret_value, &out);
 	if (result == 0) {
 		apply(c, now, &out);
@@ -320,8 +368,7 @@ bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wi
 	vmt_ns now;
 	int result;
 
-	pthread_mutex_lock(&c->lock);
-	now = chipset_now(c);
+	now = enter(c);
 	result = vmt_board_write(&c->board, now, space, addr, width, value, &out);
 	if (result == 0)
 		apply(c, now, &out);
@@ -329,20 +376,10 @@ bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wi
 	return result == 0;
 }
 
-void chipset_ack(struct chipset *c, uint32_t gsi)
+void chipset_acks(struct chipset *c, uint32_t readable)
 {
-	struct vmt_board_out out;
-	vmt_ns now;
-
 	pthread_mutex_lock(&c->lock);
-	now = chipset_now(c);
-	/* Only whom it can concern: what another's call finds due would come before the answer. */
-	for (uint32_t source = 0; source < LINES; source++) {
-		if (gsi_of(c, source) != gsi || !c->board.ticks[source].ledger.owed)
-			continue;
-		vmt_board_ack(&c->board, now, source, &out);
-		apply(c, now, &out);
-	}
+	take_acks(c, chipset_now(c), readable);
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -351,9 +388,8 @@ vmt_ns chipset_advance(struct chipset *c)
 	struct vmt_board_out out;
 	vmt_ns now, deadline;
 
-	pthread_mutex_lock(&c->lock);
+	now = enter(c);
 	c->armed = 0; /* ours is the thread that would be woken */
-	now = chipset_now(c);
 	vmt_board_advance(&c->board, now, &out);
 	apply(c, now, &out);
 	deadline = c->armed = c->deadline;

@@ -75,8 +75,9 @@ bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wi
 /* vCPUs are to stop: reads that wait return, and none waits any more. */
 void chipset_let_go(struct chipset *c);
 
-/* The guest has acknowledged an interrupt of a GSI.  Whoever drives it gets that: PIT or HPET. */
-void chipset_ack(struct chipset *c, uint32_t gsi);
+/* The VM's acks[i] can be read, for each bit i.  Whoever drives that line gets them: PIT or HPET.
+ * Every other call reads those that it waits for, too, when a tick is due. */
+void chipset_acks(struct chipset *c, uint32_t readable);
 
 /* The GSIs on which PIT and HPET of such a board give pulses: bit n for GSI n. */
 uint32_t chipset_ack_gsis(const struct vmt_board_config *config);

@@ -27,13 +27,13 @@ static void arm(const struct deadline *d, vmt_ns deadline)
 	(void)timerfd_settime(d->timer_fd, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
-/* How often the descriptor was signalled since the last look. */
-static uint64_t taken(const struct pollfd *p)
+/* Until it is signalled again. */
+static void take(const struct pollfd *p)
 {
 	uint64_t count;
 
-	return p->revents & POLLIN && read(p->fd, &count, sizeof(count)) == sizeof(count) ? count
-											  : 0;
+	if (p->revents & POLLIN)
+		(void)!read(p->fd, &count, sizeof(count));
 }
 
 static void *run(void *arg)
@@ -45,6 +45,8 @@ static void *run(void *arg)
 		{.fd = d->stop_fd, .events = POLLIN},
 	};
 
+	uint32_t acks;
+
 	for (unsigned i = 0; i < d->n_acks; i++)
 		p[FIXED + i] = (struct pollfd){.fd = d->acks[i].ack_fd, .events = POLLIN};
 	for (;;) {
@@ -53,11 +55,13 @@ static void *run(void *arg)
 			continue;
 		if (p[2].revents)
 			return NULL;
-		taken(&p[0]);
-		taken(&p[1]);
+		take(&p[0]);
+		take(&p[1]);
+		acks = 0;
 		for (unsigned i = 0; i < d->n_acks; i++)
-			for (uint64_t acks = taken(&p[FIXED + i]); acks; acks--)
-				chipset_ack(d->chipset, d->acks[i].gsi);
+			acks |= (p[FIXED + i].revents & POLLIN ? 1U : 0U) << i;
+		if (acks)
+			chipset_acks(d->chipset, acks);
 	}
 }
 

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "host/hostclock.h"
@@ -16,6 +17,7 @@
 
 enum { SECONDS = 0, REG_A = 10, INDEX = 0x70, DATA = 0x71 };
 enum { CONFIG = 0x10, COUNTER = 0xf0, TIMER0 = 0x100, PERIODIC_EDGE = 0x4c, LEGACY = 3 };
+enum { TICKS = 2000000 }; /* 20 ms */
 enum { STATUS = 0x20, LEVEL_TO_20 = 20 << 9 | 1 << 2 | 1 << 1 };
 
 /* At the edge of a second, or a little later. */
@@ -188,26 +190,81 @@ static void the_counter_is_read_without_the_lock(void **state)
 	destroy(c);
 }
 
+/* No VM, but what would tell of its acknowledgements: of GSI 20, and of the tick's. */
+static struct vm listening(void)
+{
+	struct vm vm = {.fd = -1, .kvm_fd = -1, .n_acks = 2};
+
+	for (unsigned i = 0; i < vm.n_acks; i++)
+		vm.acks[i] = (struct vm_ack){
+			.gsi = i ? VM_GSI_TICK : 20,
+			.ack_fd = eventfd(0, EFD_NONBLOCK),
+			.listener_fd = -1,
+		};
+	return vm;
+}
+
+static void give(const struct vm *vm, unsigned ack)
+{
+	const uint64_t one = 1;
+
+	assert_int_equal(write(vm->acks[ack].ack_fd, &one, sizeof(one)), sizeof(one));
+}
+
+/* Timer 0 in the PIT's place: its first tick is under way, the next one is due. */
+static void await_tick(struct chipset *c)
+{
+	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET0];
+
+	set(c, TIMER0, PERIODIC_EDGE);
+	set(c, TIMER0 + 8, TICKS);
+	set(c, TIMER0 + 8, TICKS);
+	set(c, CONFIG, LEGACY);
+	while (!t->ledger.due)
+		chipset_advance(c);
+	usleep(TICKS / 100 * 3 / 2);
+}
+
 static void an_acknowledgement_is_for_who_drives_the_line(void **state)
 {
+	struct vm vm = listening();
+	struct chipset *c = create(true);
+	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET0];
+	uint64_t count;
+
+	(void)state;
+	chipset_connect(c, &vm);
+	await_tick(c);
+	give(&vm, 0); /* of GSI 20 */
+	chipset_acks(c, 1);
+	assert_int_equal(t->ledger.delivered, 0);
+	assert_int_equal(read(vm.acks[0].ack_fd, &count, sizeof(count)), -1); /* taken */
+	/* The next edge is due by now.  The answer was there before it, so that one is owed. */
+	give(&vm, 1);
+	chipset_acks(c, 2);
+	assert_int_equal(t->ledger.delivered, 1);
+	assert_int_equal(t->ledger.owed, 1);
+	chipset_connect(c, NULL);
+	vm_destroy(&vm);
+	destroy(c);
+}
+
+/* A vCPU's access may come before the thread that is told of acknowledgements. */
+static void an_acknowledgement_comes_before_the_next_tick(void **state)
+{
+	struct vm vm = listening();
 	struct chipset *c = create(true);
 	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET0];
 
 	(void)state;
-	set(c, TIMER0, PERIODIC_EDGE);
-	set(c, TIMER0 + 8, 100000);
-	set(c, CONFIG, LEGACY);
-	while (!t->in_flight)
-		chipset_advance(c);
-	assert_int_equal(t->ledger.due, 1);
-	usleep(1500);
-	chipset_ack(c, 20);
-	assert_int_equal(t->ledger.delivered, 0);
-	/* The next edge is due by now.  The answer was there before it: nothing is in doubt. */
-	chipset_ack(c, VM_GSI_TICK);
+	chipset_connect(c, &vm);
+	await_tick(c);
+	give(&vm, 1);
+	set(c, STATUS, 0);
 	assert_int_equal(t->ledger.delivered, 1);
-	assert_int_equal(t->in_flight, 1);
-	assert_int_equal(t->retry_ns, VMT_NEVER);
+	assert_int_equal(t->ledger.owed, 1);
+	chipset_connect(c, NULL);
+	vm_destroy(&vm);
 	destroy(c);
 }
 
@@ -255,6 +312,7 @@ int main(void)
 		cmocka_unit_test(others_go_on_meanwhile_and_it_is_let_go),
 		cmocka_unit_test(the_counter_is_read_without_the_lock),
 		cmocka_unit_test(an_acknowledgement_is_for_who_drives_the_line),
+		cmocka_unit_test(an_acknowledgement_comes_before_the_next_tick),
 		cmocka_unit_test(a_level_goes_where_it_is_routed),
 		cmocka_unit_test(acknowledgements_are_wanted_where_pulses_go),
 	};
