@@ -96,6 +96,9 @@ static int check(struct run *r, bool over, uint64_t now_ns)
 					     "the probe did not send a reading in 60 s", &r->why);
 	if (r->stream.count && now_ns - r->last_news_ns > silence_limit_ns)
 		return test_machine_complain(&r->machine, "the probe fell silent", &r->why);
+	if (now_ns - r->started_ns > start_limit_ns + 2 * wanted_ns(r->options))
+		return test_machine_complain(
+			&r->machine, "the guest's TSC does not count as it should", &r->why);
 	return 0;
 }
 

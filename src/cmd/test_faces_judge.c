@@ -13,8 +13,9 @@ enum { CPUS = 256, LEAST_READS = 3 };
 
 static const int64_t second_ns = 1000000000;
 static const i128 trillion = 1000000000000;
-static const int64_t partner_ns = 2000000000; /* no reading is compared with an older one */
-static const uint32_t lapic_khz = 1000000;    /* KVM's, where CPUID does not say it */
+static const int64_t partner_ns = 2000000000;      /* no reading is compared with an older one */
+static const uint64_t most_fitted_ns = 1ULL << 47; /* a day: squares of it fit into sums */
+static const uint32_t lapic_khz = 1000000;         /* KVM's, where CPUID does not say it */
 
 const char *const faces_names[FACES_COUNT] = {[FACES_PIT] = "pit",
 					      [FACES_RTC] = "rtc",
@@ -73,7 +74,7 @@ static struct kind kind_of(const struct faces_input *in, enum faces_face face)
 				  .from_zero = in->from_zero};
 		break;
 	case FACES_LAPIC:
-		k = (struct kind){.num = 1000000,
+		k = (struct kind){.num = 16 * 1000000,
 				  .den = bus_khz,
 				  .modulus = UINT32_MAX,
 				  .down = true,
@@ -96,14 +97,15 @@ uint64_t faces_tsc_khz(const struct faces_hello *hello, uint64_t measured_hz)
 	const u128 khz_32 = (u128)1000000 << 32;
 	int32_t shift = hello->kvm_shift;
 	u128 mul = hello->kvm_mul;
+	uint64_t khz = (measured_hz + 500) / 1000;
 
 	if (hello->tsc_khz)
-		return hello->tsc_khz;
-	if (!mul || shift < -32 || shift > 32)
-		return (measured_hz + 500) / 1000;
-	if (shift >= 0)
-		return (uint64_t)((khz_32 + (mul << shift) / 2) / (mul << shift));
-	return (uint64_t)(((khz_32 << -shift) + mul / 2) / mul);
+		khz = hello->tsc_khz;
+	else if (mul && shift >= 0 && shift <= 32)
+		khz = (uint64_t)((khz_32 + (mul << shift) / 2) / (mul << shift));
+	else if (mul && shift < 0 && shift >= -32)
+		khz = (uint64_t)(((khz_32 << -shift) + mul / 2) / mul);
+	return khz < FACES_LEAST_KHZ ? 0 : khz;
 }
 
 static i128 divide(i128 a, i128 b) /* to the nearest, b > 0 */
@@ -224,10 +226,13 @@ static void add_sums(const struct track *t, uint32_t cpu, bool about_means, stru
 {
 	for (size_t i = 0; i < t->count; i++) {
 		const struct point *p = &t->points[i];
-		const i128 w = p->cpu == cpu ? weight_of(p, s->tightest_ns) : 0;
+		const i128 w = weight_of(p, s->tightest_ns);
 		const i128 x = (p->at_ns - s->first_ns) / 1000 - s->x_mean;
 		const i128 y = p->error_ns - s->y_mean;
 
+		if (p->cpu != cpu || magnitude(p->error_ns) > most_fitted_ns ||
+		    magnitude(p->at_ns - s->first_ns) > most_fitted_ns)
+			continue;
 		if (about_means) {
 			s->wxx += w * x * x;
 			s->wxy += w * x * y;
@@ -241,7 +246,7 @@ static void add_sums(const struct track *t, uint32_t cpu, bool about_means, stru
 }
 
 /* The slope of one CPU's errors, 10^-12, by least squares.  False: it has too few readings, or over
- * too short a time, or their brackets alone could make FACES_RATE_PPB of it. */
+ * too short a time, or their brackets alone could make FACES_RATE_PPB of it and all of it. */
 static bool fit(const struct track *t, uint32_t cpu, int64_t *ret_slope)
 {
 	struct sums s = find_ends(t, cpu);
@@ -249,10 +254,13 @@ static bool fit(const struct track *t, uint32_t cpu, int64_t *ret_slope)
 	if (s.count < LEAST_READS || s.last_ns - s.first_ns < second_ns)
 		return false;
 	add_sums(t, cpu, false, &s);
+	if (s.w == 0)
+		return false;
 	s.x_mean = divide(s.wx, s.w);
 	s.y_mean = divide(s.wy, s.w);
 	add_sums(t, cpu, true, &s);
-	if (s.wxx / 1000000 == 0 || s.wxh > s.wxx / 1000000 * FACES_RATE_PPB)
+	if (s.wxx / 1000000 == 0 ||
+	    (s.wxh > s.wxx / 1000000 * FACES_RATE_PPB && s.wxh > (s.wxy < 0 ? -s.wxy : s.wxy)))
 		return false;
 	*ret_slope = (int64_t)divide(s.wxy * 1000, s.wxx / 1000000);
 	return true;

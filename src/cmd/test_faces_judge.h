@@ -35,6 +35,10 @@ enum faces_face {
 
 enum { FACES_PAIRS = FACES_COUNT * (FACES_COUNT - 1) / 2, FACES_LAPIC_PPB = 500000 };
 enum { FACES_RATE_PPB = 20000 }; /* a rate that is known worse is none */
+enum { FACES_LEAST_KHZ = 100000 };
+
+/* No count and no value is greater, so that no sum of times overflows: at 2.4 GHz a year. */
+#define FACES_MOST (1ULL << 56)
 
 extern const char *const faces_names[FACES_COUNT];
 
@@ -51,15 +55,15 @@ struct faces_hello {
 /* The clock showed `value` at some count of the reader's TSC within [before, before + width]. */
 struct faces_reading {
 	enum faces_face face;
-	uint32_t cpu; /* below 256 */
-	uint64_t before, width, value;
+	uint32_t cpu;                  /* below 256 */
+	uint64_t before, width, value; /* each at most FACES_MOST */
 };
 
 struct faces_input {
 	struct faces_hello hello;
 	const struct faces_reading *readings; /* as they were taken, one after the other */
 	size_t count;
-	uint64_t tsc_khz;  /* not 0 */
+	uint64_t tsc_khz;  /* FACES_LEAST_KHZ at least */
 	bool from_zero;    /* TSC and PM timer were both 0 at power-on */
 	uint64_t limit_ns; /* instead of a quantum; 0: none */
 };
@@ -95,7 +99,7 @@ struct faces_result {
 };
 
 /* The TSC's frequency as the guest is told it: by CPUID, else by kvm-clock, to the kHz in which
- * KVM has it; else what was measured.  0: none of these. */
+ * KVM has it; else what was measured.  0: none of these, or less than FACES_LEAST_KHZ. */
 uint64_t faces_tsc_khz(const struct faces_hello *hello, uint64_t measured_hz);
 
 /* A clock with less than three readings is skipped.  0, or -ENOMEM. */

@@ -83,7 +83,7 @@ static bool take_hello(struct faces_stream *s, struct words *w)
 	h.kvm_shift = (int32_t)(take_number(w, UINT8_MAX) ^ 0x80) - 0x80; /* its sign */
 	h.pm_bits = (uint32_t)take_number(w, 32);
 	h.hpet_fs = (uint32_t)take_number(w, HPET_FS_MAX);
-	if (w->bad || *w->at)
+	if (w->bad || *w->at || (s->has_hello && memcmp(&h, &s->hello, sizeof(h)) != 0))
 		return false;
 	s->hello = h;
 	s->has_hello = true;
@@ -106,9 +106,9 @@ static bool take_reading(struct faces_stream *s, struct words *w)
 		face++;
 	r->face = (enum faces_face)face;
 	r->cpu = (uint32_t)take_number(w, CPU_MAX);
-	r->before = take_number(w, INT64_MAX);
-	r->width = take_number(w, INT64_MAX);
-	r->value = take_number(w, UINT64_MAX);
+	r->before = take_number(w, FACES_MOST);
+	r->width = take_number(w, FACES_MOST);
+	r->value = take_number(w, FACES_MOST);
 	if (w->bad || *w->at || face == FACES_COUNT || !s->has_hello || !is_there(&s->hello, face))
 		return false;
 	s->count++;

@@ -18,7 +18,7 @@ struct faces_stream {
 	bool overlong; /* the line at hand is longer than any of ours: skip to its end */
 
 	bool has_hello;
-	struct faces_hello hello;
+	struct faces_hello hello;       /* the first: one that says something else is damage */
 	struct faces_reading *readings; /* as they came */
 	size_t count, capacity;
 	uint64_t damaged;           /* lines that were not whole, or said what cannot be */

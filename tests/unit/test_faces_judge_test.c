@@ -22,7 +22,7 @@ struct machine {
 	size_t count;
 	struct faces_hello hello;
 	bool from_zero;
-	uint64_t limit_ns;
+	uint64_t limit_ns, tsc_khz;
 	struct faces_result result;
 };
 
@@ -33,6 +33,7 @@ static int start(void **state)
 	(void)state;
 	faces_result_free(&m.result); /* of a case before */
 	memset(&m, 0, sizeof(m));
+	m.tsc_khz = KHZ;
 	m.hello = (struct faces_hello){
 		.cpus = 1, .tsc_khz = KHZ, .bus_khz = 1000000, .pm_bits = 24, .hpet_fs = 10000000};
 	return 0;
@@ -60,7 +61,7 @@ static uint64_t shown(enum faces_face face, int64_t ns)
 	case FACES_PM:
 		return (uint64_t)(t * 3579545 / 1000000000) & ((1ULL << m.hello.pm_bits) - 1);
 	case FACES_LAPIC:
-		return (uint64_t)(UINT32_MAX - t % UINT32_MAX);
+		return (uint64_t)(UINT32_MAX - t / 16 % UINT32_MAX);
 	case FACES_TSC:
 		return (uint64_t)(t * KHZ / 1000000);
 	default:
@@ -111,7 +112,7 @@ static void judge(void)
 	const struct faces_input input = {.hello = m.hello,
 					  .readings = m.readings,
 					  .count = m.count,
-					  .tsc_khz = KHZ,
+					  .tsc_khz = m.tsc_khz,
 					  .from_zero = m.from_zero,
 					  .limit_ns = m.limit_ns};
 
@@ -142,7 +143,7 @@ static void right_clocks_pass_with_all_their_wraps(void **state)
 {
 	(void)state;
 	for (int face = 0; face < FACES_COUNT; face++)
-		run_face((enum faces_face)face, 0, face == FACES_TSC ? 0 : face * 777 * MS, 0);
+		run_face((enum faces_face)face, 0, face == FACES_TSC ? 0 : face * 777LL * MS, 0);
 	judge();
 	assert_int_equal(m.result.row_count, FACES_COUNT);
 	assert_int_equal(m.result.pair_count, FACES_PAIRS);
@@ -390,6 +391,31 @@ static void a_rate_that_is_not_known_is_not_told(void **state)
 		read_as(FACES_RTC, 0, i * second, MS, i * second);
 	judge();
 	assert_false(row_of(FACES_RTC, 0)->has_rate);
+	start(NULL);
+	for (int i = 1; i <= 4; i++) /* but a percent is */
+		read_as(FACES_RTC, 0, i * second - i * 10 * MS, MS, i * second);
+	judge();
+	assert_true(row_of(FACES_RTC, 0)->has_rate);
+}
+
+/* Whatever a guest sends: the sanitizers watch. */
+static void the_greatest_numbers_do_not_overflow(void **state)
+{
+	static const uint64_t values[] = {0, FACES_MOST, 1, FACES_MOST - 1};
+
+	(void)state;
+	m.hello.bus_khz = 1;
+	m.hello.hpet_fs = 100000000;
+	for (int i = 0; i < 8; i++)
+		for (int face = 0; face < FACES_COUNT; face++)
+			m.readings[m.count++] =
+				(struct faces_reading){.face = (enum faces_face)face,
+						       .before = values[(i + face) % 4],
+						       .width = values[i / 2 % 4],
+						       .value = values[(i * 3 + face) % 4]};
+	m.tsc_khz = FACES_LEAST_KHZ;
+	judge();
+	assert_int_equal(m.result.row_count, FACES_COUNT);
 }
 
 static void the_frequency_is_the_one_that_the_guest_is_told(void **state)
@@ -405,6 +431,10 @@ static void the_frequency_is_the_one_that_the_guest_is_told(void **state)
 	h.tsc_khz = 2000000;
 	assert_int_equal(faces_tsc_khz(&h, 1), 2000000);
 	assert_int_equal(faces_tsc_khz(&(struct faces_hello){0}, 2399999501), 2400000);
+	h = (struct faces_hello){.kvm_mul = 0x80000000, .kvm_shift = 10}; /* 2 MHz */
+	assert_int_equal(faces_tsc_khz(&h, 2399999501), 0);
+	h = (struct faces_hello){.kvm_mul = 1, .kvm_shift = 99}; /* nonsense */
+	assert_int_equal(faces_tsc_khz(&h, 2399999501), 2400000);
 }
 
 int main(void)
@@ -429,6 +459,7 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(two_readings_are_no_measurement, start, end),
 		cmocka_unit_test_setup_teardown(a_rate_that_is_not_known_is_not_told, start, end),
+		cmocka_unit_test_setup_teardown(the_greatest_numbers_do_not_overflow, start, end),
 		cmocka_unit_test(the_frequency_is_the_one_that_the_guest_is_told),
 	};
 

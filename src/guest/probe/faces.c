@@ -15,7 +15,7 @@ enum { HPET_PERIOD = 4, HPET_CONFIG = 0x10, HPET_ENABLE = 1, HPET_COUNTER = 0xf0
 static const uint32_t lapic = 0xfee00000;
 
 enum { LAPIC_SPURIOUS = 0xf0, LAPIC_LVT_TIMER = 0x320, LAPIC_INITIAL = 0x380 };
-enum { LAPIC_CURRENT = 0x390, LAPIC_DIVIDE = 0x3e0, LAPIC_DIVIDE_BY_1 = 0xb };
+enum { LAPIC_CURRENT = 0x390, LAPIC_DIVIDE = 0x3e0, LAPIC_DIVIDE_BY_16 = 3 };
 enum { LAPIC_ON = 0x1ff, LVT_MASKED_PERIODIC = 0x300ff };
 
 /* KVM's CPUID leaves and its clock (Documentation/virt/kvm/x86/msr.rst). */
@@ -89,7 +89,7 @@ void probe_start_own_faces(uint32_t index)
 	if (has_kvm_clock)
 		cpu_write_msr(msr_system_time, (uint32_t)(uintptr_t)&kvm_clocks[index] | 1);
 	cpu_store32(lapic + LAPIC_SPURIOUS, LAPIC_ON);
-	cpu_store32(lapic + LAPIC_DIVIDE, LAPIC_DIVIDE_BY_1);
+	cpu_store32(lapic + LAPIC_DIVIDE, LAPIC_DIVIDE_BY_16);
 	cpu_store32(lapic + LAPIC_LVT_TIMER, LVT_MASKED_PERIODIC);
 	cpu_store32(lapic + LAPIC_INITIAL, UINT32_MAX);
 }

@@ -19,7 +19,8 @@
  *   r  the second that the RTC went over to at that count, 0 to 59
  *   h  the lower half of the HPET's main counter
  *   m  the ACPI PM timer
- *   l  the count that the LAPIC timer has left, periodic with 0xffffffff, divided by 1
+ *   l  the count that the LAPIC timer has left, periodic with 0xffffffff, divided by 16: then it
+ *      lasts a minute, and no expiry lies within most measurements
  *   t  the TSC; of another CPU than the first, counts are the first's
  *   k  kvm-clock, ns
  * CPU is the APIC id.  E is said instead when there is nothing to do. */
