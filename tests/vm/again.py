@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """again.py LABEL COMMAND... - cases in the lab; those that fail are tried again in a new lab, twice.
 
-The lab emulates two CPUs, and on a busy machine that emulation is at times wrong: a guest, of QEMU
-or of vmtime, meets a triple fault or falls silent, or the lab itself freezes (HACKING.md has what is
-known).  What fails for such a reason passes in a new lab; what is broken fails each time.
+QEMU writes some words of its emulated CPUs without a lock (HACKING.md has what is known): an interrupt
+may be lost, and a guest, of QEMU or of vmtime, or the lab falls silent.  What fails for such a reason
+passes in a new lab; what is broken fails each time.
 
 COMMAND prints `ok - LABEL: NAME`, `not ok - LABEL: NAME: why` or `skip - LABEL: NAME: why`, a line
 a case, and leaves out the cases that stand in VMTIME_TEST_DONE, a name a line.  Each failure but the
