@@ -71,8 +71,8 @@ struct vmt_board_config {
  *    it.  What waits is asked for at the next acknowledgement.
  *  - the one in flight is a period old or older: a second pulse, so that ticks never stop for good
  *    (a masked pin, an acknowledgement never seen).  A guest that has taken the first acknowledges
- *    twice, one that had no time for it once: a second acknowledgement within a quarter of a period
- *    of the first delivers the second tick; without it that tick is discarded, merged, or owed on.
+ *    twice, one that had no time for it once: a second acknowledgement within a period of the
+ *    first delivers the second tick; without it that tick is discarded, merged, or owed on.
  * CATCHUP asks for late ticks a quarter of a period apart; DELAY a whole period, so that the guest
  * counts all of them and stays late.  Both owe at most VMT_TICKS_OWED and discard the rest.  When
  * the guest programs the source anew, ticks owed from before are discarded, except one in flight.

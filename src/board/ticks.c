@@ -162,7 +162,7 @@ void vmt_ticks_ack(struct vmt_board_ticks *t, vmt_ns now)
 
 	deliver(t);
 	if (two)
-		t->retry_ns = vmt_ns_add(now, t->period_ns / 4);
+		t->retry_ns = vmt_ns_add(now, t->period_ns);
 }
 
 bool vmt_ticks_again(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
