@@ -20,6 +20,7 @@ import traceback
 
 import hpet_cases
 import qmp_cases
+import rtc_cases
 from run_guest import (VMTIME, KERNEL, BUSYBOX, WORDS, DONE, SOME, JIFFIES, JIFFIES_APPEND,
                        MINUTE_S, PATIENCE_S, Failure,
                        check, Guest, linux, Reading, SLACK_S, check_rate, wait_until_flat,
@@ -425,6 +426,7 @@ CASES = [
     all_that_a_machine_may_have_is_found,
     what_is_switched_off_is_not_there,
     no_reading_of_the_rtc_waits_once_linux_runs,
+    *rtc_cases.CASES,
     *hpet_cases.CASES,
     in_a_minute_of_ticks_a_minute_passes,
     in_a_minute_of_the_kernels_ticks_too,
