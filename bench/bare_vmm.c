@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { MEMORY = 4 << 20, LOAD_AT = 1 << 20, TSS_AT = 0xfffbd000U };
+enum { MEMORY = 4 << 20, LOAD_AT = 1 << 20, TSS_AT = 0xfffbd000U, ENTRIES = 256 };
 enum { SERIAL = 0x3f8, SERIAL_LSR = 0x3fd, TRANSMITTER_EMPTY = 0x20, EXIT = 0xf4 };
 
 static int failed(const char *what)
@@ -35,6 +35,20 @@ static void answer(const struct kvm_run *run, int *ret_done)
 	} else if (run->io.port == EXIT) {
 		*ret_done = 1;
 	}
+}
+
+/* All that KVM supports: what it has to switch at an exit depends on it (FPU state, MSRs). */
+static int show_all(int kvm, int vcpu)
+{
+	static struct {
+		struct kvm_cpuid2 head;
+		struct kvm_cpuid_entry2 entries[ENTRIES];
+	} cpuid = {.head.nent = ENTRIES};
+
+	return ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) < 0 ||
+			       ioctl(vcpu, KVM_SET_CPUID2, &cpuid) < 0
+		       ? -1
+		       : 0;
 }
 
 /* Flat segments of 4 GiB, paging off. */
@@ -83,7 +97,7 @@ int main(int argc, char **argv)
 		return failed("a VM");
 	vcpu = ioctl(vm, KVM_CREATE_VCPU, 0UL);
 	size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0UL);
-	if (vcpu < 0 || size < 0 || enter(vcpu) < 0)
+	if (vcpu < 0 || size < 0 || show_all(kvm, vcpu) < 0 || enter(vcpu) < 0)
 		return failed("a virtual CPU");
 	run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
 	if (run == MAP_FAILED)
