@@ -69,20 +69,17 @@ static void show_progress(const struct run *r, uint64_t now_ns)
 			(now_ns - r->started_ns) / SECOND);
 }
 
+static int take(void *stream, const char *bytes, size_t size)
+{
+	return faces_stream_take(stream, bytes, size);
+}
+
 static int receive(struct run *r)
 {
-	char bytes[4096];
-	ssize_t n = test_machine_receive(&r->machine, &r->fd, bytes, sizeof(bytes));
+	int error = test_machine_feed(&r->machine, &r->fd, take, &r->stream, &r->why);
 
-	r->cannot |= n < 0;
-	if (n < 0)
-		return why_set(&r->why, (int)n, "cannot connect to the guest's port: %s",
-			       strerror((int)-n));
-	if (n > 0 && faces_stream_take(&r->stream, bytes, (size_t)n) < 0) {
-		r->cannot = true;
-		return why_set(&r->why, -ENOMEM, "out of memory");
-	}
-	return 0;
+	r->cannot |= error < 0;
+	return error;
 }
 
 static int check(struct run *r, bool over, uint64_t now_ns)

@@ -130,11 +130,16 @@ static int make_room(struct faces_stream *s)
 	return 0;
 }
 
-static int take_line(struct faces_stream *s)
+static int take_line(void *owner, bool whole)
 {
+	struct faces_stream *s = owner;
 	struct words w = {.at = s->line + 1};
 	bool good;
 
+	if (!whole) {
+		s->damaged++;
+		return 0;
+	}
 	if (make_room(s) < 0)
 		return -ENOMEM;
 	if (s->record)
@@ -153,24 +158,7 @@ static int take_line(struct faces_stream *s)
 
 int faces_stream_take(struct faces_stream *s, const char *bytes, size_t size)
 {
-	int error = 0;
-
-	for (size_t i = 0; i < size && !error; i++) {
-		if (bytes[i] == '\n') {
-			s->line[s->length] = '\0';
-			if (!s->overlong)
-				error = take_line(s);
-			else
-				s->damaged++;
-			s->overlong = false;
-			s->length = 0;
-		} else if (s->length + 1 < sizeof(s->line)) {
-			s->line[s->length++] = bytes[i];
-		} else {
-			s->overlong = true;
-		}
-	}
-	return error;
+	return test_lines_take(&s->lines, s->line, sizeof(s->line), bytes, size, take_line, s);
 }
 
 void faces_stream_free(struct faces_stream *s)

@@ -9,13 +9,13 @@
 #include <stdio.h>
 
 #include "cmd/test_faces_judge.h"
+#include "cmd/test_lines.h"
 
 enum { FACES_LINE_MAX = 128 };
 
 struct faces_stream {
 	char line[FACES_LINE_MAX];
-	size_t length;
-	bool overlong; /* the line at hand is longer than any of ours: skip to its end */
+	struct test_lines lines;
 
 	bool has_hello;
 	struct faces_hello hello;       /* the first: one that says something else is damage */

@@ -39,13 +39,17 @@ static void take_reading(struct test_stream *s, struct test_reading *room, const
 	}
 }
 
-static int take_line(struct test_stream *s)
+static int take_line(void *owner, bool whole)
 {
-	struct test_reading *r = add_reading(s);
+	struct test_stream *s = owner;
+	struct test_reading *r;
 	struct sample_hello hello;
 	struct sample sample;
 	int kind;
 
+	if (!whole)
+		return 0;
+	r = add_reading(s);
 	if (!r)
 		return -ENOMEM;
 	kind = sample_parse(s->line, &hello, &sample);
@@ -64,22 +68,7 @@ static int take_line(struct test_stream *s)
 
 int test_stream_take(struct test_stream *s, const char *bytes, size_t size)
 {
-	int error = 0;
-
-	for (size_t i = 0; i < size && !error; i++) {
-		if (bytes[i] == '\n') {
-			s->line[s->length] = '\0';
-			if (!s->overlong)
-				error = take_line(s);
-			s->overlong = false;
-			s->length = 0;
-		} else if (s->length + 1 < sizeof(s->line)) {
-			s->line[s->length++] = bytes[i];
-		} else {
-			s->overlong = true;
-		}
-	}
-	return error;
+	return test_lines_take(&s->lines, s->line, sizeof(s->line), bytes, size, take_line, s);
 }
 
 /* One clock of a reading against the host's: guest minus host, with everything in the bound. */

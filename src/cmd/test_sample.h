@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "cmd/test_judge.h"
+#include "cmd/test_lines.h"
 #include "guest/sample.h"
 #include "host/kvmtsc.h"
 #include "host/pairs.h"
@@ -24,8 +25,7 @@ struct test_reading {
 
 struct test_stream {
 	char line[SAMPLE_LINE_MAX];
-	size_t length;
-	bool overlong; /* the line at hand is longer than any of ours: skip to its end */
+	struct test_lines lines;
 
 	bool has_hello;
 	struct sample_hello hello;

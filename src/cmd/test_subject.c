@@ -338,7 +338,8 @@ int test_machine_start(const struct test_machine_config *c, struct test_machine 
 	return error;
 }
 
-int test_machine_connect(const struct test_machine *m)
+/* A connection to the samples' port, non-blocking; -EAGAIN: not there yet. */
+static int connect_port(const struct test_machine *m)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd;
@@ -358,13 +359,14 @@ int test_machine_connect(const struct test_machine *m)
 	return fd;
 }
 
-ssize_t test_machine_receive(const struct test_machine *m, int *fd, char *bytes, size_t size)
+/* How many bytes there are, 0 for none. */
+static ssize_t receive(const struct test_machine *m, int *fd, char *bytes, size_t size)
 {
 	struct pollfd wait = {.events = POLLIN};
 	ssize_t n;
 
 	if (*fd < 0) {
-		*fd = test_machine_connect(m);
+		*fd = connect_port(m);
 		if (*fd < 0 && *fd != -EAGAIN)
 			return *fd;
 	}
@@ -380,6 +382,21 @@ ssize_t test_machine_receive(const struct test_machine *m, int *fd, char *bytes,
 		return 0;
 	}
 	return n;
+}
+
+int test_machine_feed(const struct test_machine *m, int *fd,
+		      int (*take)(void *stream, const char *bytes, size_t size), void *stream,
+		      struct why *why)
+{
+	char bytes[4096];
+	ssize_t n = receive(m, fd, bytes, sizeof(bytes));
+
+	if (n < 0)
+		return why_set(why, (int)n, "cannot connect to the guest's port: %s",
+			       strerror((int)-n));
+	if (n > 0 && take(stream, bytes, (size_t)n) < 0)
+		return why_set(why, -ENOMEM, "out of memory");
+	return 0;
 }
 
 /* What the VMM may have started is ended first: until it is reaped, the group is surely its. */

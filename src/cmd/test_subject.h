@@ -43,13 +43,12 @@ bool test_boots_exactly(const struct test_options *options, enum test_subject su
 int test_machine_start(const struct test_machine_config *config, struct test_machine *ret_machine,
 		       struct why *why);
 
-/* A connection to the samples' port, non-blocking; -EAGAIN: not there yet. */
-int test_machine_connect(const struct test_machine *m);
-
-/* Connects *fd where that is -1, waits a moment for bytes and takes them.  Their number, 0 when
- * there are none; a connection that the machine closed is closed here too.  Negative errno: it
- * cannot be connected to. */
-ssize_t test_machine_receive(const struct test_machine *m, int *fd, char *bytes, size_t size);
+/* Connects *fd to the samples' port where that is -1, waits a moment for bytes and gives them to
+ * `take`, which returns 0 or -ENOMEM; a connection that the machine closed is closed here too.  0,
+ * or negative errno with its why: it cannot be connected to, or what `take` returned. */
+int test_machine_feed(const struct test_machine *m, int *fd,
+		      int (*take)(void *stream, const char *bytes, size_t size), void *stream,
+		      struct why *why);
 
 /* True once its process has ended, and with it what it started; never waits. */
 bool test_machine_has_ended(struct test_machine *m);
