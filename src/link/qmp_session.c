@@ -186,10 +186,11 @@ static void start_anew(struct qmp_session *s)
 	s->escaped = s->skipping = false;
 }
 
-static json_t *drop_line(struct qmp_session *s, const char *what)
+/* What follows on the line of the byte `b` is not looked at. */
+static json_t *drop_line(struct qmp_session *s, unsigned char b, const char *what)
 {
 	start_anew(s);
-	s->skipping = true;
+	s->skipping = b != '\n';
 	return complain(what);
 }
 
@@ -275,10 +276,10 @@ static json_t *take_byte(struct qmp_session *s, unsigned char b)
 	if (s->depth == 0 && is_space(b))
 		return NULL;
 	if (s->depth == 0 && b != '{')
-		return drop_line(s, "a command is a JSON object: { was expected");
+		return drop_line(s, b, "a command is a JSON object: { was expected");
 	wrong = keep(s, (char)b);
 	if (wrong)
-		return drop_line(s, wrong);
+		return drop_line(s, b, wrong);
 	if (s->depth == 0) {
 		json_t *answer = parse(s);
 

@@ -285,6 +285,21 @@ static void too_deep_and_too_long_are_errors(void **state)
 	assert_int_equal(strncmp(heard, "{\"return\": 3, ", 14), 0);
 }
 
+static void an_end_of_line_that_is_too_much_ends_the_line(void **state)
+{
+	static char text[QMP_MESSAGE_MAX + 100];
+
+	(void)state;
+	negotiate();
+	strcpy(text, "{\"execute\":");
+	memset(text + strlen(text), ' ', QMP_MESSAGE_MAX - strlen(text));
+	assert_int_equal(strlen(text), QMP_MESSAGE_MAX);
+	strcat(text, "\n{\"execute\": \"query-commands\"}\n");
+	say(text);
+	assert_non_null(strstr(heard, "too long"));
+	assert_non_null(strstr(heard, "{\"return\": ["));
+}
+
 static void it_is_all_one_how_bytes_arrive(void **state)
 {
 	static const char text[] =
@@ -317,6 +332,7 @@ int main(void)
 		TEST(wrong_commands_are_explained),
 		TEST(nonsense_is_an_error_and_the_next_line_counts),
 		TEST(too_deep_and_too_long_are_errors),
+		TEST(an_end_of_line_that_is_too_much_ends_the_line),
 		TEST(it_is_all_one_how_bytes_arrive),
 	};
 
