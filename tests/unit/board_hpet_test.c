@@ -371,6 +371,21 @@ static void without_it_they_have_them_again(void **state)
 	ledger_is(&vm, VMT_SOURCE_PIT, 11, 1, 10, 0);
 }
 
+static void an_rtc_programmed_anew_meanwhile_keeps_its_request(void **state)
+{
+	struct vm vm = booted();
+
+	(void)state;
+	set(&vm, CONFIG, LEGACY);
+	rtc_at(&vm, 6);
+	until(&vm, 10 * MS);
+	ledger_is(&vm, VMT_SOURCE_RTC, 10, 0, 9, 1);
+	rtc_at(&vm, 8);
+	ledger_is(&vm, VMT_SOURCE_RTC, 10, 0, 9, 1);
+	set(&vm, CONFIG, 2);
+	assert_int_equal(vm.out.pulses, RTC_BIT);
+}
+
 static void what_they_owe_is_given_up_when_it_begins(void **state)
 {
 	struct vm vm = booted();
@@ -462,6 +477,7 @@ int main(void)
 		cmocka_unit_test(a_fast_timer_wakes_at_the_floor_and_another_on_time),
 		cmocka_unit_test(standing_in_it_has_the_lines_of_pit_and_rtc),
 		cmocka_unit_test(without_it_they_have_them_again),
+		cmocka_unit_test(an_rtc_programmed_anew_meanwhile_keeps_its_request),
 		cmocka_unit_test(what_they_owe_is_given_up_when_it_begins),
 		cmocka_unit_test(a_pit_that_is_cut_off_wakes_nobody),
 		cmocka_unit_test(a_saved_one_goes_on),
