@@ -403,6 +403,15 @@ static int save_board(const struct vmt_board *b, void *buf, size_t size)
 	return vmt_snap_finish(&w);
 }
 
+/* What a chip that is not there owes would never be paid. */
+static bool has_source(const struct vmt_board_config *c, uint32_t source)
+{
+	for (uint32_t i = 0; i < VMT_FACES; i++)
+		if (has(c, i) && source - vmt_board_faces[i].source < vmt_board_faces[i].sources)
+			return true;
+	return false;
+}
+
 /* A source that does not tick has nothing to ask again for, and nobody who would; only those that
  * are acknowledged tick by tick have two pulses in flight, or a refused one that is not. */
 static bool good_ticks(const struct vmt_board *b, uint32_t source)
@@ -410,6 +419,7 @@ static bool good_ticks(const struct vmt_board *b, uint32_t source)
 	const struct vmt_board_ticks *t = &b->ticks[source];
 
 	return vmt_ticks_good(t, &b->config, b->now) &&
+	       (!t->ledger.owed || has_source(&b->config, source)) &&
 	       (vmt_board_pulses(source) ||
 		(t->in_flight <= 1 && !t->refused &&
 		 (source == VMT_SOURCE_RTC || t->retry_ns == VMT_NEVER)));

@@ -260,13 +260,22 @@ static void damaged_bytes_are_refused_and_change_nothing(void **state)
 		assert_int_equal(vmt_board_save(&b, bytes, less), -ENOSPC);
 }
 
-/* The board's record with other ticks, and a right checksum. */
+enum { FIELDS_AT = 12, TICKS = 48, SOURCE = 66, BOARD_FIELDS = TICKS + 8 * SOURCE };
+
+/* The board's record with other fields, and a right checksum. */
+static void forge(uint8_t *bytes, const uint8_t *fields)
+{
+	struct vmt_snap_writer w;
+
+	vmt_snap_start(&w, bytes, VMT_BOARD_SAVED, VMT_SNAP_BOARD, 2);
+	vmt_snap_put_bytes(&w, fields, BOARD_FIELDS);
+	assert_int_equal(vmt_snap_finish(&w), FIELDS_AT + BOARD_FIELDS + 4);
+}
+
 static void forge_ticks(uint8_t *bytes, struct random *random)
 {
-	enum { FIELDS_AT = 12, TICKS_AT = FIELDS_AT + 48, BOARD_FIELDS = 48 + 8 * 66 };
 	uint8_t fields[BOARD_FIELDS];
-	struct vmt_snap_writer w;
-	uint32_t at = TICKS_AT - FIELDS_AT + 66 * random_below(random, VMT_SOURCES), where;
+	uint32_t at = TICKS + SOURCE * random_below(random, VMT_SOURCES), where;
 
 	memcpy(fields, bytes + FIELDS_AT, sizeof(fields));
 	if (random_below(random, 2)) { /* one is owed */
@@ -276,9 +285,42 @@ static void forge_ticks(uint8_t *bytes, struct random *random)
 	where = at + 40 + random_below(random, 26);
 	fields[where] = (uint8_t)random_below(random, 3);
 	memset(fields + at + 48, (int)random_below(random, 2) * 255, 8); /* when to ask again */
-	vmt_snap_start(&w, bytes, VMT_BOARD_SAVED, VMT_SNAP_BOARD, 2);
-	vmt_snap_put_bytes(&w, fields, sizeof(fields));
-	assert_int_equal(vmt_snap_finish(&w), FIELDS_AT + BOARD_FIELDS + 4);
+	forge(bytes, fields);
+}
+
+/* One tick is owed, and is to be asked for at once. */
+static void forge_debt(uint8_t *bytes, uint32_t source)
+{
+	uint8_t fields[BOARD_FIELDS], *ticks = fields + TICKS + (size_t)SOURCE * source;
+
+	memcpy(fields, bytes + FIELDS_AT, sizeof(fields));
+	ticks[0]++;
+	ticks[32]++;
+	memset(ticks + 48, 0, 8);
+	forge(bytes, fields);
+}
+
+static void a_chip_that_is_not_there_owes_nothing(void **state)
+{
+	struct vmt_board_config c = config(VMT_TICKS_CATCHUP);
+
+	(void)state;
+	for (uint32_t pit = 0; pit <= 1; pit++) {
+		c.faces = VMT_HAS_PMTMR | (pit ? VMT_HAS_PIT : 0U);
+		for (uint32_t source = 0; source < VMT_SOURCES; source++) {
+			bool there = pit && source == VMT_SOURCE_PIT;
+			uint8_t bytes[VMT_BOARD_SAVED];
+			struct vmt_board_out out;
+			struct vmt_board b;
+			int size;
+
+			assert_int_equal(vmt_board_init(&b, &c, 0, UTC), 0);
+			size = vmt_board_save(&b, bytes, sizeof(bytes));
+			forge_debt(bytes, source);
+			assert_int_equal(vmt_board_load(&b, 0, bytes, (size_t)size, &out),
+					 there ? 0 : -EINVAL);
+		}
+	}
 }
 
 /* Whoever writes snapshots by hand gets a refusal, or a board that can be saved and loaded. */
@@ -375,6 +417,7 @@ int main(void)
 		cmocka_unit_test(the_ledger_balances_at_every_step),
 		cmocka_unit_test(a_loaded_board_goes_on_like_the_saved_one),
 		cmocka_unit_test(damaged_bytes_are_refused_and_change_nothing),
+		cmocka_unit_test(a_chip_that_is_not_there_owes_nothing),
 		cmocka_unit_test(forged_ticks_are_refused_or_live_by_the_rules),
 		cmocka_unit_test(another_configuration_is_refused),
 		cmocka_unit_test(a_board_loaded_later_finds_what_fell_due),
