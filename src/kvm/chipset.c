@@ -174,13 +174,21 @@ static void close_fds(struct chipset *c)
 		close(c->set_fd);
 }
 
+/* Whether an acknowledgement of `gsi` can be for this source.  The RTC is answered by reading its
+ * register C, the SCI has no ticks. */
+static bool awaits(const struct chipset *c, uint32_t source, uint32_t gsi)
+{
+	return source != VMT_SOURCE_RTC && source != VMT_SOURCE_SCI &&
+	       c->board.ticks[source].ledger.owed && gsi_of(c, source) == gsi;
+}
+
 /* Only whom it can concern: what another's call finds due would come before the answer. */
 static void acknowledge(struct chipset *c, vmt_ns now, uint32_t gsi)
 {
 	struct vmt_board_out out;
 
 	for (uint32_t source = 0; source < LINES; source++) {
-		if (gsi_of(c, source) != gsi || !c->board.ticks[source].ledger.owed)
+		if (!awaits(c, source, gsi))
 			continue;
 		vmt_board_ack(&c->board, now, source, &out);
 		apply(c, now, &out);
@@ -190,7 +198,7 @@ static void acknowledge(struct chipset *c, vmt_ns now, uint32_t gsi)
 static bool owes(const struct chipset *c, uint32_t gsi)
 {
 	for (uint32_t source = 0; source < LINES; source++)
-		if (c->board.ticks[source].ledger.owed && gsi_of(c, source) == gsi)
+		if (awaits(c, source, gsi))
 			return true;
 	return false;
 }

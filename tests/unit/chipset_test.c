@@ -15,7 +15,7 @@
 #include "kvm/acpi.h"
 #include "kvm/chipset.h"
 
-enum { SECONDS = 0, REG_A = 10, INDEX = 0x70, DATA = 0x71 };
+enum { SECONDS = 0, REG_A = 10, REG_B = 11, INDEX = 0x70, DATA = 0x71 };
 enum { CONFIG = 0x10, COUNTER = 0xf0, TIMER0 = 0x100, PERIODIC_EDGE = 0x4c, LEGACY = 3 };
 enum { TICKS = 2000000 }; /* 20 ms */
 enum { STATUS = 0x20, LEVEL_TO_20 = 20 << 9 | 1 << 2 | 1 << 1 };
@@ -190,14 +190,15 @@ static void the_counter_is_read_without_the_lock(void **state)
 	destroy(c);
 }
 
-/* No VM, but what would tell of its acknowledgements: of GSI 20, and of the tick's. */
+/* No VM, but what would tell of its acknowledgements: of GSI 20, of the tick's, of the RTC's. */
 static struct vm listening(void)
 {
-	struct vm vm = {.fd = -1, .kvm_fd = -1, .n_acks = 2};
+	static const uint32_t gsis[] = {20, VM_GSI_TICK, 8};
+	struct vm vm = {.fd = -1, .kvm_fd = -1, .n_acks = 3};
 
 	for (unsigned i = 0; i < vm.n_acks; i++)
 		vm.acks[i] = (struct vm_ack){
-			.gsi = i ? VM_GSI_TICK : 20,
+			.gsi = gsis[i],
 			.ack_fd = eventfd(0, EFD_NONBLOCK),
 			.listener_fd = -1,
 		};
@@ -211,14 +212,15 @@ static void give(const struct vm *vm, unsigned ack)
 	assert_int_equal(write(vm->acks[ack].ack_fd, &one, sizeof(one)), sizeof(one));
 }
 
-/* Timer 0 in the PIT's place: its first tick is under way, the next one is due. */
-static void await_tick(struct chipset *c)
+/* Timer 0 in the PIT's place, or 1 in the RTC's: its first tick is under way, the next is due. */
+static void await_tick(struct chipset *c, uint32_t timer)
 {
-	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET0];
+	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET0 + timer];
+	uint32_t at = TIMER0 + 0x20 * timer;
 
-	set(c, TIMER0, PERIODIC_EDGE);
-	set(c, TIMER0 + 8, TICKS);
-	set(c, TIMER0 + 8, TICKS);
+	set(c, at, PERIODIC_EDGE);
+	set(c, at + 8, TICKS);
+	set(c, at + 8, TICKS);
 	set(c, CONFIG, LEGACY);
 	while (!t->ledger.due)
 		chipset_advance(c);
@@ -234,7 +236,7 @@ static void an_acknowledgement_is_for_who_drives_the_line(void **state)
 
 	(void)state;
 	chipset_connect(c, &vm);
-	await_tick(c);
+	await_tick(c, 0);
 	give(&vm, 0); /* of GSI 20 */
 	chipset_acks(c, 1);
 	assert_int_equal(t->ledger.delivered, 0);
@@ -258,9 +260,33 @@ static void an_acknowledgement_comes_before_the_next_tick(void **state)
 
 	(void)state;
 	chipset_connect(c, &vm);
-	await_tick(c);
+	await_tick(c, 0);
 	give(&vm, 1);
 	set(c, STATUS, 0);
+	assert_int_equal(t->ledger.delivered, 1);
+	assert_int_equal(t->ledger.owed, 1);
+	chipset_connect(c, NULL);
+	vm_destroy(&vm);
+	destroy(c);
+}
+
+/* The RTC holds its line and owes its tick, but is answered by reading its register C. */
+static void the_rtc_is_no_detour_for_an_acknowledgement(void **state)
+{
+	struct vm vm = listening();
+	struct chipset *c = create(true);
+	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET1];
+
+	(void)state;
+	chipset_connect(c, &vm);
+	assert_true(chipset_write(c, VMT_PIO, INDEX, 1, REG_A));
+	assert_true(chipset_write(c, VMT_PIO, DATA, 1, 0x26));
+	assert_true(chipset_write(c, VMT_PIO, INDEX, 1, REG_B));
+	assert_true(chipset_write(c, VMT_PIO, DATA, 1, 0x42));
+	await_tick(c, 1);
+	assert_int_equal(c->board.ticks[VMT_SOURCE_RTC].ledger.owed, 1);
+	give(&vm, 2);
+	chipset_acks(c, 4);
 	assert_int_equal(t->ledger.delivered, 1);
 	assert_int_equal(t->ledger.owed, 1);
 	chipset_connect(c, NULL);
@@ -313,6 +339,7 @@ int main(void)
 		cmocka_unit_test(the_counter_is_read_without_the_lock),
 		cmocka_unit_test(an_acknowledgement_is_for_who_drives_the_line),
 		cmocka_unit_test(an_acknowledgement_comes_before_the_next_tick),
+		cmocka_unit_test(the_rtc_is_no_detour_for_an_acknowledgement),
 		cmocka_unit_test(a_level_goes_where_it_is_routed),
 		cmocka_unit_test(acknowledgements_are_wanted_where_pulses_go),
 	};
