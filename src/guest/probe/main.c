@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c - what the probe does, as its command line says. */
+#include "guest/probe/cpu.h"
 #include "guest/probe/probe.h"
 
 /* From a Multiboot loader: its magic number, and of its information (3.3) the command line. */
@@ -9,7 +10,9 @@ struct loader_info {
 	uint32_t flags, mem_lower, mem_upper, boot_device, command_line;
 };
 
-enum { HELLO_ROUNDS = 8 };
+enum { HELLO_ROUNDS = 8, ORDER_MAX = 80 };
+
+static const uint64_t hello_tsc = 1 << 28;
 
 void probe_main(uint32_t magic, const struct loader_info *info);
 
@@ -88,6 +91,111 @@ static void do_faces(void)
 	}
 }
 
+/* Hexadecimal, up to a blank or the end; anything else is passed over and counts as the end. */
+static uint64_t take_number(const char **line)
+{
+	uint64_t value = 0;
+
+	while (**line == ' ')
+		(*line)++;
+	for (; **line; (*line)++) {
+		char c = **line;
+
+		if (c >= '0' && c <= '9')
+			value = value << 4 | (uint32_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			value = value << 4 | (uint32_t)(c - 'a' + 10);
+		else
+			break;
+	}
+	return value;
+}
+
+static bool read_order(const char *line, struct probe_order *ret_order)
+{
+	struct probe_order *o = ret_order;
+
+	o->source = *line;
+	if (*line)
+		line++;
+	o->setting = (uint32_t)take_number(&line);
+	o->period = take_number(&line);
+	o->period_part = (uint32_t)take_number(&line);
+	o->run = take_number(&line);
+	o->busy = take_number(&line) != 0;
+	return (o->source == 'p' || o->source == 'r') && o->period && o->run && !*line;
+}
+
+static void say_tally(const struct probe_order *o, const struct probe_tally *t)
+{
+	const char source[] = {o->source, '\0'};
+
+	probe_begin('T');
+	probe_put_word(source);
+	probe_put_number(o->busy);
+	probe_put_number(t->start);
+	probe_put_number(t->start_width);
+	probe_put_number(t->stop);
+	probe_put_number(t->stop_width);
+	probe_put_number(t->count);
+	probe_put_number(t->stored);
+	probe_put_number(t->p50);
+	probe_put_number(t->p99);
+	probe_put_number(t->most);
+	probe_end();
+}
+
+static void complain(const char *text)
+{
+	probe_begin('E');
+	probe_put_word(text);
+	probe_end();
+}
+
+static void follow(const char *line)
+{
+	struct probe_order order;
+	struct probe_tally tally;
+
+	if (!read_order(line, &order)) {
+		complain("that is no order");
+		return;
+	}
+	probe_count_ticks(&order, &tally);
+	say_tally(&order, &tally);
+}
+
+static void do_ticks(void)
+{
+	static char line[ORDER_MAX];
+	struct probe_tables tables;
+	struct probe_hello hello;
+	uint64_t said;
+	uint32_t length = 0;
+
+	probe_find_tables(&tables);
+	probe_start_faces(&tables, &hello);
+	probe_prepare_ticks();
+	said = cpu_tsc() - hello_tsc;
+	for (;;) {
+		char c;
+
+		if (length == 0 && cpu_tsc() - said >= hello_tsc) {
+			say_hello(&tables, &hello);
+			said = cpu_tsc();
+		}
+		if (!probe_take_char(&c))
+			continue;
+		if (c != '\n' && length + 1 < ORDER_MAX) {
+			line[length++] = c;
+			continue;
+		}
+		line[length] = '\0';
+		length = 0;
+		follow(line);
+	}
+}
+
 void probe_main(uint32_t magic, const struct loader_info *info)
 {
 	const char *line = "";
@@ -97,7 +205,7 @@ void probe_main(uint32_t magic, const struct loader_info *info)
 		line = (const char *)(uintptr_t)info->command_line;
 	if (second_word_is(line, "faces"))
 		do_faces();
-	probe_begin('E');
-	probe_put_word("the command line has no word that this probe knows (faces)");
-	probe_end();
+	if (second_word_is(line, "ticks"))
+		do_ticks();
+	complain("the command line has no word that this probe knows (faces, ticks)");
 }

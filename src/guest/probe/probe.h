@@ -3,6 +3,7 @@
  *
  * Its command line's second word says what to do (the first is its own name):
  *   faces   reads every clock between two counts of the TSC, in turn on each CPU, for ever
+ *   ticks   lets a timer interrupt as it is told, and counts, for ever
  *
  * What it reads goes out over the serial port at 0x3f8 as lines of text, each with the checksum of
  * its characters before " *": BSD's, 16 bits rotated right by one before each is added.  Numbers
@@ -10,6 +11,7 @@
  *
  *   H 1 CPUS TSC_KHZ BUS_KHZ KVM_MUL KVM_SHIFT PM_BITS HPET_FS *SUM
  *   R FACE CPU BEFORE WIDTH VALUE *SUM
+ *   T SOURCE BUSY START WIDTH STOP WIDTH COUNT STORED P50 P99 MAX *SUM
  *   E TEXT *SUM
  *
  * H comes first and again now and then.  TSC_KHZ and BUS_KHZ are CPUID's (leaf 0x40000010) or 0;
@@ -23,7 +25,19 @@
  *      lasts a minute, and no expiry lies within most measurements
  *   t  the TSC; of another CPU than the first, counts are the first's
  *   k  kvm-clock, ns
- * CPU is the APIC id.  E is said instead when there is nothing to do. */
+ * CPU is the APIC id.  E is said instead when there is nothing to do.
+ *
+ * For `ticks` it says H again and again and waits for an order, a line without a checksum:
+ *   SOURCE SETTING PERIOD PART RUN BUSY
+ * SOURCE is p (PIT channel 0, mode 2, count SETTING) or r (RTC, rate SETTING of register A); PERIOD
+ * counts of the TSC and PART of 2^32 parts of one lie between two ticks; it runs for RUN counts.
+ * BUSY is 0: the CPU is halted between the ticks, or 1: interrupts are off for two and a half
+ * periods of three and a half.  T is the answer, once the source has stopped and what was on its
+ * way has come.  The source was started at a count within [START, START + WIDTH] and stopped within
+ * the like; COUNT interrupts came.  Of STORED of them follows how long after the latest tick that
+ * was due they came, in counts: median, 99th percentile, and the greatest of all.  The PIT's ticks
+ * are due from the middle of the start's bracket on; the RTC's, whose phase nobody is told, from
+ * the earliest of the first PROBE_WARM on, which are not stored. */
 #ifndef GUEST_PROBE_PROBE_H
 #define GUEST_PROBE_PROBE_H
 
@@ -35,6 +49,8 @@ enum {
 	PROBE_CPUS = 64,    /* as CPUS in start.S */
 	PROBE_LOW = 0x7000, /* as LOW in start.S */
 	PROBE_BURST = 3,    /* readings of a face in a row */
+	PROBE_WARM = 32,
+	PROBE_SAMPLES = 100000, /* later ones count, and for the greatest */
 };
 
 /* acpi.c: what the firmware's tables say. */
@@ -79,11 +95,31 @@ uint32_t probe_apic_id(uint32_t index);
 void probe_read_face_on(uint32_t index, char face, struct probe_reading *ret_readings);
 bool probe_read_rtc_on(uint32_t index, struct probe_reading *ret_reading);
 
+/* ticks.c: one timer's interrupts. */
+struct probe_order {
+	char source; /* p, r */
+	bool busy;
+	uint32_t setting, period_part;
+	uint64_t period, run;
+};
+
+struct probe_tally {
+	uint64_t start, start_width, stop, stop_width;
+	uint32_t count, stored, p50, p99, most;
+};
+
+/* Stops all sources and makes ready for interrupts, which stay off.  After probe_start_faces(). */
+void probe_prepare_ticks(void);
+void probe_count_ticks(const struct probe_order *order, struct probe_tally *ret_tally);
+
 /* serial.c: lines. */
 void probe_open_port(void);
 void probe_begin(char kind);
 void probe_put_number(uint64_t value);
 void probe_put_word(const char *word);
 void probe_end(void);
+
+/* What has come in: false without waiting when there is nothing. */
+bool probe_take_char(char *ret_char);
 
 #endif

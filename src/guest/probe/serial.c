@@ -5,7 +5,7 @@
 
 enum { PORT = 0x3f8, DIVISOR_LOW = PORT, DIVISOR_HIGH, FIFO, LINE, MODEM, STATUS };
 enum { LINE_8N1 = 3, LINE_DIVISOR = 0x80, FIFO_CLEAR_ON = 7, MODEM_DTR_RTS = 3 };
-enum { STATUS_EMPTY = 0x20, FIFO_SIZE = 16 };
+enum { STATUS_DATA = 1, STATUS_EMPTY = 0x20, FIFO_SIZE = 16 };
 
 static uint32_t room, sum;
 
@@ -73,4 +73,12 @@ void probe_end(void)
 	send('*');
 	send_number(sum, send);
 	send('\n');
+}
+
+bool probe_take_char(char *ret_char)
+{
+	if (!(cpu_in8(STATUS) & STATUS_DATA))
+		return false;
+	*ret_char = (char)cpu_in8(PORT);
+	return true;
 }

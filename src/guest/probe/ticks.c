@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ticks.c - lets a timer interrupt, and counts what arrives and how late. */
+#include "guest/probe/cpu.h"
+#include "guest/probe/probe.h"
+
+enum { PIC_1_MASK = 0x21, PIC_2_MASK = 0xa1, ALL = 0xff };
+
+/* 8254, channel 0, both bytes.  Mode 5 waits for an edge of its gate, which never comes. */
+enum { PIT_0 = 0x40, PIT_COMMAND = 0x43, PIT_0_MODE_2 = 0x34, PIT_0_MODE_5 = 0x3a };
+
+enum { RTC_INDEX = 0x70, RTC_DATA = 0x71, RTC_A = 0xa, RTC_B = 0xb, RTC_C = 0xc };
+enum { RTC_A_RUNS = 0x20, RTC_B_PIE = 0x40, RTC_B_IRQS = 0x70 };
+
+/* Where the PIT's interrupt arrives is what the firmware's table says of ISA's number 0. */
+enum { GSI_PIT = 2, GSI_RTC = 8, VECTOR = 0x40, VECTOR_SPURIOUS = 0xff, VECTORS = 256 };
+enum { IOAPIC_DATA = 0x10, IOAPIC_PINS = 0x10, IOAPIC_MASKED = 1 << 16 };
+enum { LAPIC_ID = 0x20, LAPIC_PRIORITY = 0x80, LAPIC_EOI = 0xb0 };
+enum { CODE_SEGMENT = 8, GATE_INTERRUPT = 0x8e00 };
+
+static const uint32_t lapic = 0xfee00000, ioapic = 0xfec00000;
+static const uint64_t drain_tsc = 1 << 24;
+
+/* A position between counts of the TSC, in parts of 2^-32. */
+struct position {
+	uint64_t count;
+	uint32_t part;
+};
+
+static struct {
+	struct position period, due; /* `due`: the latest that is due */
+	uint64_t slack;              /* a tick this much before its time is on time */
+	uint32_t warm;               /* ticks still to come that only show where its phase is */
+	bool rtc, counting;
+	volatile bool recording;
+	volatile uint32_t count, stored, most;
+	volatile bool warming;
+} ticks;
+
+static uint32_t samples[PROBE_SAMPLES];
+static struct {
+	uint16_t low, segment, flags, high;
+} gates[VECTORS];
+
+struct frame;
+
+static void step(struct position *p, const struct position *by)
+{
+	uint32_t part = p->part + by->part;
+
+	p->count += by->count + (part < p->part);
+	p->part = part;
+}
+
+/* The earliest tick of the first ones is taken for one that came at once. */
+static void find_phase(uint64_t arrival)
+{
+	if (ticks.warm == PROBE_WARM) {
+		ticks.due.count = arrival;
+		ticks.due.part = 0;
+	}
+	while ((int64_t)(arrival - ticks.due.count) > (int64_t)(ticks.period.count / 2))
+		step(&ticks.due, &ticks.period);
+	if ((int64_t)(arrival - ticks.due.count) < 0) {
+		ticks.due.count = arrival;
+		ticks.due.part = 0;
+	}
+	ticks.warming = --ticks.warm > 0;
+}
+
+static void record(uint64_t arrival)
+{
+	struct position next = ticks.due;
+	uint64_t late;
+
+	for (step(&next, &ticks.period); arrival + ticks.slack >= next.count;
+	     step(&next, &ticks.period))
+		ticks.due = next;
+	late = arrival > ticks.due.count ? arrival - ticks.due.count : 0;
+	if (late > UINT32_MAX)
+		late = UINT32_MAX;
+	if (late > ticks.most)
+		ticks.most = (uint32_t)late;
+	if (ticks.stored < PROBE_SAMPLES)
+		samples[ticks.stored++] = (uint32_t)late;
+}
+
+__attribute__((interrupt)) static void on_tick(struct frame *frame)
+{
+	uint64_t arrival = cpu_tsc();
+
+	(void)frame;
+	if (ticks.rtc) { /* else it asks no more */
+		cpu_out8(RTC_INDEX, RTC_C);
+		cpu_in8(RTC_DATA);
+	}
+	if (ticks.counting)
+		ticks.count++;
+	if (ticks.recording && ticks.warm)
+		find_phase(arrival);
+	else if (ticks.recording)
+		record(arrival);
+	cpu_store32(lapic + LAPIC_EOI, 0);
+}
+
+__attribute__((interrupt)) static void on_spurious(struct frame *frame)
+{
+	(void)frame;
+}
+
+static void set_gate(uint32_t vector, void (*handler)(struct frame *frame))
+{
+	uint32_t address = (uint32_t)(uintptr_t)handler;
+
+	gates[vector].low = (uint16_t)address;
+	gates[vector].segment = CODE_SEGMENT;
+	gates[vector].flags = GATE_INTERRUPT;
+	gates[vector].high = (uint16_t)(address >> 16);
+}
+
+static void write_ioapic(uint32_t reg, uint32_t value)
+{
+	cpu_store32(ioapic, reg);
+	cpu_store32(ioapic + IOAPIC_DATA, value);
+}
+
+static void route(uint32_t gsi, bool on)
+{
+	if (on)
+		write_ioapic(IOAPIC_PINS + 2 * gsi + 1,
+			     cpu_load32(lapic + LAPIC_ID) & 0xff000000);
+	write_ioapic(IOAPIC_PINS + 2 * gsi, on ? VECTOR : IOAPIC_MASKED);
+}
+
+static void write_rtc(uint8_t index, uint8_t value)
+{
+	cpu_out8(RTC_INDEX, index);
+	cpu_out8(RTC_DATA, value);
+}
+
+static uint8_t read_rtc(uint8_t index)
+{
+	cpu_out8(RTC_INDEX, index);
+	return cpu_in8(RTC_DATA);
+}
+
+static void program_pit(uint8_t command, uint32_t count)
+{
+	cpu_out8(PIT_COMMAND, command);
+	cpu_out8(PIT_0, (uint8_t)count);
+	cpu_out8(PIT_0, (uint8_t)(count >> 8));
+}
+
+static void stop_sources(void)
+{
+	program_pit(PIT_0_MODE_5, 0);
+	write_rtc(RTC_B, (uint8_t)(read_rtc(RTC_B) & ~RTC_B_IRQS));
+	read_rtc(RTC_C);
+}
+
+void probe_prepare_ticks(void)
+{
+	struct {
+		uint16_t limit;
+		uint32_t base;
+	} __attribute__((packed)) pointer = {sizeof(gates) - 1, (uint32_t)(uintptr_t)gates};
+
+	cpu_out8(PIC_1_MASK, ALL);
+	cpu_out8(PIC_2_MASK, ALL);
+	stop_sources();
+	set_gate(VECTOR, on_tick);
+	set_gate(VECTOR_SPURIOUS, on_spurious);
+	__asm__ volatile("lidt %0" : : "m"(pointer) : "memory");
+	cpu_store32(lapic + LAPIC_PRIORITY, 0);
+}
+
+/* Only its last write starts it; that is what lies between the two counts. */
+static void start_source(const struct probe_order *o, struct probe_tally *t)
+{
+	uint8_t value;
+
+	if (ticks.rtc) {
+		write_rtc(RTC_A, (uint8_t)(RTC_A_RUNS | o->setting));
+		value = (uint8_t)(read_rtc(RTC_B) | RTC_B_PIE);
+	} else {
+		cpu_out8(PIT_COMMAND, PIT_0_MODE_2);
+		cpu_out8(PIT_0, (uint8_t)o->setting);
+		value = (uint8_t)(o->setting >> 8);
+	}
+	t->start = cpu_tsc();
+	cpu_out8(ticks.rtc ? RTC_DATA : PIT_0, value);
+	t->start_width = cpu_tsc() - t->start;
+	ticks.due.count = t->start + t->start_width / 2;
+	ticks.due.part = 0;
+	ticks.slack = ticks.period.count / 32 + t->start_width / 2;
+	if (ticks.slack > ticks.period.count / 2)
+		ticks.slack = ticks.period.count / 2;
+	ticks.recording = true;
+}
+
+static void stop_source(struct probe_tally *t)
+{
+	uint8_t value = 0;
+
+	if (ticks.rtc)
+		value = (uint8_t)(read_rtc(RTC_B) & ~RTC_B_PIE);
+	t->stop = cpu_tsc();
+	if (ticks.rtc)
+		cpu_out8(RTC_DATA, value);
+	else
+		program_pit(PIT_0_MODE_5, 0);
+	t->stop_width = cpu_tsc() - t->stop;
+	ticks.recording = false;
+}
+
+static void spin(uint64_t counts)
+{
+	uint64_t start = cpu_tsc();
+
+	while (cpu_tsc() - start < counts)
+		cpu_relax();
+}
+
+/* Interrupts are off when it comes and when it goes. */
+static void idle(uint64_t end, bool only_warm)
+{
+	while (cpu_tsc() < end && (!only_warm || ticks.warming))
+		__asm__ volatile("sti; hlt; cli" : : : "memory");
+}
+
+/* Two periods and a half deaf, one not. */
+static void be_busy(uint64_t end)
+{
+	while (cpu_tsc() < end) {
+		spin(ticks.period.count * 2 + ticks.period.count / 2);
+		__asm__ volatile("sti" : : : "memory");
+		spin(ticks.period.count);
+		__asm__ volatile("cli" : : : "memory");
+	}
+}
+
+static void sift(uint32_t at, uint32_t count)
+{
+	uint32_t value = samples[at], child;
+
+	while ((child = 2 * at + 1) < count) {
+		if (child + 1 < count && samples[child + 1] > samples[child])
+			child++;
+		if (samples[child] <= value)
+			break;
+		samples[at] = samples[child];
+		at = child;
+	}
+	samples[at] = value;
+}
+
+static void sort(uint32_t count)
+{
+	for (uint32_t i = count / 2; i--;)
+		sift(i, count);
+	while (count > 1) {
+		uint32_t greatest = samples[0];
+
+		samples[0] = samples[--count];
+		samples[count] = greatest;
+		sift(0, count);
+	}
+}
+
+static void run(const struct probe_order *o, struct probe_tally *t)
+{
+	uint32_t gsi = ticks.rtc ? GSI_RTC : GSI_PIT;
+	uint64_t end;
+
+	route(gsi, true);
+	start_source(o, t);
+	end = t->start + o->run;
+	idle(end, true);
+	if (o->busy)
+		be_busy(end);
+	else
+		idle(end, false);
+	stop_source(t);
+	__asm__ volatile("sti" : : : "memory"); /* what is on its way still counts */
+	spin(drain_tsc);
+	__asm__ volatile("cli" : : : "memory");
+	route(gsi, false);
+	stop_sources();
+}
+
+void probe_count_ticks(const struct probe_order *o, struct probe_tally *ret_tally)
+{
+	struct probe_tally *t = ret_tally;
+
+	ticks.period.count = o->period;
+	ticks.period.part = o->period_part;
+	ticks.rtc = o->source == 'r';
+	ticks.warm = ticks.rtc ? PROBE_WARM : 0;
+	ticks.warming = ticks.warm > 0;
+	ticks.count = ticks.stored = ticks.most = 0;
+	ticks.counting = true;
+	run(o, t);
+	ticks.counting = false;
+	sort(ticks.stored);
+	t->count = ticks.count;
+	t->stored = ticks.stored;
+	t->p50 = t->stored ? samples[(t->stored - 1) / 2] : 0;
+	t->p99 = t->stored ? samples[(t->stored - 1) / 100 * 99 + (t->stored - 1) % 100 * 99 / 100]
+			   : 0;
+	t->most = ticks.most;
+}
