@@ -26,7 +26,7 @@ static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are ma
 /* Named in the manual, not there yet. */
 static const char *const later_scenarios[] = {"pause",    "snapshot", "suspend", "migrate",
 					      "hoststep", "steal",    "warp",    "overcommit",
-					      "ticks",    "ntp",      NULL};
+					      "ntp",      NULL};
 
 static int find(const char *const *names, int count, const char *name)
 {
@@ -83,8 +83,8 @@ static int take_scenario(struct test_options *o, const char *name)
 	if (n < 0 && find(later_scenarios, INT32_MAX, name) >= 0)
 		return refuse("scenario", name);
 	if (n < 0)
-		return cmd_error("test", CMD_USAGE, "no scenario '%s' (boot, steady, faces, all)",
-				 name);
+		return cmd_error("test", CMD_USAGE,
+				 "no scenario '%s' (boot, steady, faces, ticks, all)", name);
 	o->scenarios[n] = true;
 	return CMD_OK;
 }
@@ -133,6 +133,9 @@ static int take_limit(struct test_options *o, char *text)
 	if (n < 0)
 		return cmd_error("test", CMD_USAGE,
 				 "--limit: no scenario '%s' (boot, steady, faces)", text);
+	if (n == TEST_TICKS)
+		return cmd_error("test", CMD_USAGE,
+				 "--limit ticks: ticks are counted, no duration limits them");
 	return take_duration("--limit", value, &o->limits_ns[n]);
 }
 
@@ -377,7 +380,7 @@ static int run(int argc, char **argv, const struct test_options *o)
 		status = find_kernel(o->kernel, kernel, sizeof(kernel));
 	if (!status && test_is_observed(o))
 		status = find_part("observer.cpio", initrd, sizeof(initrd));
-	if (!status && o->scenarios[TEST_FACES])
+	if (!status && (o->scenarios[TEST_FACES] || o->scenarios[TEST_TICKS]))
 		status = find_part("probe.elf", probe, sizeof(probe));
 	if (status)
 		return status;
@@ -421,9 +424,10 @@ const struct cmd_verb cmd_test = {
 	"\n"
 	"  --subject LIST      vmtime, qemu; the first is judged, the others are peers (vmtime)\n"
 	"  --clocksource LIST  kvm-clock, tsc, hpet, acpi_pm, jiffies (kvm-clock)\n"
-	"  --scenario LIST     boot, steady, faces, all (boot,steady)\n"
+	"  --scenario LIST     boot, steady, faces, ticks, all (boot,steady)\n"
 	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s), faces "
-	"(10s)\n"
+	"(10s),\n"
+	"                      each rate of ticks (10s)\n"
 	"  --repeat N          boots of each (1)\n"
 	"  --cpus N, --memory SIZE, --kernel FILE, --append STR\n"
 	"                      of the guest (1, 512M, the stock kernel, nothing more)\n"

@@ -9,6 +9,7 @@
 
 #include "cmd/test_faces_judge.h"
 #include "cmd/test_judge.h"
+#include "cmd/test_ticks_judge.h"
 #include "guest/sample.h"
 
 /* Those before TEST_OBSERVED boot Linux with the observer, once with each clock source. */
@@ -17,6 +18,7 @@ enum test_scenario {
 	TEST_STEADY,
 	TEST_OBSERVED,
 	TEST_FACES = TEST_OBSERVED,
+	TEST_TICKS,
 	TEST_SCENARIOS,
 };
 
@@ -77,6 +79,12 @@ struct test_pair {
 	struct faces_pair pair;
 };
 
+/* One rate of one source in scenario ticks. */
+struct test_ticks {
+	enum test_subject subject;
+	struct ticks_row row;
+};
+
 /* What is known of a subject once it ran. */
 struct test_known {
 	bool present;
@@ -96,6 +104,8 @@ struct test_report {
 	size_t face_count;
 	struct test_pair *pairs;
 	size_t pair_count;
+	struct test_ticks *ticks;
+	size_t ticks_count;
 };
 
 /* Room for one more result at the end, zeroed; NULL without memory. */

@@ -115,6 +115,28 @@ static bool take_reading(struct faces_stream *s, struct words *w)
 	return true;
 }
 
+static bool take_tally(struct faces_stream *s, struct words *w)
+{
+	struct ticks_tally t = {0};
+
+	t.source = take_letter(w) == 'r' ? TICKS_RTC : TICKS_PIT;
+	t.busy = take_number(w, 1);
+	t.start = take_number(w, FACES_MOST);
+	t.start_width = take_number(w, FACES_MOST);
+	t.stop = take_number(w, FACES_MOST);
+	t.stop_width = take_number(w, FACES_MOST);
+	t.count = take_number(w, UINT32_MAX);
+	t.stored = take_number(w, t.count);
+	t.p50 = take_number(w, UINT32_MAX);
+	t.p99 = take_number(w, UINT32_MAX);
+	t.most = take_number(w, UINT32_MAX);
+	if (w->bad || *w->at || t.stop < t.start)
+		return false;
+	s->tally = t;
+	s->has_tally = true;
+	return true;
+}
+
 static int make_room(struct faces_stream *s)
 {
 	size_t capacity = s->capacity ? 2 * s->capacity : 1024;
@@ -151,6 +173,7 @@ static int take_line(void *owner, bool whole)
 	else if (good)
 		good = s->line[0] == 'H'   ? take_hello(s, &w)
 		       : s->line[0] == 'R' ? take_reading(s, &w)
+		       : s->line[0] == 'T' ? take_tally(s, &w)
 					   : false;
 	s->damaged += !good;
 	return 0;

@@ -10,6 +10,7 @@
 
 #include "cmd/test_faces_judge.h"
 #include "cmd/test_lines.h"
+#include "cmd/test_ticks_judge.h"
 
 enum { FACES_LINE_MAX = 128 };
 
@@ -21,6 +22,8 @@ struct faces_stream {
 	struct faces_hello hello;       /* the first: one that says something else is damage */
 	struct faces_reading *readings; /* as they came */
 	size_t count, capacity;
+	bool has_tally; /* to be cleared when it was seen */
+	struct ticks_tally tally;
 	uint64_t damaged;           /* lines that were not whole, or said what cannot be */
 	char error[FACES_LINE_MAX]; /* what the probe complains of; "" */
 	FILE *record;               /* every line goes there too; may be NULL */

@@ -3,14 +3,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <libsmartcols.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cmd/cmd.h"
 #include "cmd/test_faces.h"
+#include "cmd/test_sheet.h"
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -82,114 +81,41 @@ static int worse_pair(const void *left, const void *right)
 			  b->disagreement_ns, b->allowed_ns);
 }
 
-static const char *const colors[] = {
-	[JUDGE_PASS] = "green", [JUDGE_FAIL] = "red", [JUDGE_SKIP] = "yellow"};
-
-/* Once something is missing, all is: a table with holes would be read as whole. */
-struct sheet {
-	struct libscols_table *table;
-	struct libscols_line *line;
-	size_t at;
-	bool bad;
-};
-
-struct title {
-	const char *text;
-	bool number;
-};
-
-static struct sheet new_sheet(const struct title *titles, size_t count)
-{
-	struct sheet s = {.table = scols_new_table()};
-	const char *no_color = getenv("NO_COLOR");
-
-	s.bad = !s.table;
-	for (size_t i = 0; !s.bad && i < count; i++)
-		s.bad = !scols_table_new_column(s.table, titles[i].text, 0,
-						titles[i].number ? SCOLS_FL_RIGHT : 0);
-	if (!s.bad)
-		scols_table_enable_colors(s.table,
-					  isatty(STDOUT_FILENO) && (!no_color || !*no_color));
-	return s;
-}
-
-static void add_line(struct sheet *s)
-{
-	s->line = s->bad ? NULL : scols_table_new_line(s->table, NULL);
-	s->bad |= !s->line;
-	s->at = 0;
-}
-
-static void add_text(struct sheet *s, const char *text)
-{
-	s->bad = s->bad || scols_line_set_data(s->line, s->at++, text) < 0;
-}
-
-static void add_ns(struct sheet *s, int64_t ns, bool sign)
-{
-	char text[32];
-
-	cmd_format_ns(text, sizeof(text), ns, sign);
-	add_text(s, text);
-}
-
-static void add_number(struct sheet *s, uint64_t number)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%" PRIu64, number);
-	add_text(s, text);
-}
-
-static void add_verdict(struct sheet *s, enum judge_verdict verdict)
-{
-	add_text(s, judge_verdict_names[verdict]);
-	if (!s->bad)
-		scols_cell_set_color(scols_line_get_cell(s->line, s->at - 1), colors[verdict]);
-}
-
-static void print_sheet(struct sheet *s)
-{
-	if (!s->bad)
-		scols_print_table(s->table);
-	scols_unref_table(s->table);
-}
-
 static void print_faces(const struct test_report *report, const struct test_face *faces)
 {
-	static const struct title titles[] = {
+	static const struct sheet_title titles[] = {
 		{"subject", false}, {"face", false},   {"cpu", true}, {"reads", true},
 		{"error", true},    {"quantum", true}, {"+-", true},  {"rate", true},
 		{"back", true},     {"verdict", false}};
-	struct sheet s = new_sheet(titles, sizeof(titles) / sizeof(titles[0]));
+	struct sheet s = sheet_new(titles, sizeof(titles) / sizeof(titles[0]));
 	char text[64];
 
 	for (size_t i = 0; i < report->face_count; i++) {
 		const struct faces_row *row = &faces[i].row;
 
-		add_line(&s);
+		sheet_line(&s);
 		test_report_subject(report, faces[i].subject, text, sizeof(text));
-		add_text(&s, text);
-		add_text(&s, faces_names[row->face]);
-		add_number(&s, row->cpu);
-		add_number(&s, row->reads);
-		add_ns(&s, row->worst_error_ns, true);
-		add_ns(&s, (int64_t)row->quantum_ns, false);
-		add_ns(&s, (int64_t)row->bracket_ns, false);
+		sheet_text(&s, text);
+		sheet_text(&s, faces_names[row->face]);
+		sheet_number(&s, row->cpu);
+		sheet_number(&s, row->reads);
+		sheet_ns(&s, row->worst_error_ns, true);
+		sheet_ns(&s, (int64_t)row->quantum_ns, false);
+		sheet_ns(&s, (int64_t)row->bracket_ns, false);
 		snprintf(text, sizeof(text), "%+" PRId64 " ppb", row->rate_error_ppb);
-		add_text(&s, row->has_rate ? text : "-");
-		add_number(&s, row->backward_steps);
-		add_verdict(&s, row->verdict);
+		sheet_text(&s, row->has_rate ? text : "-");
+		sheet_number(&s, row->backward_steps);
+		sheet_verdict(&s, row->verdict);
 	}
-	print_sheet(&s);
+	sheet_print(&s);
 }
 
 static void print_pairs(const struct test_report *report, const struct test_pair *pairs)
 {
-	static const struct title titles[] = {{"subject", false}, {"face", false},
-					      {"beside", false},  {"disagreement", true},
-					      {"allowed", true},  {"verdict", false}};
-	struct sheet s = new_sheet(titles, sizeof(titles) / sizeof(titles[0]));
+	static const struct sheet_title titles[] = {{"subject", false}, {"face", false},
+						    {"beside", false},  {"disagreement", true},
+						    {"allowed", true},  {"verdict", false}};
+	struct sheet s = sheet_new(titles, sizeof(titles) / sizeof(titles[0]));
 	bool shown[TEST_SUBJECTS] = {false};
 	char text[64];
 
@@ -199,16 +125,16 @@ static void print_pairs(const struct test_report *report, const struct test_pair
 		if (pair->verdict == JUDGE_PASS && shown[pairs[i].subject])
 			continue;
 		shown[pairs[i].subject] |= pair->verdict == JUDGE_PASS;
-		add_line(&s);
+		sheet_line(&s);
 		test_report_subject(report, pairs[i].subject, text, sizeof(text));
-		add_text(&s, text);
-		add_text(&s, faces_names[pair->a]);
-		add_text(&s, faces_names[pair->b]);
-		add_ns(&s, pair->disagreement_ns, true);
-		add_ns(&s, (int64_t)pair->allowed_ns, false);
-		add_verdict(&s, pair->verdict);
+		sheet_text(&s, text);
+		sheet_text(&s, faces_names[pair->a]);
+		sheet_text(&s, faces_names[pair->b]);
+		sheet_ns(&s, pair->disagreement_ns, true);
+		sheet_ns(&s, (int64_t)pair->allowed_ns, false);
+		sheet_verdict(&s, pair->verdict);
 	}
-	print_sheet(&s);
+	sheet_print(&s);
 }
 
 /* A copy, since the report keeps its order for the JSON; NULL: no memory. */

@@ -14,6 +14,7 @@
 #include "cmd/test_plan.h"
 #include "cmd/test_sample.h"
 #include "cmd/test_subject.h"
+#include "cmd/test_ticks.h"
 #include "host/hostclock.h"
 
 #define SECOND 1000000000ULL
@@ -84,6 +85,8 @@ uint64_t test_plan_longest_ns(const struct test_options *o)
 			  (o->scenarios[TEST_STEADY] ? 2 * steady_ns(o, o->clocksources[i]) : 0);
 	if (o->scenarios[TEST_FACES])
 		all_ns += test_faces_longest_ns(o);
+	if (o->scenarios[TEST_TICKS])
+		all_ns += test_ticks_longest_ns(o);
 	return all_ns * o->subject_count * o->repeat + 60 * SECOND;
 }
 
@@ -502,6 +505,8 @@ static int run_subject(const struct test_options *o, enum test_subject subject,
 		status = run_observed(o, subject, images, pairs, report);
 	for (unsigned n = 1; !status && o->scenarios[TEST_FACES] && n <= o->repeat; n++)
 		status = test_faces_run(o, subject, n, images->probe, pairs, report);
+	for (unsigned n = 1; !status && o->scenarios[TEST_TICKS] && n <= o->repeat; n++)
+		status = test_ticks_run(o, subject, n, images->probe, pairs, report);
 	return status;
 }
 

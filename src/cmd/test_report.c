@@ -16,12 +16,13 @@
 #include "cmd/lab.h"
 #include "cmd/test.h"
 #include "cmd/test_faces.h"
+#include "cmd/test_ticks.h"
 #include "host/hostclock.h"
 #include "kvm/probe.h"
 
 __extension__ typedef unsigned __int128 u128;
 
-const char *const test_scenario_names[TEST_SCENARIOS] = {"boot", "steady", "faces"};
+const char *const test_scenario_names[TEST_SCENARIOS] = {"boot", "steady", "faces", "ticks"};
 const char *const test_subject_names[TEST_SUBJECTS] = {"vmtime", "qemu"};
 
 struct test_result *test_report_add(struct test_report *report)
@@ -48,6 +49,7 @@ void test_report_free(struct test_report *report)
 	free(report->results);
 	free(report->faces);
 	free(report->pairs);
+	free(report->ticks);
 	memset(report, 0, sizeof(*report));
 }
 
@@ -59,7 +61,8 @@ static unsigned count_of(const struct test_report *report, enum test_subject sub
 	for (size_t i = 0; i < report->count; i++)
 		n += report->results[i].subject == subject &&
 		     report->results[i].row.verdict == verdict;
-	return n + test_faces_count(report, subject, verdict);
+	return n + test_faces_count(report, subject, verdict) +
+	       test_ticks_count(report, subject, verdict);
 }
 
 int test_report_status(const struct test_options *options, const struct test_report *report)
@@ -267,6 +270,7 @@ void test_report_table(const struct test_options *options, const struct test_rep
 	scols_unref_table(table);
 	free(rows);
 	test_faces_table(report);
+	test_ticks_table(report);
 	print_counts(report, options->subjects[0]);
 	printf(" (%s)", test_subject_names[options->subjects[0]]);
 	for (unsigned i = 1; i < options->subject_count; i++) {
@@ -402,7 +406,6 @@ static json_t *result_json(const struct test_result *r)
 
 static json_t *report_json(const struct test_options *options, const struct test_report *report)
 {
-	static const char *const later[] = {"costs", "ticks"};
 	json_t *root = json_object(), *subjects = json_array(), *results = json_array();
 
 	for (unsigned i = 0; i < options->subject_count; i++) {
@@ -421,8 +424,8 @@ static json_t *report_json(const struct test_options *options, const struct test
 	put(&root, "results", results);
 	put(&root, "faces", test_faces_json(report));
 	put(&root, "pairs", test_faces_pairs_json(report));
-	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
-		put(&root, later[i], json_array());
+	put(&root, "costs", json_array());
+	put(&root, "ticks", test_ticks_json(report));
 	return root;
 }
 

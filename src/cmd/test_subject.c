@@ -106,6 +106,10 @@ static void vmtime_command(struct words *w, const struct test_machine_config *c,
 	add(w, "%" PRIu64, c->options->memory);
 	add(w, "--serial");
 	add(w, "unix:%s", m->port);
+	if (c->qmp) {
+		add(w, "--qmp");
+		add(w, "%s", m->qmp);
+	}
 	if (wants_tsc(c->clocksource)) {
 		add(w, "--invtsc");
 		add(w, "on");
@@ -257,6 +261,7 @@ static int make_places(struct test_machine *m, const char *keep, struct why *why
 			       "cannot make a socket in a directory of TMPDIR or /tmp: %s",
 			       strerror(-error));
 	snprintf(m->port, sizeof(m->port), "%s/samples", m->dir);
+	snprintf(m->qmp, sizeof(m->qmp), "%s/qmp", m->dir);
 	snprintf(m->console, sizeof(m->console), "%s/console.log", keep ? keep : m->dir);
 	snprintf(m->errors, sizeof(m->errors), "%s/vmm.log", keep ? keep : m->dir);
 	return 0;
@@ -265,7 +270,7 @@ static int make_places(struct test_machine *m, const char *keep, struct why *why
 static void remove_places(struct test_machine *m)
 {
 	char path[PATH_MAX];
-	static const char *const names[] = {"samples", "console.log", "vmm.log"};
+	static const char *const names[] = {"samples", "qmp", "console.log", "vmm.log"};
 
 	if (!m->dir[0])
 		return;

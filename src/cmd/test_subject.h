@@ -23,6 +23,7 @@ struct test_machine {
 	char dir[64];                             /* for the socket; removed at the end */
 	char console[PATH_MAX], errors[PATH_MAX]; /* what guest and VMM said */
 	char port[PATH_MAX];                      /* the socket of the samples */
+	char qmp[PATH_MAX];                       /* that of QMP, where it was asked for */
 	off_t console_seen;                       /* test_machine_panicked() looked so far */
 };
 
@@ -32,6 +33,7 @@ struct test_machine_config {
 	const char *clocksource;
 	const char *kernel, *initrd;
 	const char *probe; /* what the probe, which is then the kernel, is to do; NULL: Linux */
+	bool qmp;          /* vmtime's opens its QMP socket */
 	const char *keep;  /* directory for console and errors, or NULL */
 };
 

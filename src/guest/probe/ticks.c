@@ -126,8 +126,7 @@ static void write_ioapic(uint32_t reg, uint32_t value)
 static void route(uint32_t gsi, bool on)
 {
 	if (on)
-		write_ioapic(IOAPIC_PINS + 2 * gsi + 1,
-			     cpu_load32(lapic + LAPIC_ID) & 0xff000000);
+		write_ioapic(IOAPIC_PINS + 2 * gsi + 1, cpu_load32(lapic + LAPIC_ID) & 0xff000000);
 	write_ioapic(IOAPIC_PINS + 2 * gsi, on ? VECTOR : IOAPIC_MASKED);
 }
 
