@@ -117,9 +117,10 @@ static bool take_reading(struct faces_stream *s, struct words *w)
 
 static bool take_tally(struct faces_stream *s, struct words *w)
 {
+	const char letter = take_letter(w);
 	struct ticks_tally t = {0};
 
-	t.source = take_letter(w) == 'r' ? TICKS_RTC : TICKS_PIT;
+	t.source = letter == 'r' ? TICKS_RTC : TICKS_PIT;
 	t.busy = take_number(w, 1);
 	t.start = take_number(w, FACES_MOST);
 	t.start_width = take_number(w, FACES_MOST);
@@ -130,7 +131,7 @@ static bool take_tally(struct faces_stream *s, struct words *w)
 	t.p50 = take_number(w, UINT32_MAX);
 	t.p99 = take_number(w, UINT32_MAX);
 	t.most = take_number(w, UINT32_MAX);
-	if (w->bad || *w->at || t.stop < t.start)
+	if (w->bad || *w->at || t.stop < t.start || (letter != 'p' && letter != 'r'))
 		return false;
 	s->tally = t;
 	s->has_tally = true;

@@ -93,7 +93,8 @@ void ticks_judge(const struct ticks_plan *p, uint64_t tsc_hz, const struct ticks
 	uint64_t widths = t->start_width + t->stop_width;
 	uint64_t lasted = t->stop + t->stop_width / 2 - t->start;
 	struct ticks_row *row = ret_row;
-	uint64_t expected;
+	uint64_t expected, period;
+	uint32_t part;
 
 	lasted -= lasted < t->start_width / 2 ? lasted : t->start_width / 2;
 	expected = ticks_in(p, lasted, tsc_hz);
@@ -107,7 +108,8 @@ void ticks_judge(const struct ticks_plan *p, uint64_t tsc_hz, const struct ticks
 				  .late_p99_ns = to_ns(t->p99, tsc_hz),
 				  .late_max_ns = to_ns(t->most, tsc_hz),
 				  .verdict = JUDGE_PASS};
-	if (p->source == TICKS_PIT)
+	ticks_period(p, tsc_hz, &period, &part);
+	if (p->source == TICKS_PIT && t->start_width <= period / 4) /* as the probe decides */
 		row->bracket_ns = to_ns((t->start_width + 1) / 2, tsc_hz);
 	row->has_ledger = before->known && after->known;
 	if (!row->has_ledger) {

@@ -71,6 +71,42 @@ static void lines_of_the_probe_are_understood(void **state)
 	assert_int_equal(s.hello.kvm_shift, -1);
 }
 
+static void a_tally_is_understood(void **state)
+{
+	(void)state;
+	take_line("T r 1 10 2 30 3 400 3e0 5 6 7");
+	assert_int_equal(s.damaged, 0);
+	assert_true(s.has_tally);
+	assert_int_equal(s.tally.source, TICKS_RTC);
+	assert_true(s.tally.busy);
+	assert_int_equal(s.tally.start, 0x10);
+	assert_int_equal(s.tally.start_width, 2);
+	assert_int_equal(s.tally.stop, 0x30);
+	assert_int_equal(s.tally.stop_width, 3);
+	assert_int_equal(s.tally.count, 0x400);
+	assert_int_equal(s.tally.stored, 0x3e0);
+	assert_int_equal(s.tally.p50, 5);
+	assert_int_equal(s.tally.p99, 6);
+	assert_int_equal(s.tally.most, 7);
+}
+
+static void a_tally_that_cannot_be_is_damage(void **state)
+{
+	static const char *const lines[] = {
+		"T h 0 10 2 30 3 400 3e0 5 6 7", /* no such source */
+		"T p 2 10 2 30 3 400 3e0 5 6 7", /* neither idle nor busy */
+		"T p 0 30 2 10 3 400 3e0 5 6 7", /* stopped before it started */
+		"T p 0 10 2 30 3 400 401 5 6 7", /* more are late than came */
+		"T p 0 10 2 30 3 400 3e0 5 6",   "T p 0 10 2 30 3 400 3e0 5 6 7 8"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		take_line(lines[i]);
+		assert_int_equal(s.damaged, i + 1);
+		assert_false(s.has_tally);
+	}
+}
+
 static void every_face_has_its_letter(void **state)
 {
 	static const char *const lines[FACES_COUNT] = {"R p 0 1 2 3",
@@ -194,6 +230,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(lines_of_the_probe_are_understood, start, end),
+		cmocka_unit_test_setup_teardown(a_tally_is_understood, start, end),
+		cmocka_unit_test_setup_teardown(a_tally_that_cannot_be_is_damage, start, end),
 		cmocka_unit_test_setup_teardown(every_face_has_its_letter, start, end),
 		cmocka_unit_test_setup_teardown(a_line_may_come_in_pieces, start, end),
 		cmocka_unit_test_setup_teardown(damage_is_counted_and_nothing_more, start, end),

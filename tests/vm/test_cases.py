@@ -334,6 +334,58 @@ def a_machine_that_cannot_run_the_probe_fails_with_its_words():
     check(not left_behind(), left_behind())
 
 
+class Ticks:
+    """Both subjects for a second of each rate."""
+    done = None
+
+    @classmethod
+    def get(cls, subject):
+        if cls.done is None:
+            cls.done = run("--subject", "vmtime,qemu", "--scenario", "ticks", "--duration", "1s",
+                           f"--json={WORK}/ticks.json", "--keep", f"{WORK}/kept-ticks")
+        check(cls.done.returncode in (0, 1), f"status {cls.done.returncode}: {cls.done.stderr}")
+        with open(f"{WORK}/ticks.json") as file:
+            report = json.load(file)
+        check(report["results"] == [], report["results"])
+        rows = [row for row in report["ticks"] if row["subject"] == subject]
+        check([(row["source"], row["rate_hz"], row["load"]) for row in rows] ==
+              [(source, hz, load) for source, hz in (("pit", 100), ("pit", 1000), ("pit", 8008),
+                                                     ("rtc", 1024)) for load in ("idle", "busy")],
+              rows)
+        for row in rows:
+            # What the lab steals between two reads of the TSC is not counted in ticks.
+            check(row["due"] >= row["rate_hz"] * 0.99 and row["guest_count"] > 0, row)
+            check(row["late_p50_ns"] <= row["late_p99_ns"] <= row["late_max_ns"], row)
+        return report, rows
+
+
+def every_tick_of_vmtime_has_a_fate():
+    """Of a guest that takes longer than a period to acknowledge, delivered is not exact."""
+    for row in Ticks.get("vmtime")[1]:
+        check(row["due"] == sum(row[fate] for fate in ("delivered", "merged", "discarded", "owed")),
+              row)
+        check(row["policy"] == "discard", row)
+        if row["rate_hz"] != 8008:
+            check(row["verdict"] == "pass", row)
+        if row["load"] == "busy":  # deaf for most of the time
+            check(row["discarded"] > row["due"] // 4, row)
+
+
+def ticks_of_qemu_are_shown_not_judged():
+    report, rows = Ticks.get("qemu")
+    for row in rows:
+        check(row["verdict"] == "skip" and "delivered" not in row, row)
+    try:
+        import jsonschema
+    except ImportError:
+        return
+    with open(f"{ROOT}/docs/schema/test.json") as file:
+        valid = jsonschema.Draft202012Validator(json.load(file))
+    valid.validate(report)
+    del report["ticks"][0]["due"]
+    check(not valid.is_valid(report), "ticks without a count are allowed")
+
+
 def nothing_is_left_behind():
     Measured.get()
     check(not left_behind(), left_behind())
@@ -351,6 +403,8 @@ case("every face is read on each CPU", every_face_is_read_on_each_cpu)
 case("the HPET is found where there is one", the_hpet_is_found_where_there_is_one)
 case("the JSON of faces is as its schema says", the_faces_json_is_as_its_schema_says)
 case("what the probe said of faces is kept", what_the_probe_said_is_kept)
+case("every tick of vmtime has a fate", every_tick_of_vmtime_has_a_fate)
+case("ticks of QEMU are shown, not judged", ticks_of_qemu_are_shown_not_judged)
 case("a step of 1 ms is seen to within the bracket", a_step_is_seen_to_within_the_bracket)
 case("a step back is counted, on two CPUs", a_step_back_is_counted_on_two_cpus)
 case("the table is for people", the_table_is_for_people)

@@ -36,8 +36,9 @@
  * way has come.  The source was started at a count within [START, START + WIDTH] and stopped within
  * the like; COUNT interrupts came.  Of STORED of them follows how long after the latest tick that
  * was due they came, in counts: median, 99th percentile, and the greatest of all.  The PIT's ticks
- * are due from the middle of the start's bracket on; the RTC's, whose phase nobody is told, from
- * the earliest of the first PROBE_WARM on, which are not stored. */
+ * are due from the middle of the start's bracket on.  The RTC's, whose phase nobody is told, and
+ * those of a PIT whose first WIDTH is greater than PERIOD / 4 are due from the earliest of the
+ * first PROBE_WARM on, which are not stored. */
 #ifndef GUEST_PROBE_PROBE_H
 #define GUEST_PROBE_PROBE_H
 

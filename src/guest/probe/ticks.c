@@ -191,8 +191,11 @@ static void start_source(const struct probe_order *o, struct probe_tally *t)
 	ticks.due.count = t->start + t->start_width / 2;
 	ticks.due.part = 0;
 	ticks.slack = ticks.period.count / 32 + t->start_width / 2;
-	if (ticks.slack > ticks.period.count / 2)
-		ticks.slack = ticks.period.count / 2;
+	if (ticks.rtc || t->start_width > ticks.period.count / 4) {
+		ticks.slack = ticks.period.count / 32;
+		ticks.warm = PROBE_WARM;
+		ticks.warming = true;
+	}
 	ticks.recording = true;
 }
 
@@ -293,8 +296,8 @@ void probe_count_ticks(const struct probe_order *o, struct probe_tally *ret_tall
 	ticks.period.count = o->period;
 	ticks.period.part = o->period_part;
 	ticks.rtc = o->source == 'r';
-	ticks.warm = ticks.rtc ? PROBE_WARM : 0;
-	ticks.warming = ticks.warm > 0;
+	ticks.warm = 0;
+	ticks.warming = false;
 	ticks.count = ticks.stored = ticks.most = 0;
 	ticks.counting = true;
 	run(o, t);

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_ticks_judge_test.c - ledgers that tell the truth about a timer, and those that do not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "cmd/test_ticks_judge.h"
+
+static const uint64_t tsc_hz = 2400000000;
+
+/* 10 s of the RTC, which started at once and lost nothing. */
+static struct ticks_plan plan;
+static struct ticks_tally tally;
+static struct ticks_ledger before, after;
+static struct ticks_row row;
+
+static int start(void **state)
+{
+	(void)state;
+	plan = (struct ticks_plan){
+		.source = TICKS_RTC, .setting = 6, .clock_hz = 1024, .periods = 1};
+	tally = (struct ticks_tally){.source = TICKS_RTC,
+				     .start = 7 * tsc_hz,
+				     .stop = 17 * tsc_hz,
+				     .count = 10240,
+				     .stored = 10208,
+				     .p50 = 24000,
+				     .p99 = 240001,
+				     .most = 2400000};
+	before = (struct ticks_ledger){.known = true,
+				       .policy = "discard",
+				       .due = 500,
+				       .delivered = 300,
+				       .merged = 50,
+				       .discarded = 150};
+	after = before;
+	after.due += 10240;
+	after.delivered += 10240;
+	return 0;
+}
+
+static void judge(void)
+{
+	ticks_judge(&plan, tsc_hz, &tally, &before, &after, &row);
+}
+
+static void a_ledger_that_agrees_passes(void **state)
+{
+	(void)state;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	assert_string_equal(row.reason, "");
+	assert_string_equal(row.policy, "discard");
+	assert_true(row.has_ledger && row.has_late);
+	assert_int_equal(row.rate_hz, 1024);
+	assert_int_equal(row.due, 10240);
+	assert_int_equal(row.guest_count, 10240);
+	assert_int_equal(row.delivered, 10240);
+	assert_int_equal(row.merged + row.discarded + row.owed, 0);
+	assert_int_equal(row.late_p50_ns, 10000);
+	assert_int_equal(row.late_p99_ns, 100001);
+	assert_int_equal(row.late_max_ns, 1000000);
+	assert_int_equal(row.bracket_ns, 0);
+}
+
+static void every_fate_counts(void **state)
+{
+	(void)state;
+	after.delivered -= 60;
+	after.merged += 30;
+	after.discarded += 20;
+	after.owed = 10;
+	tally.count = 10180;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	assert_int_equal(row.delivered, 10180);
+	assert_int_equal(row.merged, 30);
+	assert_int_equal(row.discarded, 20);
+	assert_int_equal(row.owed, 10);
+}
+
+static void what_was_owed_before_is_due(void **state)
+{
+	(void)state;
+	before.owed = 1;
+	before.due++;
+	after.due++;
+	after.discarded++;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	assert_int_equal(row.due, 10241);
+}
+
+static void a_tick_without_a_fate_is_found(void **state)
+{
+	(void)state;
+	after.delivered--;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	assert_non_null(strstr(row.reason, "10240 were due"));
+	assert_non_null(strstr(row.reason, "10239"));
+}
+
+static void one_that_did_not_arrive_is_forgiven_two_are_not(void **state)
+{
+	(void)state;
+	tally.count = 10239;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	tally.count = 10241;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	tally.count = 10238;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	assert_non_null(strstr(row.reason, "10238 arrived"));
+	tally.count = 10242;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+}
+
+static void a_timer_that_never_ticks_does_not_pass(void **state)
+{
+	(void)state;
+	after = before;
+	tally.count = tally.stored = 0;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	assert_string_equal(row.reason, "no interrupt arrived");
+	assert_false(row.has_late);
+}
+
+/* The ledger and the handler agree, but on the wrong rate. */
+static void a_ledger_that_forgets_to_count_what_is_due_is_found(void **state)
+{
+	(void)state;
+	for (uint64_t due = 10237; due <= 10243; due++) {
+		after.due = before.due + due;
+		after.delivered = before.delivered + due;
+		tally.count = due;
+		judge();
+		assert_int_equal(row.verdict, due < 10238 || due > 10242 ? JUDGE_FAIL : JUDGE_PASS);
+	}
+	assert_non_null(strstr(row.reason, "10240 +- 2"));
+}
+
+/* Of a start that took 10 ms nobody knows to ten ticks when it was. */
+static void brackets_are_allowed_for(void **state)
+{
+	(void)state;
+	tally.start_width = tsc_hz / 100;
+	after.due -= 10;
+	after.delivered -= 10;
+	tally.count -= 10;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	after.due -= 10;
+	after.delivered -= 10;
+	tally.count -= 10;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+}
+
+static void a_ledger_that_goes_back_is_no_ledger(void **state)
+{
+	(void)state;
+	after.discarded = before.discarded - 1;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	assert_false(row.has_ledger);
+	assert_string_equal(row.reason, "the ledger went back");
+}
+
+static void without_a_ledger_nothing_is_judged(void **state)
+{
+	(void)state;
+	before.known = after.known = false;
+	tally.count = 5000;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_SKIP);
+	assert_true(row.reason[0]);
+	assert_false(row.has_ledger);
+	assert_string_equal(row.policy, "");
+	assert_int_equal(row.due, 10240);
+	assert_int_equal(row.guest_count, 5000);
+}
+
+static void the_bracket_is_shown_where_the_start_is_the_phase(void **state)
+{
+	(void)state;
+	plan = (struct ticks_plan){
+		.source = TICKS_PIT, .setting = 1193, .clock_hz = 1193182, .periods = 1193};
+	tally.start_width = 24001;
+	judge();
+	assert_int_equal(row.rate_hz, 1000);
+	assert_int_equal(row.bracket_ns, 5001);
+	tally.start_width = 600000; /* more than a quarter of a period */
+	judge();
+	assert_int_equal(row.bracket_ns, 0);
+}
+
+static void the_period_is_exact(void **state)
+{
+	uint64_t counts;
+	uint32_t part;
+
+	(void)state;
+	ticks_period(&plan, tsc_hz, &counts, &part);
+	assert_int_equal(counts, 2343750);
+	assert_int_equal(part, 0);
+	plan.clock_hz = 3;
+	ticks_period(&plan, 10, &counts, &part);
+	assert_int_equal(counts, 3);
+	assert_int_equal(part, 0x55555555);
+}
+
+static void the_plans_are_what_the_manual_says(void **state)
+{
+	static const uint64_t rates[] = {100, 100, 1000, 1000, 8008, 8008, 1024, 1024};
+
+	(void)state;
+	assert_int_equal(ticks_plan_count, sizeof(rates) / sizeof(rates[0]));
+	for (unsigned i = 0; i < ticks_plan_count; i++) {
+		plan = ticks_plans[i];
+		judge();
+		assert_int_equal(row.rate_hz, rates[i]);
+		assert_int_equal(row.busy, i % 2);
+		assert_int_equal(row.source, i < 6 ? TICKS_PIT : TICKS_RTC);
+	}
+}
+
+#define CASE(f) cmocka_unit_test_setup(f, start)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(a_ledger_that_agrees_passes),
+		CASE(every_fate_counts),
+		CASE(what_was_owed_before_is_due),
+		CASE(a_tick_without_a_fate_is_found),
+		CASE(one_that_did_not_arrive_is_forgiven_two_are_not),
+		CASE(a_timer_that_never_ticks_does_not_pass),
+		CASE(a_ledger_that_forgets_to_count_what_is_due_is_found),
+		CASE(brackets_are_allowed_for),
+		CASE(a_ledger_that_goes_back_is_no_ledger),
+		CASE(without_a_ledger_nothing_is_judged),
+		CASE(the_bracket_is_shown_where_the_start_is_the_phase),
+		CASE(the_period_is_exact),
+		CASE(the_plans_are_what_the_manual_says),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
