@@ -74,6 +74,16 @@ other_start:
 	hlt
 	jmp	2b
 
+/* Interrupts, from ring 0 to ring 0; the C code uses no other registers. */
+	.globl	probe_tick_gate, probe_spurious_gate
+probe_tick_gate:
+	pusha
+	cld
+	call	probe_on_tick
+	popa
+probe_spurious_gate:
+	iret
+
 	.section .rodata
 	.globl	probe_low_size
 	.align	8

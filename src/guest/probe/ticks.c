@@ -41,7 +41,9 @@ static struct {
 	uint16_t low, segment, flags, high;
 } gates[VECTORS];
 
-struct frame;
+/* start.S: they save the registers, and the first calls probe_on_tick(). */
+extern const uint8_t probe_tick_gate[], probe_spurious_gate[];
+void probe_on_tick(void);
 
 static void step(struct position *p, const struct position *by)
 {
@@ -84,11 +86,10 @@ static void record(uint64_t arrival)
 		samples[ticks.stored++] = (uint32_t)late;
 }
 
-__attribute__((interrupt)) static void on_tick(struct frame *frame)
+void probe_on_tick(void)
 {
 	uint64_t arrival = cpu_tsc();
 
-	(void)frame;
 	if (ticks.rtc) { /* else it asks no more */
 		cpu_out8(RTC_INDEX, RTC_C);
 		cpu_in8(RTC_DATA);
@@ -102,12 +103,7 @@ __attribute__((interrupt)) static void on_tick(struct frame *frame)
 	cpu_store32(lapic + LAPIC_EOI, 0);
 }
 
-__attribute__((interrupt)) static void on_spurious(struct frame *frame)
-{
-	(void)frame;
-}
-
-static void set_gate(uint32_t vector, void (*handler)(struct frame *frame))
+static void set_gate(uint32_t vector, const uint8_t *handler)
 {
 	uint32_t address = (uint32_t)(uintptr_t)handler;
 
@@ -166,8 +162,8 @@ void probe_prepare_ticks(void)
 	cpu_out8(PIC_1_MASK, ALL);
 	cpu_out8(PIC_2_MASK, ALL);
 	stop_sources();
-	set_gate(VECTOR, on_tick);
-	set_gate(VECTOR_SPURIOUS, on_spurious);
+	set_gate(VECTOR, probe_tick_gate);
+	set_gate(VECTOR_SPURIOUS, probe_spurious_gate);
 	__asm__ volatile("lidt %0" : : "m"(pointer) : "memory");
 	cpu_store32(lapic + LAPIC_PRIORITY, 0);
 }
