@@ -47,6 +47,7 @@ if [ $# -eq 0 ]; then
 		--scenario boot,pause
 	refused 'a limit of faces needs its scenario' 2 'faces: that scenario is not run' \
 		--limit faces=1us
+	refused 'ticks have no limit of time' 2 'ticks are counted' --limit ticks=1us
 	refused 'a limit needs its scenario' 2 'SCENARIO=DUR' --limit 1us
 	refused 'a limit of an unknown scenario is refused' 2 "no scenario 'party'" --limit party=1us
 	refused 'a limit needs a unit' 2 'has no unit' --limit steady=5
