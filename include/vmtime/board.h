@@ -72,7 +72,9 @@ struct vmt_board_config {
  *  - the one in flight is a period old or older: a second pulse, so that ticks never stop for good
  *    (a masked pin, an acknowledgement never seen).  A guest that has taken the first acknowledges
  *    twice, one that had no time for it once: a second acknowledgement within a period of the
- *    first delivers the second tick; without it that tick is discarded, merged, or owed on.
+ *    first delivers the second tick; without it that tick is discarded, merged, or owed on.  Should
+ *    it come later, the tick goes from discarded or merged to delivered; or, where it was owed and
+ *    a pulse too many went out, the next tick is delivered as it falls due, without a pulse.
  * CATCHUP asks for late ticks a quarter of a period apart; DELAY a whole period, so that the guest
  * counts all of them and stays late.  Both owe at most VMT_TICKS_OWED and discard the rest.  When
  * the guest programs the source anew, ticks owed from before are discarded, except one in flight.
@@ -118,7 +120,9 @@ struct vmt_board_ticks {
 	uint64_t period_ns; /* of the source as programmed; 0: not periodic */
 	uint8_t in_flight;  /* pulses asked for and neither acknowledged nor refused: 0..2 */
 	uint8_t refused;    /* 1: the last pulse was, and nothing is in flight */
-	uint8_t pad[6];     /* 0 */
+	uint8_t doubted;    /* pulses taken for merged, whose acknowledgement may come: 0..2 */
+	uint8_t ahead;      /* ticks acknowledged before they are due: 0..2 */
+	uint8_t pad[4];     /* 0 */
 };
 
 struct vmt_board {
@@ -162,9 +166,16 @@ VMT_API int vmt_board_write(struct vmt_board *b, vmt_ns now, uint32_t space, uin
 VMT_API void vmt_board_advance(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out);
 
 /* The guest acknowledged (EOI) an interrupt of `source`: the one of a pulse asked for before this
- * call.  Ignored for sources that are acknowledged otherwise, and when no tick is owed. */
+ * call.  Ignored for sources that are acknowledged otherwise, and when none is awaited.  The second
+ * form is for all that was seen of several sources by now, acks[enum vmt_source] of each: with the
+ * first, what one acknowledgement finds due would come before the next one is counted. */
 VMT_API void vmt_board_ack(struct vmt_board *b, vmt_ns now, uint32_t source,
 			   struct vmt_board_out *ret_out);
+VMT_API void vmt_board_acks(struct vmt_board *b, vmt_ns now, const uint64_t acks[VMT_SOURCES],
+			    struct vmt_board_out *ret_out);
+
+/* 1: an acknowledgement of `source` would be counted; else 0. */
+VMT_API int vmt_board_awaits_ack(const struct vmt_board *b, uint32_t source);
 
 /* The pulse asked for before this call did not reach the guest (masked, or merged into one still
  * pending).  It is in flight no more, its tick goes on being owed until an acknowledgement.

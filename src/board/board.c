@@ -10,7 +10,7 @@
 #include "board/ticks.h"
 #include "core/snap.h"
 
-enum { SAVED_VERSION = 2, PORTS = 0x10000, BLOCK = 4 };
+enum { SAVED_VERSION = 3, PORTS = 0x10000, BLOCK = 4 };
 enum { ALL_FACES = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_PMTMR | VMT_HAS_HPET };
 enum { TICKING = VMT_SOURCE_HPET2 + 1 }; /* the others never have a tick to ask again for */
 
@@ -273,18 +273,35 @@ void vmt_board_advance(struct vmt_board *b, vmt_ns now, struct vmt_board_out *re
 	end(b, ret_out);
 }
 
+int vmt_board_awaits_ack(const struct vmt_board *b, uint32_t source)
+{
+	return vmt_board_pulses(source) &&
+	       (b->ticks[source].ledger.owed || b->ticks[source].doubted);
+}
+
+void vmt_board_acks(struct vmt_board *b, vmt_ns now, const uint64_t acks[VMT_SOURCES],
+		    struct vmt_board_out *ret_out)
+{
+	/* They answer pulses from before: what falls due meanwhile must not take their place. */
+	raise_now(b, now, ret_out);
+	for (uint32_t i = 0; i < VMT_SOURCES; i++)
+		for (uint64_t n = acks[i]; n && vmt_board_awaits_ack(b, i); n--)
+			vmt_ticks_ack(&b->ticks[i], &b->config, b->now);
+	do_what_is_due(b, ret_out);
+	for (uint32_t i = 0; i < VMT_SOURCES; i++)
+		if (acks[i] && vmt_board_pulses(i) &&
+		    vmt_ticks_again(&b->ticks[i], &b->config, b->now))
+			ret_out->pulses |= 1u << i;
+	end(b, ret_out);
+}
+
 void vmt_board_ack(struct vmt_board *b, vmt_ns now, uint32_t source, struct vmt_board_out *ret_out)
 {
-	bool pulses = vmt_board_pulses(source);
+	uint64_t acks[VMT_SOURCES] = {0};
 
-	/* It answers a pulse from before: what falls due meanwhile must not take its place. */
-	raise_now(b, now, ret_out);
-	if (pulses)
-		vmt_ticks_ack(&b->ticks[source], b->now);
-	do_what_is_due(b, ret_out);
-	if (pulses && vmt_ticks_again(&b->ticks[source], &b->config, b->now))
-		ret_out->pulses |= 1u << source;
-	end(b, ret_out);
+	if (source < VMT_SOURCES)
+		acks[source] = 1;
+	vmt_board_acks(b, now, acks, ret_out);
 }
 
 void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
@@ -365,6 +382,8 @@ static void save_ticks(const struct vmt_board_ticks *t, struct vmt_snap_writer *
 	vmt_snap_put(w, t->period_ns, 8);
 	vmt_snap_put(w, t->in_flight, 1);
 	vmt_snap_put(w, t->refused, 1);
+	vmt_snap_put(w, t->doubted, 1);
+	vmt_snap_put(w, t->ahead, 1);
 }
 
 static void load_ticks(struct vmt_board_ticks *t, struct vmt_snap_reader *r)
@@ -379,6 +398,8 @@ static void load_ticks(struct vmt_board_ticks *t, struct vmt_snap_reader *r)
 	t->period_ns = vmt_snap_get64(r);
 	t->in_flight = vmt_snap_get8(r);
 	t->refused = vmt_snap_get8(r);
+	t->doubted = vmt_snap_get8(r);
+	t->ahead = vmt_snap_get8(r);
 }
 
 /* Without deadlines, levels and routes, which follow from the faces. */
@@ -421,7 +442,7 @@ static bool good_ticks(const struct vmt_board *b, uint32_t source)
 	return vmt_ticks_good(t, &b->config, b->now) &&
 	       (!t->ledger.owed || has_source(&b->config, source)) &&
 	       (vmt_board_pulses(source) ||
-		(t->in_flight <= 1 && !t->refused &&
+		(t->in_flight <= 1 && !t->refused && !t->doubted && !t->ahead &&
 		 (source == VMT_SOURCE_RTC || t->retry_ns == VMT_NEVER)));
 }
 
@@ -455,7 +476,7 @@ static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t s
 
 int vmt_board_save(const struct vmt_board *b, void *buf, size_t size)
 {
-	enum { RECORD = VMT_SNAP_AROUND + 52 + 66 * VMT_SOURCES };
+	enum { RECORD = VMT_SNAP_AROUND + 52 + 68 * VMT_SOURCES };
 	static_assert(RECORD + VMT_PIT_SAVED + VMT_RTC_SAVED + VMT_PMTMR_SAVED + VMT_HPET_SAVED <=
 			      VMT_BOARD_SAVED,
 		      "every face fits");

@@ -351,7 +351,8 @@ static void hpet_retry(struct vmt_board *b, uint32_t source, struct vmt_board_ou
 /* Nothing is under way on a line that is cut off. */
 static int is_still(const struct vmt_board_ticks *t, uint64_t held)
 {
-	return !t->in_flight && t->retry_ns == VMT_NEVER && t->ledger.owed <= held;
+	return !t->in_flight && !t->doubted && !t->ahead && t->retry_ns == VMT_NEVER &&
+	       t->ledger.owed <= held;
 }
 
 int vmt_board_hpet_loaded(struct vmt_board *b)

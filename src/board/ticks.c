@@ -63,10 +63,15 @@ static void merge(struct vmt_board_ticks *t, uint64_t count)
 	t->ledger.merged += count;
 }
 
+static bool keeps(uint32_t by)
+{
+	return by == VMT_TICKS_CATCHUP || by == VMT_TICKS_DELAY;
+}
+
 /* What the policy does not keep owing beyond `most`. */
 static void cut(struct vmt_board_ticks *t, uint32_t by, uint64_t most)
 {
-	if (by == VMT_TICKS_CATCHUP || by == VMT_TICKS_DELAY)
+	if (keeps(by))
 		most = VMT_TICKS_OWED;
 	if (t->ledger.owed <= most)
 		return;
@@ -87,6 +92,33 @@ static void deliver(struct vmt_board_ticks *t)
 	}
 	t->refused = 0;
 	t->retry_ns = VMT_NEVER;
+}
+
+/* Nothing is in flight: a pulse that was taken for merged has reached the guest after all.  Its
+ * tick was given up; or was kept, asked for anew and taken: then the next one has come early. */
+static void deliver_doubted(struct vmt_board_ticks *t, uint32_t by)
+{
+	t->doubted--;
+	if (!keeps(by)) {
+		*(by == VMT_TICKS_MERGE ? &t->ledger.merged : &t->ledger.discarded) -= 1;
+		t->ledger.owed++;
+	} else if (!t->ledger.owed) {
+		if (t->ahead < IN_FLIGHT_MAX)
+			t->ahead++;
+		return;
+	}
+	deliver(t);
+}
+
+/* Ticks that reached the guest before they were due; returns the others. */
+static uint64_t use_ahead(struct vmt_board_ticks *t, uint64_t edges)
+{
+	uint64_t count = edges < t->ahead ? edges : t->ahead;
+
+	t->ahead = (uint8_t)(t->ahead - count);
+	t->ledger.due += count;
+	t->ledger.delivered += count;
+	return edges - count;
 }
 
 static void pulse(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
@@ -139,6 +171,7 @@ bool vmt_ticks_edges(struct vmt_board_ticks *t, const struct vmt_board_config *c
 	uint64_t waiting;
 	bool late;
 
+	edges = use_ahead(t, edges);
 	if (!edges)
 		return false;
 	late = t->ledger.owed || crowded(t, c);
@@ -156,11 +189,14 @@ bool vmt_ticks_edges(struct vmt_board_ticks *t, const struct vmt_board_config *c
 	return true;
 }
 
-void vmt_ticks_ack(struct vmt_board_ticks *t, vmt_ns now)
+void vmt_ticks_ack(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
 {
 	bool two = t->in_flight == IN_FLIGHT_MAX;
 
-	deliver(t);
+	if (!t->in_flight && t->doubted)
+		deliver_doubted(t, policy(t, c));
+	else
+		deliver(t);
 	if (two)
 		t->retry_ns = vmt_ns_add(now, t->period_ns);
 }
@@ -185,14 +221,16 @@ void vmt_ticks_refused(struct vmt_board_ticks *t, const struct vmt_board_config 
 		return;
 	t->refused = 1;
 	t->retry_ns = VMT_NEVER;
-	if (by == VMT_TICKS_CATCHUP || by == VMT_TICKS_DELAY)
+	if (keeps(by))
 		ask_again(t, now);
 }
 
-/* The second of two pulses was merged into the first, so its tick was not taken. */
+/* The second of two pulses was merged into the first, most likely, so its tick was not taken. */
 static void settle(struct vmt_board_ticks *t, uint32_t by)
 {
 	t->in_flight = 0;
+	if (t->doubted < IN_FLIGHT_MAX)
+		t->doubted++;
 	if (by == VMT_TICKS_DISCARD)
 		discard(t, 1);
 	else if (by == VMT_TICKS_MERGE)
@@ -262,6 +300,7 @@ void vmt_ticks_period(struct vmt_board_ticks *t, uint64_t period_ns)
 		return;
 	t->period_ns = period_ns;
 	t->in_flight = t->in_flight > 0;
+	t->doubted = t->ahead = 0;
 	if (t->ledger.owed > t->in_flight)
 		discard(t, t->ledger.owed - t->in_flight);
 	if (!t->in_flight)
@@ -276,6 +315,7 @@ void vmt_ticks_cut_off(struct vmt_board_ticks *t, uint64_t edges, uint64_t held)
 		discard(t, t->ledger.owed - held);
 	t->in_flight = 0;
 	t->refused = 0;
+	t->doubted = t->ahead = 0;
 	t->retry_ns = VMT_NEVER;
 }
 
@@ -294,15 +334,23 @@ void vmt_ticks_give_up(struct vmt_board_ticks *t)
 	t->period_ns = 0;
 }
 
+/* What may be moved back to delivered was given up before. */
+static bool good_doubt(const struct vmt_board_ticks *t, uint32_t by)
+{
+	uint64_t given_up = by == VMT_TICKS_MERGE ? t->ledger.merged : t->ledger.discarded;
+
+	return t->doubted <= IN_FLIGHT_MAX && (keeps(by) || t->doubted <= given_up) &&
+	       t->ahead <= (keeps(by) ? IN_FLIGHT_MAX : 0);
+}
+
 bool vmt_ticks_good(const struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
 {
 	const struct vmt_ledger *l = &t->ledger;
-	bool keeps = c->ticks == VMT_TICKS_CATCHUP || c->ticks == VMT_TICKS_DELAY;
 
 	return l->due == l->delivered + l->merged + l->discarded + l->owed &&
-	       l->owed <= (keeps ? VMT_TICKS_OWED : t->in_flight + 1U) &&
+	       l->owed <= (keeps(c->ticks) ? VMT_TICKS_OWED : t->in_flight + 1U) &&
 	       t->in_flight <= (t->period_ns ? IN_FLIGHT_MAX : 1) && t->in_flight <= l->owed &&
-	       t->refused <= !t->in_flight && t->pulse_ns <= now &&
+	       t->refused <= !t->in_flight && t->pulse_ns <= now && good_doubt(t, policy(t, c)) &&
 	       (t->retry_ns == VMT_NEVER || (l->owed && t->in_flight < IN_FLIGHT_MAX)) &&
 	       (!t->period_ns || t->period_ns >= SHORTEST_NS);
 }

@@ -17,7 +17,7 @@
  * retry_ns has come. */
 bool vmt_ticks_edges(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now,
 		     uint64_t edges);
-void vmt_ticks_ack(struct vmt_board_ticks *t, vmt_ns now);
+void vmt_ticks_ack(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now);
 bool vmt_ticks_again(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now);
 void vmt_ticks_refused(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now);
 bool vmt_ticks_retry(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now);

@@ -174,28 +174,14 @@ static void close_fds(struct chipset *c)
 		close(c->set_fd);
 }
 
-/* Whether an acknowledgement of `gsi` can be for this source.  The RTC is answered by reading its
+/* Whether somebody waits for an acknowledgement of `gsi`.  The RTC is answered by reading its
  * register C, the SCI has no ticks. */
 static bool awaits(const struct chipset *c, uint32_t source, uint32_t gsi)
 {
-	return source != VMT_SOURCE_RTC && source != VMT_SOURCE_SCI &&
-	       c->board.ticks[source].ledger.owed && gsi_of(c, source) == gsi;
+	return vmt_board_awaits_ack(&c->board, source) && gsi_of(c, source) == gsi;
 }
 
-/* Only whom it can concern: what another's call finds due would come before the answer. */
-static void acknowledge(struct chipset *c, vmt_ns now, uint32_t gsi)
-{
-	struct vmt_board_out out;
-
-	for (uint32_t source = 0; source < LINES; source++) {
-		if (!awaits(c, source, gsi))
-			continue;
-		vmt_board_ack(&c->board, now, source, &out);
-		apply(c, now, &out);
-	}
-}
-
-static bool owes(const struct chipset *c, uint32_t gsi)
+static bool awaited(const struct chipset *c, uint32_t gsi)
 {
 	for (uint32_t source = 0; source < LINES; source++)
 		if (awaits(c, source, gsi))
@@ -203,19 +189,36 @@ static bool owes(const struct chipset *c, uint32_t gsi)
 	return false;
 }
 
-/* Those of the VM's acknowledgements that are in `which`, or that somebody waits for. */
-static void take_acks(struct chipset *c, vmt_ns now, uint32_t which)
+/* Counts those of the VM's acknowledgements that are in `which`, or that somebody waits for. */
+static bool count_acks(struct chipset *c, uint32_t which, uint64_t acks[VMT_SOURCES])
 {
+	bool any = false;
+
 	for (unsigned i = 0; c->vm && i < c->vm->n_acks; i++) {
 		const struct vm_ack *ack = &c->vm->acks[i];
 		uint64_t count = 0;
 
-		if ((which >> i & 1 || owes(c, ack->gsi)) &&
+		if ((!(which >> i & 1) && !awaited(c, ack->gsi)) ||
 		    read(ack->ack_fd, &count, sizeof(count)) != sizeof(count))
 			continue;
-		for (; count; count--)
-			acknowledge(c, now, ack->gsi);
+		for (uint32_t source = 0; source < LINES; source++)
+			if (awaits(c, source, ack->gsi)) {
+				acks[source] += count;
+				any = true;
+			}
 	}
+	return any;
+}
+
+static void take_acks(struct chipset *c, vmt_ns now, uint32_t which)
+{
+	uint64_t acks[VMT_SOURCES] = {0};
+	struct vmt_board_out out;
+
+	if (!count_acks(c, which, acks))
+		return;
+	vmt_board_acks(&c->board, now, acks, &out);
+	apply(c, now, &out);
 }
 
 /* Takes the lock; virtual time.  A guest that has acknowledged a tick before the next one falls due

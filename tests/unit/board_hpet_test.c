@@ -316,6 +316,32 @@ static void a_fast_timer_wakes_at_the_floor_and_another_on_time(void **state)
 	assert_true(l.merged > 19000 && l.discarded == 0);
 }
 
+/* The answer of the second was there before its next tick, though the first's is looked at before.
+ */
+static void two_timers_answers_come_before_what_falls_due(void **state)
+{
+	struct vm vm = booted();
+	uint64_t acks[VMT_SOURCES] = {0};
+
+	(void)state;
+	set(&vm, CONFIG, ON);
+	tick_each(&vm, 0, ROUTE(20), MS);
+	tick_each(&vm, 1, ROUTE(21), MS);
+	until(&vm, MS);
+	assert_int_equal(vm.out.pulses, HPET_BIT(0) | HPET_BIT(1));
+	acks[VMT_SOURCE_HPET0] = acks[VMT_SOURCE_HPET1] = 1;
+	vmt_board_acks(&vm.board, 2 * MS, acks, &vm.out);
+	assert_int_equal(vm.out.pulses, HPET_BIT(0) | HPET_BIT(1));
+	for (uint32_t i = 0; i < 2; i++) {
+		ledger_is(&vm, VMT_SOURCE_HPET0 + i, 2, 1, 0, 1);
+		assert_int_equal(vm.board.ticks[VMT_SOURCE_HPET0 + i].retry_ns, VMT_NEVER);
+		assert_int_equal(vmt_board_awaits_ack(&vm.board, VMT_SOURCE_HPET0 + i), 1);
+	}
+	assert_int_equal(vmt_board_awaits_ack(&vm.board, VMT_SOURCE_HPET2), 0);
+	assert_int_equal(vmt_board_awaits_ack(&vm.board, VMT_SOURCE_RTC), 0);
+	assert_int_equal(vmt_board_awaits_ack(&vm.board, VMT_SOURCES), 0);
+}
+
 static void standing_in_it_has_the_lines_of_pit_and_rtc(void **state)
 {
 	struct vm vm = booted();
@@ -475,6 +501,7 @@ int main(void)
 		cmocka_unit_test(a_tick_at_the_end_of_its_line_is_no_pulse),
 		cmocka_unit_test(a_timer_routed_nowhere_ticks_for_nobody),
 		cmocka_unit_test(a_fast_timer_wakes_at_the_floor_and_another_on_time),
+		cmocka_unit_test(two_timers_answers_come_before_what_falls_due),
 		cmocka_unit_test(standing_in_it_has_the_lines_of_pit_and_rtc),
 		cmocka_unit_test(without_it_they_have_them_again),
 		cmocka_unit_test(an_rtc_programmed_anew_meanwhile_keeps_its_request),

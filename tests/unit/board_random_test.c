@@ -260,14 +260,14 @@ static void damaged_bytes_are_refused_and_change_nothing(void **state)
 		assert_int_equal(vmt_board_save(&b, bytes, less), -ENOSPC);
 }
 
-enum { FIELDS_AT = 12, TICKS = 48, SOURCE = 66, BOARD_FIELDS = TICKS + 8 * SOURCE };
+enum { FIELDS_AT = 12, TICKS = 48, SOURCE = 68, BOARD_FIELDS = TICKS + 8 * SOURCE };
 
 /* The board's record with other fields, and a right checksum. */
 static void forge(uint8_t *bytes, const uint8_t *fields)
 {
 	struct vmt_snap_writer w;
 
-	vmt_snap_start(&w, bytes, VMT_BOARD_SAVED, VMT_SNAP_BOARD, 2);
+	vmt_snap_start(&w, bytes, VMT_BOARD_SAVED, VMT_SNAP_BOARD, 3);
 	vmt_snap_put_bytes(&w, fields, BOARD_FIELDS);
 	assert_int_equal(vmt_snap_finish(&w), FIELDS_AT + BOARD_FIELDS + 4);
 }
@@ -282,7 +282,7 @@ static void forge_ticks(uint8_t *bytes, struct random *random)
 		fields[at]++;
 		fields[at + 32]++;
 	}
-	where = at + 40 + random_below(random, 26);
+	where = at + 40 + random_below(random, 28);
 	fields[where] = (uint8_t)random_below(random, 3);
 	memset(fields + at + 48, (int)random_below(random, 2) * 255, 8); /* when to ask again */
 	forge(bytes, fields);

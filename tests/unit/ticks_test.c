@@ -1,49 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ticks_test.c - what becomes of ticks: a guest that takes them, is late, masks them, sleeps. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "board/ticks.h"
-
-#define POLICY(policy) (&(const struct vmt_board_config){.ticks = VMT_TICKS_##policy})
-#define DISCARD POLICY(DISCARD)
-#define CATCHUP POLICY(CATCHUP)
-#define DELAY POLICY(DELAY)
-#define MERGE POLICY(MERGE)
-
-#define MS UINT64_C(1000000)
-
-static struct vmt_board_ticks every_ms(void)
-{
-	return (struct vmt_board_ticks){.retry_ns = VMT_NEVER, .period_ns = MS};
-}
-
-/* As the board does it: credited, and then asked whether another is to go out. */
-static bool ack(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
-{
-	vmt_ticks_ack(t, now);
-	return vmt_ticks_again(t, c, now);
-}
-
-static void fates_are(const struct vmt_board_ticks *t, uint64_t due, uint64_t delivered,
-		      uint64_t merged, uint64_t discarded, uint64_t owed)
-{
-	assert_int_equal(t->ledger.due, due);
-	assert_int_equal(t->ledger.delivered, delivered);
-	assert_int_equal(t->ledger.merged, merged);
-	assert_int_equal(t->ledger.discarded, discarded);
-	assert_int_equal(t->ledger.owed, owed);
-	assert_int_equal(due, delivered + merged + discarded + owed);
-}
-
-static void ledger_is(const struct vmt_board_ticks *t, uint64_t due, uint64_t delivered,
-		      uint64_t discarded, uint64_t owed)
-{
-	fates_are(t, due, delivered, 0, discarded, owed);
-}
+#include "ticks_bench.h"
 
 static void a_tick_is_owed_until_it_is_acknowledged(void **state)
 {
@@ -193,6 +150,79 @@ static void a_slow_guest_that_takes_both_acknowledges_twice(void **state)
 	}
 }
 
+/* Two pulses, one acknowledgement, and a period in which the other one does not come. */
+static struct vmt_board_ticks one_of_two_taken(const struct vmt_board_config *c)
+{
+	struct vmt_board_ticks t = every_ms();
+
+	vmt_ticks_edges(&t, c, MS, 1);
+	vmt_ticks_edges(&t, c, 2 * MS, 1);
+	assert_false(ack(&t, c, 2 * MS + 1000));
+	return t;
+}
+
+static void a_pulse_taken_for_merged_may_be_acknowledged_after_all(void **state)
+{
+	const struct vmt_board_config *const policies[] = {DISCARD, MERGE};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		const struct vmt_board_config *c = policies[i];
+		struct vmt_board_ticks t = one_of_two_taken(c);
+
+		assert_false(vmt_ticks_retry(&t, c, t.retry_ns));
+		fates_are(&t, 2, 1, i, !i, 0);
+		assert_true(vmt_ticks_edges(&t, c, 4 * MS, 1));
+		assert_false(ack(&t, c, 4 * MS + 1000)); /* of the old one, or the new */
+		fates_are(&t, 3, 2, i, !i, 0);
+		assert_false(ack(&t, c, 4 * MS + 2000));
+		fates_are(&t, 3, 3, 0, 0, 0);
+		assert_false(ack(&t, c, 4 * MS + 3000)); /* somebody else's */
+		fates_are(&t, 3, 3, 0, 0, 0);
+		assert_true(vmt_ticks_edges(&t, c, 5 * MS, 1));
+	}
+}
+
+/* It has counted one tick too many, so the next one would be the second too many. */
+static void a_pulse_too_many_stands_for_the_next_tick(void **state)
+{
+	const struct vmt_board_config *const policies[] = {CATCHUP, DELAY};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		const struct vmt_board_config *c = policies[i];
+		struct vmt_board_ticks t = one_of_two_taken(c);
+
+		assert_true(vmt_ticks_retry(&t, c, t.retry_ns)); /* the second tick, again */
+		assert_false(ack(&t, c, 3 * MS + 2000));
+		ledger_is(&t, 2, 2, 0, 0);
+		assert_false(ack(&t, c, 3 * MS + 3000));
+		ledger_is(&t, 2, 2, 0, 0);
+		assert_true(vmt_ticks_good(&t, c, 4 * MS));
+		assert_true(vmt_ticks_edges(&t, c, 5 * MS, 2)); /* one of them has come */
+		ledger_is(&t, 4, 3, 0, 1);
+		assert_false(ack(&t, c, 5 * MS + 1000));
+		assert_false(ack(&t, c, 5 * MS + 2000)); /* somebody else's */
+		assert_true(vmt_ticks_edges(&t, c, 6 * MS, 1));
+	}
+}
+
+static void programming_anew_ends_all_doubt(void **state)
+{
+	struct vmt_board_ticks t = one_of_two_taken(DISCARD), u = one_of_two_taken(CATCHUP);
+
+	(void)state;
+	vmt_ticks_retry(&t, DISCARD, t.retry_ns);
+	vmt_ticks_period(&t, 2 * MS);
+	ack(&t, DISCARD, 4 * MS);
+	ledger_is(&t, 2, 1, 1, 0);
+	vmt_ticks_retry(&u, CATCHUP, u.retry_ns);
+	ack(&u, CATCHUP, 4 * MS);
+	ack(&u, CATCHUP, 4 * MS);
+	vmt_ticks_give_up(&u);
+	assert_true(vmt_ticks_edges(&u, CATCHUP, 5 * MS, 1));
+}
+
 /* Until it is known whether it takes both, the next tick waits, whatever the policy. */
 static void an_edge_in_doubt_waits_for_the_answer(void **state)
 {
@@ -201,7 +231,7 @@ static void an_edge_in_doubt_waits_for_the_answer(void **state)
 	(void)state;
 	vmt_ticks_edges(&t, DISCARD, MS, 1);
 	vmt_ticks_edges(&t, DISCARD, 2 * MS, 1);
-	vmt_ticks_ack(&t, 2 * MS + 150000);
+	vmt_ticks_ack(&t, DISCARD, 2 * MS + 150000);
 	assert_false(vmt_ticks_edges(&t, DISCARD, 3 * MS, 1));
 	ledger_is(&t, 3, 1, 0, 2);
 	assert_true(vmt_ticks_retry(&t, DISCARD, 3 * MS + 150000)); /* it took one for both */
@@ -285,7 +315,7 @@ static void a_late_pulse_is_never_early(void **state)
 	(void)state;
 	vmt_ticks_edges(&t, DISCARD, MS, 1);
 	vmt_ticks_edges(&t, DISCARD, 2 * MS, 1);
-	vmt_ticks_ack(&t, 2 * MS + 1000);
+	vmt_ticks_ack(&t, DISCARD, 2 * MS + 1000);
 	vmt_ticks_refused(&t, DISCARD, 2 * MS + 2000); /* the second one, after all */
 	assert_int_equal(t.retry_ns, VMT_NEVER);
 	vmt_ticks_edges(&u, CATCHUP, 3 * MS, 3);
@@ -365,101 +395,6 @@ static void a_reset_gives_everything_up(void **state)
 	assert_true(vmt_ticks_edges(&t, CATCHUP, 9 * MS + 1, 1));
 }
 
-static struct vmt_out rtc(uint64_t rises, uint64_t missed, unsigned level)
-{
-	return (struct vmt_out){.rises = {rises, missed}, .level = (uint8_t)level};
-}
-
-static void a_held_line_is_served_by_lowering_it(void **state)
-{
-	struct vmt_board_ticks t = every_ms();
-	struct vmt_out high = rtc(1, 0, 1), low = rtc(0, 0, 0), still = rtc(0, 3, 1);
-
-	(void)state;
-	assert_true(vmt_ticks_held(&t, DISCARD, MS, &high, 0));
-	ledger_is(&t, 1, 0, 0, 1);
-	assert_false(vmt_ticks_held(&t, DISCARD, 4 * MS, &still, 0));
-	ledger_is(&t, 4, 0, 3, 1);
-	assert_false(vmt_ticks_held(&t, DISCARD, 4 * MS, &low, 0));
-	ledger_is(&t, 4, 1, 3, 0);
-	assert_int_equal(t.retry_ns, VMT_NEVER);
-	assert_false(vmt_ticks_held(&t, DISCARD, 4 * MS, &low, 0));
-	ledger_is(&t, 4, 1, 3, 0);
-}
-
-static void missed_interrupts_are_merged_or_delayed(void **state)
-{
-	struct vmt_board_ticks t = every_ms(), u = every_ms();
-	struct vmt_out high = rtc(1, 2, 1), low = rtc(0, 0, 0);
-
-	(void)state;
-	assert_true(vmt_ticks_held(&t, MERGE, 3 * MS, &high, 0));
-	fates_are(&t, 3, 0, 2, 0, 1);
-	vmt_ticks_held(&t, MERGE, 3 * MS, &low, 0);
-	fates_are(&t, 3, 1, 2, 0, 0);
-	assert_true(vmt_ticks_held(&u, DELAY, 3 * MS, &high, 0));
-	vmt_ticks_held(&u, DELAY, 3 * MS + 1000, &low, 0);
-	ledger_is(&u, 3, 1, 0, 2);
-	assert_int_equal(u.retry_ns, 4 * MS);
-}
-
-static void missed_interrupts_are_shown_a_quarter_period_apart(void **state)
-{
-	struct vmt_board_ticks t = every_ms();
-	struct vmt_out high = rtc(1, 2, 1), low = rtc(0, 0, 0), again = rtc(1, 0, 1);
-
-	(void)state;
-	assert_true(vmt_ticks_held(&t, CATCHUP, 3 * MS, &high, 0));
-	ledger_is(&t, 3, 0, 0, 3);
-	vmt_ticks_held(&t, CATCHUP, 3 * MS, &low, 0);
-	ledger_is(&t, 3, 1, 0, 2);
-	assert_int_equal(t.retry_ns, 3 * MS + MS / 4);
-	assert_true(vmt_ticks_held(&t, CATCHUP, 3 * MS + MS / 4, &again, 1));
-	ledger_is(&t, 3, 1, 0, 2); /* not a new one */
-	vmt_ticks_held(&t, CATCHUP, 4 * MS, &low, 0);
-	ledger_is(&t, 3, 2, 0, 1);
-	assert_true(vmt_ticks_held(&t, CATCHUP, 5 * MS, &again, 0)); /* a new one comes before */
-	ledger_is(&t, 4, 2, 0, 2);
-	assert_int_equal(t.retry_ns, VMT_NEVER);
-}
-
-static void a_line_read_in_the_same_call_was_served(void **state)
-{
-	struct vmt_board_ticks t = every_ms();
-	struct vmt_out both = rtc(1, 0, 0);
-
-	(void)state;
-	assert_true(vmt_ticks_held(&t, DISCARD, MS, &both, 0));
-	ledger_is(&t, 1, 1, 0, 0);
-}
-
-static void a_refused_request_stands_and_is_pulsed_again(void **state)
-{
-	struct vmt_board_ticks t = every_ms();
-	struct vmt_out high = rtc(1, 0, 1), low = rtc(0, 0, 0);
-
-	(void)state;
-	vmt_ticks_held(&t, DISCARD, MS, &high, 0);
-	vmt_ticks_held_refused(&t, MS);
-	ledger_is(&t, 1, 0, 0, 1);
-	assert_int_equal(t.retry_ns, MS + VMT_TICKS_RETRY_NS);
-	vmt_ticks_held_again(&t);
-	assert_int_equal(t.retry_ns, VMT_NEVER);
-	vmt_ticks_held_refused(&t, 11 * MS);
-	assert_int_equal(t.retry_ns, 31 * MS); /* twice as long */
-	vmt_ticks_held_again(&t);
-	vmt_ticks_held_refused(&t, 31 * MS);
-	assert_int_equal(t.retry_ns, 71 * MS);
-	vmt_ticks_held_again(&t);
-	vmt_ticks_held_refused(&t, 5000 * MS);
-	assert_int_equal(t.retry_ns, 5000 * MS + VMT_TICKS_RETRY_MAX_NS);
-	vmt_ticks_held_again(&t);
-	vmt_ticks_held(&t, DISCARD, 20 * MS, &low, 0);
-	ledger_is(&t, 1, 1, 0, 0);
-	vmt_ticks_held_refused(&t, 20 * MS); /* served meanwhile */
-	assert_int_equal(t.retry_ns, VMT_NEVER);
-}
-
 static void only_a_ledger_that_balances_is_loaded(void **state)
 {
 	struct vmt_board_ticks good = every_ms(), t;
@@ -482,6 +417,16 @@ static void only_a_ledger_that_balances_is_loaded(void **state)
 	t = good;
 	t.refused = 1; /* though one is in flight */
 	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
+	t = good;
+	t.ahead = 3;
+	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
+	t = every_ms();
+	t.ahead = 1; /* of a policy that sends nothing twice */
+	assert_false(vmt_ticks_good(&t, DISCARD, 9 * MS));
+	t = every_ms();
+	t.doubted = 1; /* of nothing given up */
+	assert_false(vmt_ticks_good(&t, DISCARD, 9 * MS));
+	assert_true(vmt_ticks_good(&t, CATCHUP, 9 * MS));
 	t = every_ms();
 	t.in_flight = 1; /* of nothing owed */
 	assert_false(vmt_ticks_good(&t, CATCHUP, 9 * MS));
@@ -505,6 +450,9 @@ int main(void)
 		cmocka_unit_test(an_edge_waits_behind_late_ones),
 		cmocka_unit_test(ticks_that_nobody_takes_go_on),
 		cmocka_unit_test(a_slow_guest_that_takes_both_acknowledges_twice),
+		cmocka_unit_test(a_pulse_taken_for_merged_may_be_acknowledged_after_all),
+		cmocka_unit_test(a_pulse_too_many_stands_for_the_next_tick),
+		cmocka_unit_test(programming_anew_ends_all_doubt),
 		cmocka_unit_test(an_edge_in_doubt_waits_for_the_answer),
 		cmocka_unit_test(a_pulse_in_flight_has_a_period),
 		cmocka_unit_test(a_pulse_merged_into_a_pending_one_loses_one_tick),
@@ -515,11 +463,6 @@ int main(void)
 		cmocka_unit_test(a_refused_tick_waits_or_is_tried_again),
 		cmocka_unit_test(programming_anew_forgets_old_debts),
 		cmocka_unit_test(a_reset_gives_everything_up),
-		cmocka_unit_test(a_held_line_is_served_by_lowering_it),
-		cmocka_unit_test(missed_interrupts_are_merged_or_delayed),
-		cmocka_unit_test(missed_interrupts_are_shown_a_quarter_period_apart),
-		cmocka_unit_test(a_line_read_in_the_same_call_was_served),
-		cmocka_unit_test(a_refused_request_stands_and_is_pulsed_again),
 		cmocka_unit_test(only_a_ledger_that_balances_is_loaded),
 	};
 
