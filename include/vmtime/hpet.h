@@ -108,7 +108,11 @@ VMT_API struct vmt_out vmt_hpet_write(struct vmt_hpet *s, vmt_ns now, uint32_t r
 /* The counter, whole: changes nothing and needs no lock; may be called while another thread is in
  * any of the functions above but init (or below but load).  `now` is read before the call.  0, or
  * -EAGAIN when the counter is being stopped, started or set at this moment, and *ret_count as it
- * was: take the lock and use vmt_hpet_read(). */
+ * was: take the lock and use vmt_hpet_read().
+ *
+ * A write that stops the counter stops it at the writer's `now`.  A peek between that reading of
+ * the clock and the call has seen more: whoever lets several threads access it keeps peeks out from
+ * before the writer reads the clock until vmt_hpet_write() is over, or the counter steps back. */
 VMT_API int vmt_hpet_peek(const struct vmt_hpet *s, vmt_ns now, uint64_t *ret_count);
 
 /* 1 while timers 0 and 1 stand in for PIT and RTC, else 0.  Changes in vmt_hpet_write(),

@@ -221,17 +221,21 @@ static void take_acks(struct chipset *c, vmt_ns now, uint32_t which)
 	apply(c, now, &out);
 }
 
-/* Takes the lock; virtual time.  A guest that has acknowledged a tick before the next one falls due
- * is not late, whichever thread comes first. */
-static vmt_ns enter(struct chipset *c)
+/* Virtual time, with the lock held.  A guest that has acknowledged a tick before the next one falls
+ * due is not late, whichever thread comes first. */
+static vmt_ns look(struct chipset *c)
 {
-	vmt_ns now;
+	vmt_ns now = chipset_now(c);
 
-	pthread_mutex_lock(&c->lock);
-	now = chipset_now(c);
 	if (c->board.deadline <= now)
 		take_acks(c, now, 0);
 	return now;
+}
+
+static vmt_ns enter(struct chipset *c)
+{
+	pthread_mutex_lock(&c->lock);
+	return look(c);
 }
 
 int chipset_init(struct chipset *c, const struct vmt_board_config *config,
@@ -325,6 +329,29 @@ static void hold_back(struct chipset *c, vmt_ns ready)
 	}
 }
 
+/* Whether a write may stop the HPET's counter or let it go on. */
+static bool switches(const struct chipset *c, uint32_t space, uint64_t addr, uint32_t width)
+{
+	uint64_t config = c->hpet_counter - VMT_HPET_COUNTER + VMT_HPET_CONFIG;
+
+	return c->hpet && space == VMT_MMIO && config - addr < width;
+}
+
+/* No count is peeked at from before the writer looks at the clock until the counter stands: it
+ * would be later than where it stops, and step back.  Odd in between; the lock is held. */
+static void switching(struct chipset *c)
+{
+	__atomic_add_fetch(&c->hpet_switch, 1, __ATOMIC_SEQ_CST);
+}
+
+static bool peek_hpet(const struct chipset *c, uint64_t *ret_count)
+{
+	uint32_t before = __atomic_load_n(&c->hpet_switch, __ATOMIC_ACQUIRE);
+
+	return !(before & 1) && vmt_hpet_peek(&c->board.hpet, chipset_now(c), ret_count) == 0 &&
+	       __atomic_load_n(&c->hpet_switch, __ATOMIC_ACQUIRE) == before;
+}
+
 /* What can be read without the lock. */
 static bool peek(const struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
 		 uint64_t *ret_value)
@@ -337,8 +364,7 @@ static bool peek(const struct chipset *c, uint32_t space, uint64_t addr, uint32_
 		*ret_value = vmt_pmtmr_peek(chipset_now(c), 24);
 		return true;
 	}
-	if (!c->hpet || offset >= 8 || width > 8 - offset ||
-	    vmt_hpet_peek(&c->board.hpet, chipset_now(c), &count) < 0)
+	if (!c->hpet || offset >= 8 || width > 8 - offset || !peek_hpet(c, &count))
 		return false;
 	count >>= offset * 8;
 	*ret_value = width < 8 ? count & ((UINT64_C(1) << width * 8) - 1) : count;
@@ -375,12 +401,18 @@ void chipset_let_go(struct chipset *c)
 
 bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width, uint64_t value)
 {
+	bool stops = switches(c, space, addr, width);
 	struct vmt_board_out out;
 	vmt_ns now;
 	int result;
 
-	now = enter(c);
+	pthread_mutex_lock(&c->lock);
+	if (stops)
+		switching(c);
+	now = look(c);
 	result = vmt_board_write(&c->board, now, space, addr, width, value, &out);
+	if (stops)
+		switching(c);
 	if (result == 0)
 		apply(c, now, &out);
 	pthread_mutex_unlock(&c->lock);

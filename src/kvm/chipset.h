@@ -37,6 +37,7 @@ struct chipset {
 	bool hpet;
 	uint16_t pm_timer_port;
 	uint64_t hpet_counter; /* its address */
+	uint32_t hpet_switch;  /* odd while a write may stop it or let it go on; under the lock */
 	const struct vm *vm;   /* whose lines are moved; NULL: none yet */
 	uint32_t high;         /* bit n: GSI n is held high; under the lock */
 	bool pit_cut_off;      /* as vm_pit_cut_off() was told; under the lock */

@@ -18,6 +18,7 @@
 enum { SECONDS = 0, REG_A = 10, REG_B = 11, INDEX = 0x70, DATA = 0x71 };
 enum { CONFIG = 0x10, COUNTER = 0xf0, TIMER0 = 0x100, PERIODIC_EDGE = 0x4c, LEGACY = 3 };
 enum { TICKS = 2000000 }; /* 20 ms */
+enum { STOPS = 400000 };
 enum { STATUS = 0x20, LEVEL_TO_20 = 20 << 9 | 1 << 2 | 1 << 1 };
 
 /* At the edge of a second, or a little later. */
@@ -190,6 +191,42 @@ static void the_counter_is_read_without_the_lock(void **state)
 	destroy(c);
 }
 
+struct stopper {
+	struct chipset *c;
+	bool done;
+	pthread_t thread;
+};
+
+static void *stop_and_go(void *arg)
+{
+	struct stopper *s = arg;
+
+	for (unsigned i = 0; i < STOPS; i++)
+		set(s->c, CONFIG, i & 1);
+	__atomic_store_n(&s->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* One CPU stops it and lets it go on, while another looks: it keeps its count each time. */
+static void a_counter_that_is_stopped_does_not_step_back(void **state)
+{
+	struct stopper s = {.c = create(true)};
+	uint64_t last = 0, worst = 0;
+
+	(void)state;
+	assert_int_equal(pthread_create(&s.thread, NULL, stop_and_go, &s), 0);
+	while (!__atomic_load_n(&s.done, __ATOMIC_ACQUIRE)) {
+		uint64_t now = count(s.c, 0, 8);
+
+		if (last > now && last - now > worst)
+			worst = last - now;
+		last = now;
+	}
+	pthread_join(s.thread, NULL);
+	assert_int_equal(worst, 0);
+	destroy(s.c);
+}
+
 /* No VM, but what would tell of its acknowledgements: of GSI 20, of the tick's, of the RTC's. */
 static struct vm listening(void)
 {
@@ -337,6 +374,7 @@ int main(void)
 		cmocka_unit_test(on_the_monotonic_clock),
 		cmocka_unit_test(others_go_on_meanwhile_and_it_is_let_go),
 		cmocka_unit_test(the_counter_is_read_without_the_lock),
+		cmocka_unit_test(a_counter_that_is_stopped_does_not_step_back),
 		cmocka_unit_test(an_acknowledgement_is_for_who_drives_the_line),
 		cmocka_unit_test(an_acknowledgement_comes_before_the_next_tick),
 		cmocka_unit_test(the_rtc_is_no_detour_for_an_acknowledgement),
