@@ -424,23 +424,25 @@ static int save_board(const struct vmt_board *b, void *buf, size_t size)
 	return vmt_snap_finish(&w);
 }
 
-/* What a chip that is not there owes would never be paid. */
-static bool has_source(const struct vmt_board_config *c, uint32_t source)
+/* The face that ticks so, if it is there; else NULL. */
+static const struct vmt_board_face *whose(const struct vmt_board_config *c, uint32_t source)
 {
 	for (uint32_t i = 0; i < VMT_FACES; i++)
 		if (has(c, i) && source - vmt_board_faces[i].source < vmt_board_faces[i].sources)
-			return true;
-	return false;
+			return &vmt_board_faces[i];
+	return NULL;
 }
 
-/* A source that does not tick has nothing to ask again for, and nobody who would; only those that
+/* What a chip that is not there owes would never be paid.
+ *
+ * A source that does not tick has nothing to ask again for, and nobody who would; only those that
  * are acknowledged tick by tick have two pulses in flight, or a refused one that is not. */
 static bool good_ticks(const struct vmt_board *b, uint32_t source)
 {
 	const struct vmt_board_ticks *t = &b->ticks[source];
 
 	return vmt_ticks_good(t, &b->config, b->now) &&
-	       (!t->ledger.owed || has_source(&b->config, source)) &&
+	       (!t->ledger.owed || whose(&b->config, source)) &&
 	       (vmt_board_pulses(source) ||
 		(t->in_flight <= 1 && !t->refused && !t->doubted && !t->ahead &&
 		 (source == VMT_SOURCE_RTC || t->retry_ns == VMT_NEVER)));
@@ -472,6 +474,18 @@ static int load_board(struct vmt_board *b, vmt_ns now, const void *buf, size_t s
 	       c.pmtmr_bits == b->config.pmtmr_bits && c.floor_ns == b->config.floor_ns &&
 	       c.hpet_routes == b->config.hpet_routes && c.hpet_address == b->config.hpet_address;
 	return vmt_snap_close(&r) || !good ? -EINVAL : 0;
+}
+
+/* Those of the ticks are those of the faces, which are loaded by now. */
+static bool good_periods(const struct vmt_board *b)
+{
+	for (uint32_t i = 0; i < VMT_SOURCES; i++) {
+		const struct vmt_board_face *face = whose(&b->config, i);
+
+		if (b->ticks[i].period_ns != (face ? face->period(b, i) : 0))
+			return false;
+	}
+	return true;
 }
 
 int vmt_board_save(const struct vmt_board *b, void *buf, size_t size)
@@ -511,7 +525,7 @@ int vmt_board_load(struct vmt_board *b, vmt_ns now, const void *buf, size_t size
 		if (!length || vmt_board_faces[i].load(&loaded, loaded.now, at, length))
 			return -EINVAL;
 	}
-	if (length != left || vmt_board_hpet_loaded(&loaded))
+	if (length != left || vmt_board_hpet_loaded(&loaded) || !good_periods(&loaded))
 		return -EINVAL;
 	*b = loaded;
 	b->level = 0;

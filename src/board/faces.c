@@ -63,15 +63,20 @@ static int pit_load(struct vmt_board *b, vmt_ns now, const void *buf, size_t siz
 	return vmt_pit_load(&b->pit, now, buf, size);
 }
 
-/* IRQ 0 is OUT0; OUT1 and OUT2 are not wired. */
+static uint64_t pit_period(const struct vmt_board *b, uint32_t source)
+{
+	(void)source;
+	return vmt_pit_period_ns(&b->pit);
+}
+
+/* IRQ 0 is OUT0; OUT1 and OUT2 are not wired.  A new count is taken up later than it is written. */
 static void pit_lines(struct vmt_board *b, const struct vmt_out *lines, int set,
 		      struct vmt_board_out *out)
 {
 	struct vmt_board_ticks *t = &b->ticks[VMT_SOURCE_PIT];
 	uint64_t edges = lines->rises[VMT_PIT_OUT0];
 
-	if (!set && !edges)
-		return;
+	(void)set;
 	vmt_ticks_period(t, vmt_pit_period_ns(&b->pit));
 	if (b->hpet_legacy)
 		vmt_ticks_cut_off(t, edges, 0);
@@ -121,6 +126,12 @@ static int rtc_save(const struct vmt_board *b, void *buf, size_t size)
 static int rtc_load(struct vmt_board *b, vmt_ns now, const void *buf, size_t size)
 {
 	return vmt_rtc_load(&b->rtc, now, buf, size);
+}
+
+static uint64_t rtc_period(const struct vmt_board *b, uint32_t source)
+{
+	(void)source;
+	return vmt_rtc_period_ns(&b->rtc);
 }
 
 static void rtc_lines(struct vmt_board *b, const struct vmt_out *lines, int set,
@@ -241,6 +252,13 @@ static int hpet_pulses(const struct vmt_board *b, uint32_t timer)
 	return b->hpet_route[timer] != NOWHERE && !(b->hpet.timer[timer].config & HPET_LEVEL);
 }
 
+static uint64_t hpet_period(const struct vmt_board *b, uint32_t source)
+{
+	uint32_t timer = source - VMT_SOURCE_HPET0;
+
+	return hpet_pulses(b, timer) ? vmt_hpet_period_ns(&b->hpet, timer) : 0;
+}
+
 static void take_routes(struct vmt_board *b)
 {
 	for (uint32_t i = 0; i < VMT_HPET_TIMERS; i++) {
@@ -307,13 +325,12 @@ static void hpet_set(struct vmt_board *b, struct vmt_board_out *out)
 {
 	take_routes(b);
 	for (uint32_t i = 0; i < VMT_HPET_TIMERS; i++) {
-		struct vmt_board_ticks *t = &b->ticks[VMT_SOURCE_HPET0 + i];
-		int pulses = hpet_pulses(b, i);
+		uint32_t source = VMT_SOURCE_HPET0 + i;
 
-		vmt_ticks_period(t, pulses ? vmt_hpet_period_ns(&b->hpet, i) : 0);
-		if (!pulses) {
-			vmt_ticks_cut_off(t, 0, 0);
-			out->pulses &= ~(1U << (VMT_SOURCE_HPET0 + i));
+		vmt_ticks_period(&b->ticks[source], hpet_period(b, source));
+		if (!hpet_pulses(b, i)) {
+			vmt_ticks_cut_off(&b->ticks[source], 0, 0);
+			out->pulses &= ~(1U << source);
 		}
 	}
 	b->hpet_quiet = (uint8_t)hpet_quiet(b);
@@ -373,11 +390,11 @@ int vmt_board_hpet_loaded(struct vmt_board *b)
 
 const struct vmt_board_face vmt_board_faces[VMT_FACES] = {
 	[VMT_FACE_PIT] = {1, pit_advance, pit_read, pit_write, pit_reset, pit_save, pit_load,
-			  pit_lines, pit_retry, VMT_SOURCE_PIT, 1},
+			  pit_lines, pit_retry, pit_period, VMT_SOURCE_PIT, 1},
 	[VMT_FACE_RTC] = {1, rtc_advance, rtc_read, rtc_write, rtc_reset, rtc_save, rtc_load,
-			  rtc_lines, rtc_retry, VMT_SOURCE_RTC, 1},
+			  rtc_lines, rtc_retry, rtc_period, VMT_SOURCE_RTC, 1},
 	[VMT_FACE_PMTMR] = {4, pmtmr_advance, pmtmr_read, pmtmr_write, pmtmr_reset, pmtmr_save,
-			    pmtmr_load, pmtmr_lines, NULL, VMT_SOURCE_SCI, 0},
+			    pmtmr_load, pmtmr_lines, NULL, NULL, VMT_SOURCE_SCI, 0},
 	[VMT_FACE_HPET] = {8, hpet_advance, hpet_read, hpet_write, hpet_reset, hpet_save, hpet_load,
-			   hpet_lines, hpet_retry, VMT_SOURCE_HPET0, VMT_HPET_TIMERS},
+			   hpet_lines, hpet_retry, hpet_period, VMT_SOURCE_HPET0, VMT_HPET_TIMERS},
 };

@@ -23,6 +23,8 @@ struct vmt_board_face {
 		      struct vmt_board_out *out);
 	/* The retry_ns of a source's ticks has come. */
 	void (*retry)(struct vmt_board *b, uint32_t source, struct vmt_board_out *out);
+	/* From tick to tick of a source as it is programmed; 0: not periodic. */
+	uint64_t (*period)(const struct vmt_board *b, uint32_t source);
 	uint32_t source, sources; /* the first that is its own, and how many */
 };
 

@@ -323,6 +323,43 @@ static void a_chip_that_is_not_there_owes_nothing(void **state)
 	}
 }
 
+/* It would be taken at its word for as long as the guest leaves the chip alone. */
+static void a_period_that_its_chip_does_not_have_is_refused(void **state)
+{
+	static const struct {
+		uint32_t space, at, value;
+	} setup[] = {
+		{VMT_PIO, 0x43, 0x34}, {VMT_PIO, 0x40, 0},        {VMT_PIO, 0x40, 0x10},
+		{VMT_PIO, 0x70, 10},   {VMT_PIO, 0x71, 0x26},     {VMT_PIO, 0x70, 11},
+		{VMT_PIO, 0x71, 0x42}, {VMT_MMIO, 0x100, 0x284c}, {VMT_MMIO, 0x108, 60000},
+		{VMT_MMIO, 0x10, 1},
+	};
+	struct vmt_board_config c = config(VMT_TICKS_DISCARD);
+	uint8_t bytes[VMT_BOARD_SAVED], fields[BOARD_FIELDS];
+	struct vmt_board_out out;
+	struct vmt_board b;
+	int size;
+
+	(void)state;
+	assert_int_equal(vmt_board_init(&b, &c, 0, UTC), 0);
+	for (size_t i = 0; i < sizeof(setup) / sizeof(setup[0]); i++)
+		vmt_board_write(&b, 0, setup[i].space, setup[i].space * HPET + setup[i].at,
+				setup[i].space ? 4 : 1, setup[i].value, &out);
+	vmt_board_advance(&b, 100000, &out);
+	for (uint32_t source = 0; source < VMT_SOURCES; source++) {
+		uint8_t *period = fields + TICKS + (size_t)SOURCE * source + 56;
+
+		size = vmt_board_save(&b, bytes, sizeof(bytes));
+		memcpy(fields, bytes + FIELDS_AT, sizeof(fields));
+		forge(bytes, fields);
+		assert_int_equal(vmt_board_load(&b, b.now, bytes, (size_t)size, &out), 0);
+		assert_true(!period[1] == (source == VMT_SOURCE_SCI || source > VMT_SOURCE_HPET0));
+		period[1] ^= 0x80; /* 32768 ns more or less */
+		forge(bytes, fields);
+		assert_int_equal(vmt_board_load(&b, b.now, bytes, (size_t)size, &out), -EINVAL);
+	}
+}
+
 /* Whoever writes snapshots by hand gets a refusal, or a board that can be saved and loaded. */
 static void forged_ticks_are_refused_or_live_by_the_rules(void **state)
 {
@@ -418,6 +455,7 @@ int main(void)
 		cmocka_unit_test(a_loaded_board_goes_on_like_the_saved_one),
 		cmocka_unit_test(damaged_bytes_are_refused_and_change_nothing),
 		cmocka_unit_test(a_chip_that_is_not_there_owes_nothing),
+		cmocka_unit_test(a_period_that_its_chip_does_not_have_is_refused),
 		cmocka_unit_test(forged_ticks_are_refused_or_live_by_the_rules),
 		cmocka_unit_test(another_configuration_is_refused),
 		cmocka_unit_test(a_board_loaded_later_finds_what_fell_due),
