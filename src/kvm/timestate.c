@@ -67,11 +67,10 @@ static void bound_utc(const struct vmt_clock *clock, bool tsc, struct timestate 
 static struct timestate_ticks ticks_of(const struct vmt_board *b, uint32_t source, const char *name)
 {
 	uint64_t period_ns = b->ticks[source].period_ns;
-	struct timestate_ticks ticks = {
-		.source = name,
-		.rate_hz = period_ns ? (NS_PER_S + period_ns / 2) / period_ns : 0,
-	};
+	struct timestate_ticks ticks = {.source = name};
 
+	if (period_ns)
+		ticks.rate_hz = period_ns < NS_PER_S ? (NS_PER_S + period_ns / 2) / period_ns : 1;
 	vmt_board_ledger(b, source, &ticks.ledger);
 	return ticks;
 }

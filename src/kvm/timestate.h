@@ -14,7 +14,7 @@ struct timestate_face {
 
 struct timestate_ticks {
 	const char *source;
-	uint64_t rate_hz; /* as the guest has programmed it, to the nearest; 0: not periodic */
+	uint64_t rate_hz; /* as programmed, to the nearest, at least 1; 0: not periodic */
 	struct vmt_ledger ledger;
 };
 

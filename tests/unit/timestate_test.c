@@ -129,6 +129,19 @@ static void each_timer_of_an_hpet_is_a_source(void **state)
 	assert_string_equal(t.ticks[3].source, "hpet2");
 }
 
+static void a_timer_slower_than_a_second_is_periodic_too(void **state)
+{
+	(void)state;
+	power_on(VMT_HAS_HPET, SOME_DATE);
+	/* Edges each hour to input 20. */
+	assert_true(chipset_write(&c, VMT_MMIO, HPET + 0x100, 4, 0x284c));
+	assert_true(chipset_write(&c, VMT_MMIO, HPET + 0x108, 8, 3600 * UINT64_C(100000000)));
+	assert_true(chipset_write(&c, VMT_MMIO, HPET + 0x10, 4, 1));
+	timestate_read(&c, false, &t);
+	assert_int_equal(t.ticks[0].rate_hz, 1);
+	assert_int_equal(t.ticks[1].rate_hz, 0);
+}
+
 static void a_tick_has_its_rate_deadline_and_ledger(void **state)
 {
 	const struct vmt_ledger *l = &t.ticks[0].ledger;
@@ -231,6 +244,7 @@ int main(void)
 		TEST(at_power_on_the_start_is_the_last_change),
 		TEST(what_the_machine_lacks_is_not_told),
 		TEST(each_timer_of_an_hpet_is_a_source),
+		TEST(a_timer_slower_than_a_second_is_periodic_too),
 		TEST(a_tick_has_its_rate_deadline_and_ledger),
 		TEST(what_the_guest_sets_is_one_change),
 		TEST(a_guest_sets_nothing_while_time_stands),
