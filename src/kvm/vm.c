@@ -146,13 +146,16 @@ static int listen_for_ack(struct vm *vm, uint32_t gsi, struct why *why)
 	return 0;
 }
 
-/* Hosts without it (none known with these chips in the kernel) go without acknowledgements. */
+/* Without them every tick would stay in doubt: neither delivered nor lost. */
 static int listen_for_acks(struct vm *vm, uint32_t gsis, struct why *why)
 {
 	int result = 0;
 
-	if (!vm_capability(vm, KVM_CAP_IRQFD_RESAMPLE))
-		return 0;
+	if (gsis && !vm_capability(vm, KVM_CAP_IRQFD_RESAMPLE))
+		return why_set(why, -ENODEV,
+			       "this kernel's KVM does not report acknowledged interrupts, "
+			       "KVM_CAP_IRQFD_RESAMPLE (use Linux 3.8 or later, or `--pit kernel "
+			       "--hpet off`)");
 	for (uint32_t gsi = 0; gsi < IOAPIC_PINS && result == 0 && vm->n_acks < VM_ACKS; gsi++)
 		if (gsis >> gsi & 1)
 			result = listen_for_ack(vm, gsi, why);

@@ -42,12 +42,13 @@ struct vm {
 	uint32_t run_size; /* bytes of a vCPU's shared struct kvm_run */
 	uint32_t tsc_khz;  /* of the host's TSC, as KVM counts it */
 	bool kernel_pit;
-	unsigned n_acks; /* 0 where the host has no such listeners */
+	unsigned n_acks;
 	struct vm_ack acks[VM_ACKS];
 };
 
-/* Opens /dev/kvm and makes a VM with `memory`.  0 or negative errno: -ENODEV no usable /dev/kvm,
- * -EINVAL more CPUs than it allows, -EIO KVM refused something it always offers. */
+/* Opens /dev/kvm and makes a VM with `memory`.  0 or negative errno: -ENODEV no usable /dev/kvm, or
+ * one that does not report acknowledgements, -EINVAL more CPUs than it allows, -EIO KVM refused
+ * something it always offers. */
 int vm_create(const struct guest_memory *memory, const struct vm_config *config, struct vm *ret_vm,
 	      struct why *why);
 void vm_destroy(struct vm *vm);
