@@ -21,7 +21,7 @@ extern "C" {
 
 /* The version of these headers.  Until 1.0 a program compiled against one minor version need not
  * run with another (the soname tells them apart); the bytes that save functions write stay
- * readable. */
+ * readable from the first release on. */
 #define VMT_VERSION "0.1.0"
 
 /* The version of the library that was loaded, "major.minor.patch": a constant of the library, not
