@@ -15,6 +15,9 @@
 enum { CODE_SELECTOR = 0x10, DATA_SELECTOR = 0x18 };
 enum { TYPE_DATA = 3, TYPE_CODE = 11, TYPE_TSS = 11 };
 
+enum { XSAVE_HEADER = 512, XSAVE_PKRU = 9 };
+
+#define PKRU_OF_LINUX 0x55555554U /* all keys but 0 closed */
 #define CR0_PE (1U << 0)
 #define CR0_ET (1U << 4)
 #define CR0_NE (1U << 5)
@@ -74,6 +77,27 @@ static int set_xcr0(const struct vcpu *v, struct cpuid_table *cpuid, struct why 
 	return 0;
 }
 
+/* Not the 0 of a reset but what Linux writes first, as guest and as host: where the two differ, KVM
+ * switches PKRU at each entry and exit.  Nothing obeys it before the guest turns protection keys
+ * on.  A KVM that refuses it is slower, no more. */
+static void set_pkru(const struct vcpu *v, struct cpuid_table *cpuid)
+{
+	const struct kvm_cpuid_entry2 *root = cpuid_find(cpuid, 0xd, 0);
+	const struct kvm_cpuid_entry2 *pkru = cpuid_find(cpuid, 0xd, XSAVE_PKRU);
+	const uint32_t value = PKRU_OF_LINUX;
+	struct kvm_xsave xsave;
+	uint64_t present;
+
+	if (!root || !pkru || !(root->eax >> XSAVE_PKRU & 1) ||
+	    pkru->ebx > sizeof(xsave) - sizeof(value) || ioctl(v->fd, KVM_GET_XSAVE, &xsave) < 0)
+		return;
+	memcpy(&present, (uint8_t *)&xsave + XSAVE_HEADER, sizeof(present));
+	present |= 1U << XSAVE_PKRU;
+	memcpy((uint8_t *)&xsave + XSAVE_HEADER, &present, sizeof(present));
+	memcpy((uint8_t *)&xsave + pkru->ebx, &value, sizeof(value));
+	(void)ioctl(v->fd, KVM_SET_XSAVE, &xsave);
+}
+
 int vcpu_create(const struct vm *vm, uint32_t cpu, struct cpuid_table *cpuid, struct vcpu *ret_vcpu,
 		struct why *why)
 {
@@ -101,7 +125,9 @@ int vcpu_create(const struct vm *vm, uint32_t cpu, struct cpuid_table *cpuid, st
 	}
 	set_fast_string(v);
 	result = set_xcr0(v, cpuid, why);
-	if (result < 0)
+	if (result == 0)
+		set_pkru(v, cpuid);
+	else
 		vcpu_destroy(v);
 	return result;
 }

@@ -198,6 +198,15 @@ def without_the_option_there_is_no_exit_port():
     check((status, errors) == (0, ""), f"status {status}: {errors}")
 
 
+def protection_keys_start_as_linux_sets_them():
+    code = (b"\xb8\x07\x00\x00\x00\x31\xc9\x0f\xa2"  # cpuid 7
+            b"\xf6\xc1\x08\xb0\x54\x74\x10"  # without PKU al = 0x54
+            b"\x0f\x20\xe0\x0d\x00\x00\x44\x00\x0f\x22\xe0"  # cr4: PKE, OSXSAVE
+            b"\x31\xc9\x0f\x01\xee")  # rdpkru
+    status, _, errors = run("--exit-port", code=code + OUT_AL + HALT)
+    check((status, errors) == (0x54 << 1 | 1, ""), f"status {status}: {errors}")
+
+
 def a_triple_fault_ends_with_1_and_a_line():
     refused(1, "triple fault", code=TRIPLE_FAULT)
     status, _, errors = run("--verbose", code=TRIPLE_FAULT)
@@ -403,6 +412,7 @@ def two_machines_run_at_once():
 CASES = [
     the_exit_port_gives_the_status,
     without_the_option_there_is_no_exit_port,
+    protection_keys_start_as_linux_sets_them,
     a_triple_fault_ends_with_1_and_a_line,
     all_output_reaches_a_file,
     a_full_disk_is_told,
