@@ -9,6 +9,7 @@
 #include "host/hostclock.h"
 #include "kvm/acpi.h"
 #include "kvm/chipset.h"
+#include "kvm/vcpu.h"
 
 enum { RTC_GSI = 8, TICK_INPUT = 2, ROUNDS_MAX = 4, PAIR_TRIES = 2 };
 
@@ -122,7 +123,14 @@ static void drive(struct chipset *c, uint32_t level)
 /* One edge; on a line that somebody holds high there is none. */
 static bool pulse_line(const struct chipset *c, uint32_t gsi)
 {
-	return gsi != NO_GSI && !(c->high >> gsi & 1) && vm_irq_pulse(c->vm, gsi) > 0;
+	int taken;
+
+	if (gsi == NO_GSI || c->high >> gsi & 1)
+		return false;
+	taken = vm_irq_pulse(c->vm, gsi);
+	if (taken == 0 && c->vm->first && vm_pic_waits(c->vm))
+		vcpu_look_again(c->vm->first);
+	return taken > 0;
 }
 
 /* Injects the pulses of `out`; what the guest's chips did not take goes back to the board, whose

@@ -338,6 +338,7 @@ static int set_up(struct machine *m, struct why *why)
 
 	if (result == 0)
 		result = create_vcpus(m, why);
+	m->vm.first = m->vcpus;
 	if (result == 0)
 		result = load_image(m, &state, why);
 	if (result == 0 && first)

@@ -365,12 +365,26 @@ static bool handle(struct vcpu *v, struct vcpu_end *end)
 	}
 }
 
+/* Any KVM_SET_MP_STATE makes KVM look; this one sets what there is. */
+static void look_again(const struct vcpu *v)
+{
+	struct kvm_mp_state state;
+
+	if (ioctl(v->fd, KVM_GET_MP_STATE, &state) == 0)
+		(void)ioctl(v->fd, KVM_SET_MP_STATE, &state);
+}
+
 static void *run_vcpu(void *arg)
 {
 	struct vcpu *v = arg;
 	struct vcpu_end end = {0};
 
+	__atomic_store_n(&v->tid, gettid(), __ATOMIC_SEQ_CST);
 	while (!__atomic_load_n(&v->stop, __ATOMIC_SEQ_CST)) {
+		if (__atomic_exchange_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST)) {
+			look_again(v);
+			continue; /* it may have been vcpu_stop() */
+		}
 		if (ioctl(v->fd, KVM_RUN, 0) < 0) {
 			if (errno == EINTR || errno == EAGAIN)
 				continue;
@@ -381,6 +395,7 @@ static void *run_vcpu(void *arg)
 		v->ended(v->owner, v, &end);
 		break;
 	}
+	__atomic_store_n(&v->tid, 0, __ATOMIC_SEQ_CST);
 	return NULL;
 }
 
@@ -398,15 +413,25 @@ int vcpu_start(struct vcpu *v, struct why *why)
 	return 0;
 }
 
+/* A thread that is about to enter the guest finds immediate_exit set, one that is there already is
+ * fetched by the signal, one that has ended gets none. */
+void vcpu_look_again(struct vcpu *v)
+{
+	int tid;
+
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	tid = __atomic_load_n(&v->tid, __ATOMIC_SEQ_CST);
+	if (tid)
+		(void)tgkill(getpid(), tid, THREAD_KICK);
+}
+
 void vcpu_stop(struct vcpu *v)
 {
 	if (!v->started)
 		return;
-	/* In this order: a thread that has just looked at `stop` finds immediate_exit set, one
-	 * that is in the guest already is fetched by the signal. */
+	/* In this order: who finds immediate_exit set looks at `stop`. */
 	__atomic_store_n(&v->stop, true, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	pthread_kill(v->thread, THREAD_KICK);
+	vcpu_look_again(v);
 	pthread_join(v->thread, NULL);
 	v->started = false;
 }

@@ -52,6 +52,7 @@ struct vcpu {
 	void (*ended)(void *owner, const struct vcpu *vcpu, const struct vcpu_end *end);
 	void *owner;
 	bool stop; /* atomic */
+	int tid;   /* of its thread, 0: none runs; atomic */
 	bool started;
 	pthread_t thread;
 	struct vcpu_stats stats; /* read when the thread has ended */
@@ -70,6 +71,14 @@ int vcpu_set_tsc_offset(struct vcpu *vcpu, uint64_t offset, struct why *why);
 
 /* Starts the thread; ports, ended and owner are set.  0 or negative errno. */
 int vcpu_start(struct vcpu *vcpu, struct why *why);
+
+/* KVM looks at the interrupt chips on its behalf once more.
+ *
+ * It looks when the PIC's output rises, and not when a local APIC lets it through later (LVT0): a
+ * request from before would stay for ever - Linux with `noapic` switches its APIC off and on while
+ * the PIT ticks - and the output, which is high, never rises again.  From any thread, also while
+ * this CPU's does not run. */
+void vcpu_look_again(struct vcpu *vcpu);
 
 /* Ends the thread and waits for it.  Never from a vCPU's own thread. */
 void vcpu_stop(struct vcpu *vcpu);

@@ -268,6 +268,13 @@ int vm_irq_pulse(const struct vm *vm, uint32_t gsi)
 	return taken;
 }
 
+bool vm_pic_waits(const struct vm *vm)
+{
+	struct kvm_irqchip chip = {.chip_id = KVM_IRQCHIP_PIC_MASTER};
+
+	return ioctl(vm->fd, KVM_GET_IRQCHIP, &chip) == 0 && chip.chip.pic.irr & ~chip.chip.pic.imr;
+}
+
 void vm_pit_cut_off(const struct vm *vm, bool off)
 {
 	struct kvm_pit_state2 state;

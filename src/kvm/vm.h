@@ -16,6 +16,8 @@
 #include "kvm/cpuid.h"
 #include "kvm/memory.h"
 
+struct vcpu;
+
 #define VM_GSI_TICK 0
 #define VM_ACKS 8
 #define VM_MAX_CPUS 254         /* APIC ids of the MADT's 8-bit entries */
@@ -42,6 +44,7 @@ struct vm {
 	uint32_t run_size; /* bytes of a vCPU's shared struct kvm_run */
 	uint32_t tsc_khz;  /* of the host's TSC, as KVM counts it */
 	bool kernel_pit;
+	struct vcpu *first; /* of its CPUs: whose the PIC's interrupts are; NULL: none yet */
 	unsigned n_acks;
 	struct vm_ack acks[VM_ACKS];
 };
@@ -66,7 +69,12 @@ void vm_irq_line(const struct vm *vm, uint32_t gsi, bool level);
  * into one still pending, below 0 masked. */
 int vm_irq_pulse(const struct vm *vm, uint32_t gsi);
 
-/* The kernel's PIT, if that is the one, loses its line to an HPET or gets it back. */
+/* Whether an input of the PIC that is not masked waits for the guest to take it. */
+bool vm_pic_waits(const struct vm *vm);
+
+/* The kernel's PIT, if that is the one, loses its line to an HPET or gets it back.  The one call
+ * that KVM has for it, KVM_SET_PIT2, loads all three counts anew: each counts from its beginning,
+ * for where in its period it was cannot be told.  Only a guest that goes on using both sees it. */
 void vm_pit_cut_off(const struct vm *vm, bool off);
 
 #endif

@@ -163,6 +163,20 @@ def in_a_minute_of_the_kernels_ticks_too():
         switch_off(g)
 
 
+def without_an_io_apic_ticks_come_by_the_pic():
+    """Such a Linux switches its local APIC off and on while its timer ticks."""
+    for options in ("--hpet", "off"), ("--hpet", "on"):
+        with linux(*options, append="noapic nolapic_timer") as g:
+            g.start_shell()
+
+            def handled():
+                return int(g.shell("grep 'XT-PIC *timer' /proc/interrupts").split()[1])
+            before = handled()
+            g.shell("sleep 1")
+            check(handled() > before, f"no ticks in a second, {before} before")
+            switch_off(g)
+
+
 def in_a_minute_of_the_pm_timer_too():
     with linux("--kvm-clock", "none", "--cpus", "2", append="clocksource=acpi_pm") as g:
         g.start_shell()
@@ -439,6 +453,7 @@ CASES = [
     *rtc_cases.CASES,
     *hpet_cases.CASES,
     in_a_minute_of_ticks_a_minute_passes,
+    without_an_io_apic_ticks_come_by_the_pic,
     in_a_minute_of_the_kernels_ticks_too,
     in_a_minute_of_the_pm_timer_too,
 ]
