@@ -119,8 +119,11 @@ static bool take_tally(struct faces_stream *s, struct words *w)
 {
 	const char letter = take_letter(w);
 	struct ticks_tally t = {0};
+	int source = 0;
 
-	t.source = letter == 'r' ? TICKS_RTC : TICKS_PIT;
+	while (source < TICKS_SOURCES && ticks_source_letters[source] != letter)
+		source++;
+	t.source = (enum ticks_source)source; /* the first that has this letter */
 	t.busy = take_number(w, 1);
 	t.start = take_number(w, FACES_MOST);
 	t.start_width = take_number(w, FACES_MOST);
@@ -131,10 +134,29 @@ static bool take_tally(struct faces_stream *s, struct words *w)
 	t.p50 = take_number(w, UINT32_MAX);
 	t.p99 = take_number(w, UINT32_MAX);
 	t.most = take_number(w, UINT32_MAX);
-	if (w->bad || *w->at || t.stop < t.start || (letter != 'p' && letter != 'r'))
+	if (w->bad || *w->at || t.stop < t.start || source == TICKS_SOURCES)
 		return false;
 	s->tally = t;
 	s->has_tally = true;
+	return true;
+}
+
+static bool take_begin(struct faces_stream *s, struct words *w)
+{
+	if (w->bad || *w->at != '\0')
+		return false;
+	s->has_begun = true;
+	return true;
+}
+
+static bool take_count(struct faces_stream *s, struct words *w)
+{
+	uint64_t count = take_number(w, UINT32_MAX);
+
+	if (w->bad || *w->at)
+		return false;
+	s->count_so_far = count;
+	s->has_count = true;
 	return true;
 }
 
@@ -174,6 +196,8 @@ static int take_line(void *owner, bool whole)
 	else if (good)
 		good = s->line[0] == 'H'   ? take_hello(s, &w)
 		       : s->line[0] == 'R' ? take_reading(s, &w)
+		       : s->line[0] == 'B' ? take_begin(s, &w)
+		       : s->line[0] == 'S' ? take_count(s, &w)
 		       : s->line[0] == 'T' ? take_tally(s, &w)
 					   : false;
 	s->damaged += !good;

@@ -22,7 +22,8 @@ struct faces_stream {
 	struct faces_hello hello;       /* the first: one that says something else is damage */
 	struct faces_reading *readings; /* as they came */
 	size_t count, capacity;
-	bool has_tally; /* to be cleared when it was seen */
+	bool has_begun, has_count, has_tally; /* to be cleared when they were seen */
+	uint64_t count_so_far;
 	struct ticks_tally tally;
 	uint64_t damaged;           /* lines that were not whole, or said what cannot be */
 	char error[FACES_LINE_MAX]; /* what the probe complains of; "" */

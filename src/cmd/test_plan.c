@@ -12,6 +12,7 @@
 #include "cmd/cmd.h"
 #include "cmd/test_faces.h"
 #include "cmd/test_plan.h"
+#include "cmd/test_qemu.h"
 #include "cmd/test_sample.h"
 #include "cmd/test_subject.h"
 #include "cmd/test_ticks.h"

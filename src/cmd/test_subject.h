@@ -34,12 +34,16 @@ struct test_machine_config {
 	const char *kernel, *initrd;
 	const char *probe; /* what the probe, which is then the kernel, is to do; NULL: Linux */
 	bool qmp;          /* vmtime's opens its QMP socket */
-	const char *keep;  /* directory for console and errors, or NULL */
+	const char *const *more; /* options of vmtime's besides, NULL-ended; NULL: none */
+	const char *keep;        /* directory for console and errors, or NULL */
 };
 
 /* True when the machine's RTC lets the guest begin in the middle of a second: vmtime's, unless
  * options ask for another (`--rtc`) or for another time (`--date`). */
 bool test_boots_exactly(const struct test_options *options, enum test_subject subject);
+
+/* True when the options for `vmtime run` have this one, as in "--ticks". */
+bool test_run_option_given(const struct test_options *options, const char *name);
 
 /* 0 or negative errno with nothing left behind. */
 int test_machine_start(const struct test_machine_config *config, struct test_machine *ret_machine,
@@ -70,9 +74,5 @@ int test_machine_complain_of_end(const struct test_machine *m, struct why *why);
 
 /* Ends it, asking first, and removes what is not to be kept.  Takes one that was never started. */
 void test_machine_stop(struct test_machine *m);
-
-/* "7.2.22" of the QEMU that would be started.  0; -ENOENT: there is none; -EPROTO: that is no QEMU;
- * -ETIMEDOUT: it did not say within half a minute; or another negative errno. */
-int test_qemu_version(const struct test_options *options, char *buf, size_t size);
 
 #endif

@@ -10,7 +10,8 @@
 /* How long a run can take at most. */
 uint64_t test_ticks_longest_ns(const struct test_options *options);
 
-/* As test_faces_run(): adds a row for each of ticks_plans, until one cannot be measured. */
+/* As test_faces_run(): one machine after the other, a row for each plan that fits, until one cannot
+ * be measured. */
 int test_ticks_run(const struct test_options *options, enum test_subject subject, unsigned number,
 		   const char *probe, struct pairs *pairs, struct test_report *report);
 

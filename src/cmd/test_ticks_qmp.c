@@ -58,7 +58,7 @@ int ticks_qmp_read(const char *answer, struct ticks_ledger ledgers[TICKS_SOURCES
 
 		good = source;
 		for (int n = 0; good && n < TICKS_SOURCES; n++)
-			if (strcmp(source, ticks_source_names[n]) == 0)
+			if (ticks_ledger_names[n] && strcmp(source, ticks_ledger_names[n]) == 0)
 				good = take_ledger(ticks, &ledgers[n]);
 	}
 	json_decref(root);

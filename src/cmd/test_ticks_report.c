@@ -61,6 +61,57 @@ static void add_lateness(struct sheet *s, const struct ticks_row *row)
 	}
 }
 
+/* The first row of another subject, or of KVM's PIT, that ticks the same way; NULL: none. */
+static const struct test_ticks *peer_of(const struct test_report *report,
+					const struct test_ticks *t, enum ticks_source source,
+					enum test_subject subject)
+{
+	for (size_t i = 0; i < report->ticks_count; i++) {
+		const struct test_ticks *other = &report->ticks[i];
+
+		if (other->subject == subject && other->row.source == source &&
+		    other->row.rate_hz == t->row.rate_hz && other->row.busy == t->row.busy)
+			return other;
+	}
+	return NULL;
+}
+
+static uint64_t percent(uint64_t part, uint64_t whole)
+{
+	return (100 * part + whole / 2) / whole;
+}
+
+/* What an interrupt costs beside the peer's, and how late the hundredth is. */
+static void print_beside(const struct ticks_row *row, const struct test_ticks *peer,
+			 const char *name)
+{
+	if (!peer || !row->has_cpu || !peer->row.has_cpu || !peer->row.cpu_ns)
+		return;
+	printf("%s at %" PRIu64 " Hz, %s, beside %s: CPU %" PRIu64 " %%",
+	       ticks_source_names[row->source], row->rate_hz, row->policy, name,
+	       percent(row->cpu_ns, peer->row.cpu_ns));
+	if (row->has_late && peer->row.has_late && peer->row.late_p99_ns)
+		printf(", late p99 %" PRIu64 " %%",
+		       percent(row->late_p99_ns, peer->row.late_p99_ns));
+	printf("\n");
+}
+
+static void print_peers(const struct test_report *report)
+{
+	char name[64];
+
+	test_report_subject(report, TEST_QEMU, name, sizeof(name));
+	for (size_t i = 0; i < report->ticks_count; i++) {
+		const struct test_ticks *t = &report->ticks[i], *peer;
+
+		if (t->subject != TEST_VMTIME || t->row.source != TICKS_PIT || !t->row.is_figure)
+			continue;
+		print_beside(&t->row, peer_of(report, t, TICKS_PIT, TEST_QEMU), name);
+		peer = peer_of(report, t, TICKS_KERNEL_PIT, TEST_VMTIME);
+		print_beside(&t->row, peer, ticks_source_names[TICKS_KERNEL_PIT]);
+	}
+}
+
 /* In the order of the runs: the rates and loads of a subject are read beside each other. */
 void test_ticks_table(const struct test_report *report)
 {
@@ -68,7 +119,7 @@ void test_ticks_table(const struct test_report *report)
 		{"subject", false}, {"source", false},   {"load", false},   {"policy", false},
 		{"rate", true},     {"due", true},       {"arrived", true}, {"delivered", true},
 		{"merged", true},   {"discarded", true}, {"owed", true},    {"late p50", true},
-		{"p99", true},      {"max", true},       {"verdict", false}};
+		{"p99", true},      {"max", true},       {"CPU", true},     {"verdict", false}};
 	struct sheet s;
 	char text[64];
 
@@ -90,9 +141,14 @@ void test_ticks_table(const struct test_report *report)
 		sheet_number(&s, row->guest_count);
 		add_ledger(&s, row);
 		add_lateness(&s, row);
+		if (row->has_cpu)
+			sheet_ns(&s, (int64_t)row->cpu_ns, false);
+		else
+			sheet_text(&s, "-");
 		sheet_verdict(&s, row->verdict);
 	}
 	sheet_print(&s);
+	print_peers(report);
 	for (size_t i = 0; i < report->ticks_count; i++) {
 		const struct ticks_row *row = &report->ticks[i].row;
 
@@ -121,6 +177,8 @@ json_t *test_ticks_json(const struct test_report *report)
 
 	for (size_t i = 0; i < report->ticks_count && array; i++) {
 		const struct ticks_row *row = &report->ticks[i].row;
+		const struct test_ticks *peer;
+		bool known;
 		json_t *o =
 			json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s}", "subject",
 				  test_subject_names[report->ticks[i].subject], "source",
@@ -137,6 +195,11 @@ json_t *test_ticks_json(const struct test_report *report)
 		o = put(o, "late_p50_ns", row->has_late, row->late_p50_ns);
 		o = put(o, "late_p99_ns", row->has_late, row->late_p99_ns);
 		o = put(o, "late_max_ns", row->has_late, row->late_max_ns);
+		o = put(o, "cpu_ns", row->has_cpu, row->cpu_ns);
+		peer = peer_of(report, &report->ticks[i], row->source, TEST_QEMU);
+		known = row->has_cpu && peer && peer != &report->ticks[i] && peer->row.cpu_ns;
+		o = put(o, "cpu_qemu_percent", known,
+			known ? percent(row->cpu_ns, peer->row.cpu_ns) : 0);
 		o = put(o, "late_bracket_ns", row->has_late && row->bracket_ns, row->bracket_ns);
 		if (json_array_append_new(array, o) < 0) {
 			json_decref(array);

@@ -90,10 +90,44 @@ static void a_tally_is_understood(void **state)
 	assert_int_equal(s.tally.most, 7);
 }
 
+static void every_source_has_its_letter(void **state)
+{
+	static const char *const lines[] = {
+		"T p 0 10 2 30 3 400 3e0 5 6 7", "T r 0 10 2 30 3 400 3e0 5 6 7",
+		"T h 0 10 2 30 3 400 3e0 5 6 7", "T l 0 10 2 30 3 400 3e0 5 6 7"};
+	static const enum ticks_source sources[] = {TICKS_PIT, TICKS_RTC, TICKS_HPET,
+						    TICKS_HPET_LEGACY};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		take_line(lines[i]);
+		assert_int_equal(s.tally.source, sources[i]);
+	}
+}
+
+static void the_marks_of_a_count_are_understood(void **state)
+{
+	static const char *const bad[] = {"B 1", "S", "S 1 2", "S x"};
+
+	(void)state;
+	take_line("B");
+	assert_true(s.has_begun);
+	assert_false(s.has_count);
+	take_line("S 3e8");
+	assert_true(s.has_count);
+	assert_int_equal(s.count_so_far, 1000);
+	assert_int_equal(s.damaged, 0);
+	s.has_begun = s.has_count = false;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		take_line(bad[i]);
+	assert_int_equal(s.damaged, sizeof(bad) / sizeof(bad[0]));
+	assert_false(s.has_begun || s.has_count);
+}
+
 static void a_tally_that_cannot_be_is_damage(void **state)
 {
 	static const char *const lines[] = {
-		"T h 0 10 2 30 3 400 3e0 5 6 7", /* no such source */
+		"T x 0 10 2 30 3 400 3e0 5 6 7", /* no such source */
 		"T p 2 10 2 30 3 400 3e0 5 6 7", /* neither idle nor busy */
 		"T p 0 30 2 10 3 400 3e0 5 6 7", /* stopped before it started */
 		"T p 0 10 2 30 3 400 401 5 6 7", /* more are late than came */
@@ -231,6 +265,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(lines_of_the_probe_are_understood, start, end),
 		cmocka_unit_test_setup_teardown(a_tally_is_understood, start, end),
+		cmocka_unit_test_setup_teardown(every_source_has_its_letter, start, end),
+		cmocka_unit_test_setup_teardown(the_marks_of_a_count_are_understood, start, end),
 		cmocka_unit_test_setup_teardown(a_tally_that_cannot_be_is_damage, start, end),
 		cmocka_unit_test_setup_teardown(every_face_has_its_letter, start, end),
 		cmocka_unit_test_setup_teardown(a_line_may_come_in_pieces, start, end),

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/test_qemu.h"
 #include "cmd/test_subject.h"
 
 static char folder[] = "/tmp/test_subject_test.XXXXXX";

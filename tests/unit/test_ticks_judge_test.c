@@ -6,7 +6,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
+#include <vmtime/board.h>
 
 #include "cmd/test_ticks_judge.h"
 
@@ -15,7 +17,9 @@ static const uint64_t tsc_hz = 2400000000;
 /* 10 s of the RTC, which started at once and lost nothing. */
 static struct ticks_plan plan;
 static struct ticks_tally tally;
-static struct ticks_ledger before, after;
+static struct ticks_ledger before, running, after;
+static bool is_stopped; /* nothing came between RUN and the stop: running is after */
+static uint64_t limit;
 static struct ticks_row row;
 
 static int start(void **state)
@@ -40,12 +44,24 @@ static int start(void **state)
 	after = before;
 	after.due += 10240;
 	after.delivered += 10240;
+	is_stopped = true;
+	limit = TICKS_LIMIT;
 	return 0;
 }
 
 static void judge(void)
 {
-	ticks_judge(&plan, tsc_hz, &tally, &before, &after, &row);
+	const struct ticks_input in = {.plan = &plan,
+				       .tsc_hz = tsc_hz,
+				       .tally = tally,
+				       .before = before,
+				       .running = is_stopped ? after : running,
+				       .after = after,
+				       .cpu_ns = 1024000001,
+				       .cpu_count = 10240,
+				       .limit = limit};
+
+	ticks_judge(&in, &row);
 }
 
 static void a_ledger_that_agrees_passes(void **state)
@@ -65,11 +81,27 @@ static void a_ledger_that_agrees_passes(void **state)
 	assert_int_equal(row.late_p99_ns, 100001);
 	assert_int_equal(row.late_max_ns, 1000000);
 	assert_int_equal(row.bracket_ns, 0);
+	assert_true(row.has_cpu);
+	assert_int_equal(row.cpu_ns, 100000);
 }
 
+static void set_policy(const char *policy)
+{
+	snprintf(before.policy, sizeof(before.policy), "%s", policy);
+	snprintf(after.policy, sizeof(after.policy), "%s", policy);
+}
+
+/* While it ran, merge had discarded none: those that it owed when it was stopped were. */
 static void every_fate_counts(void **state)
 {
 	(void)state;
+	set_policy("merge");
+	is_stopped = false;
+	running = before;
+	running.due += 10200;
+	running.delivered += 10150;
+	running.merged += 30;
+	running.owed = 20;
 	after.delivered -= 60;
 	after.merged += 30;
 	after.discarded += 20;
@@ -81,6 +113,66 @@ static void every_fate_counts(void **state)
 	assert_int_equal(row.merged, 30);
 	assert_int_equal(row.discarded, 20);
 	assert_int_equal(row.owed, 10);
+}
+
+static void only_merge_merges(void **state)
+{
+	static const char *const policies[] = {"discard", "catchup", "delay"};
+
+	(void)state;
+	after.delivered--;
+	after.merged++;
+	for (unsigned i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		set_policy(policies[i]);
+		judge();
+		assert_int_equal(row.verdict, JUDGE_FAIL);
+		assert_non_null(strstr(row.reason, "1 were merged"));
+		assert_non_null(strstr(row.reason, policies[i]));
+	}
+	set_policy("merge");
+	judge();
+	assert_int_equal(row.verdict, JUDGE_PASS);
+}
+
+/* 100 discarded while it ran, 50 more at the stop. */
+static void lose(const char *policy, uint64_t owed)
+{
+	start(NULL);
+	set_policy(policy);
+	is_stopped = false;
+	after.delivered -= 150;
+	after.discarded += 150;
+	tally.count -= 150;
+	running = after;
+	running.discarded -= 50;
+	running.due -= 50;
+	running.owed = owed;
+	judge();
+}
+
+static void only_discard_discards_while_the_source_goes_on(void **state)
+{
+	static const char *const others[] = {"merge", "catchup", "delay"};
+
+	(void)state;
+	lose("discard", 1);
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		lose(others[i], VMT_TICKS_OWED - 1);
+		assert_int_equal(row.verdict, JUDGE_FAIL);
+		assert_non_null(strstr(row.reason, "100 were discarded while 9999 were owed"));
+	}
+}
+
+static void who_owes_all_that_is_allowed_may_discard(void **state)
+{
+	(void)state;
+	lose("catchup", VMT_TICKS_OWED);
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	lose("delay", VMT_TICKS_OWED);
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	lose("merge", VMT_TICKS_OWED);
+	assert_int_equal(row.verdict, JUDGE_FAIL);
 }
 
 static void what_was_owed_before_is_due(void **state)
@@ -132,6 +224,18 @@ static void a_timer_that_never_ticks_does_not_pass(void **state)
 	assert_int_equal(row.verdict, JUDGE_FAIL);
 	assert_string_equal(row.reason, "no interrupt arrived");
 	assert_false(row.has_late);
+}
+
+static void a_limit_is_what_counts_may_differ_by(void **state)
+{
+	(void)state;
+	limit = 5;
+	tally.count = 10235;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	tally.count = 10234;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_FAIL);
 }
 
 /* The ledger and the handler agree, but on the wrong rate. */
@@ -220,17 +324,39 @@ static void the_period_is_exact(void **state)
 
 static void the_plans_are_what_the_manual_says(void **state)
 {
-	static const uint64_t rates[] = {100, 100, 1000, 1000, 8008, 8008, 1024, 1024};
+	static const struct {
+		enum ticks_source source;
+		uint64_t rate_hz;
+	} wanted[] = {{TICKS_PIT, 18},    {TICKS_PIT, 100},         {TICKS_PIT, 1000},
+		      {TICKS_PIT, 8008},  {TICKS_RTC, 2},           {TICKS_RTC, 1024},
+		      {TICKS_RTC, 8192},  {TICKS_HPET, 100},        {TICKS_HPET, 1000},
+		      {TICKS_HPET, 8000}, {TICKS_HPET_LEGACY, 1000}};
 
 	(void)state;
-	assert_int_equal(ticks_plan_count, sizeof(rates) / sizeof(rates[0]));
+	assert_int_equal(ticks_plan_count, 2 * sizeof(wanted) / sizeof(wanted[0]));
 	for (unsigned i = 0; i < ticks_plan_count; i++) {
-		plan = ticks_plans[i];
+		assert_true(ticks_plan_fit(&ticks_plans[i], 10000000, &plan));
 		judge();
-		assert_int_equal(row.rate_hz, rates[i]);
+		assert_int_equal(row.rate_hz, wanted[i / 2].rate_hz);
 		assert_int_equal(row.busy, i % 2);
-		assert_int_equal(row.source, i < 6 ? TICKS_PIT : TICKS_RTC);
+		assert_int_equal(row.source, wanted[i / 2].source);
+		assert_int_equal(plan.is_figure, row.source == TICKS_PIT && row.rate_hz == 1000);
 	}
+}
+
+static void the_hpets_count_is_the_nearest(void **state)
+{
+	const struct ticks_plan wish = {.source = TICKS_HPET, .clock_hz = 8000, .periods = 1};
+
+	(void)state;
+	assert_true(ticks_plan_fit(&wish, 10000000, &plan));
+	assert_int_equal(plan.setting, 12500);
+	assert_true(ticks_plan_fit(&wish, 69841279, &plan)); /* 14.318180 MHz */
+	assert_int_equal(plan.setting, 1790);
+	assert_int_equal(plan.periods, 1790ULL * 69841279);
+	assert_int_equal(plan.clock_hz, 1000000000000000);
+	assert_false(ticks_plan_fit(&wish, 0, &plan));
+	assert_false(ticks_plan_fit(&wish, 100000001, &plan));
 }
 
 #define CASE(f) cmocka_unit_test_setup(f, start)
@@ -240,6 +366,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_ledger_that_agrees_passes),
 		CASE(every_fate_counts),
+		CASE(only_merge_merges),
+		CASE(only_discard_discards_while_the_source_goes_on),
+		CASE(who_owes_all_that_is_allowed_may_discard),
+		CASE(a_limit_is_what_counts_may_differ_by),
 		CASE(what_was_owed_before_is_due),
 		CASE(a_tick_without_a_fate_is_found),
 		CASE(one_that_did_not_arrive_is_forgiven_two_are_not),
@@ -251,6 +381,7 @@ int main(void)
 		CASE(the_bracket_is_shown_where_the_start_is_the_phase),
 		CASE(the_period_is_exact),
 		CASE(the_plans_are_what_the_manual_says),
+		CASE(the_hpets_count_is_the_nearest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,7 @@ static struct ticks_ledger ledgers[TICKS_SOURCES];
 static void a_ledger_is_read(void **state)
 {
 	(void)state;
-	assert_int_equal(ticks_qmp_read(ANSWER("{\"source\": \"hpet0\"}, " PIT("10")), ledgers), 0);
+	assert_int_equal(ticks_qmp_read(ANSWER("{\"source\": \"hpet1\"}, " PIT("10")), ledgers), 0);
 	assert_true(ledgers[TICKS_PIT].known);
 	assert_string_equal(ledgers[TICKS_PIT].policy, "merge");
 	assert_int_equal(ledgers[TICKS_PIT].due, 10);
@@ -29,6 +29,19 @@ static void a_ledger_is_read(void **state)
 	assert_int_equal(ledgers[TICKS_PIT].discarded, 2);
 	assert_int_equal(ledgers[TICKS_PIT].owed, 1);
 	assert_false(ledgers[TICKS_RTC].known);
+}
+
+#define HPET0                                                                           \
+	"{\"source\": \"hpet0\", \"policy\": \"delay\", \"due\": 9, \"delivered\": 9, " \
+	"\"merged\": 0, \"discarded\": 0, \"owed\": 0}"
+
+static void the_hpets_timer_keeps_one_ledger_whatever_it_stands_in_for(void **state)
+{
+	(void)state;
+	assert_int_equal(ticks_qmp_read(ANSWER(HPET0), ledgers), 0);
+	assert_int_equal(ledgers[TICKS_HPET].due, 9);
+	assert_int_equal(ledgers[TICKS_HPET_LEGACY].due, 9);
+	assert_false(ledgers[TICKS_PIT].known || ledgers[TICKS_KERNEL_PIT].known);
 }
 
 static void no_source_is_no_ledger(void **state)
@@ -72,6 +85,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_ledger_is_read),
+		cmocka_unit_test(the_hpets_timer_keeps_one_ledger_whatever_it_stands_in_for),
 		cmocka_unit_test(no_source_is_no_ledger),
 		cmocka_unit_test(what_is_no_answer_is_refused),
 		cmocka_unit_test(a_socket_that_is_not_there_is_named),

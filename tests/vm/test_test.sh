@@ -47,7 +47,8 @@ if [ $# -eq 0 ]; then
 		--scenario boot,pause
 	refused 'a limit of faces needs its scenario' 2 'faces: that scenario is not run' \
 		--limit faces=1us
-	refused 'ticks have no limit of time' 2 'ticks are counted' --limit ticks=1us
+	refused 'ticks are limited by a number' 2 'number of ticks' --scenario ticks --limit ticks=1us
+	refused 'no tick is no limit' 2 'at least 1' --scenario ticks --limit ticks=0
 	refused 'a limit needs its scenario' 2 'SCENARIO=DUR' --limit 1us
 	refused 'a limit of an unknown scenario is refused' 2 "no scenario 'party'" --limit party=1us
 	refused 'a limit needs a unit' 2 'has no unit' --limit steady=5

@@ -123,7 +123,7 @@ static bool read_order(const char *line, struct probe_order *ret_order)
 	o->period_part = (uint32_t)take_number(&line);
 	o->run = take_number(&line);
 	o->busy = take_number(&line) != 0;
-	return (o->source == 'p' || o->source == 'r') && o->period && o->run && !*line;
+	return probe_has_source(o->source) && o->period && o->run && !*line;
 }
 
 static void say_tally(const struct probe_order *o, const struct probe_tally *t)
@@ -175,7 +175,7 @@ static void do_ticks(void)
 
 	probe_find_tables(&tables);
 	probe_start_faces(&tables, &hello);
-	probe_prepare_ticks();
+	probe_prepare_ticks(hello.hpet_fs ? tables.hpet : 0);
 	said = cpu_tsc() - hello_tsc;
 	for (;;) {
 		char c;

@@ -11,6 +11,8 @@
  *
  *   H 1 CPUS TSC_KHZ BUS_KHZ KVM_MUL KVM_SHIFT PM_BITS HPET_FS *SUM
  *   R FACE CPU BEFORE WIDTH VALUE *SUM
+ *   B *SUM
+ *   S COUNT *SUM
  *   T SOURCE BUSY START WIDTH STOP WIDTH COUNT STORED P50 P99 MAX *SUM
  *   E TEXT *SUM
  *
@@ -29,16 +31,21 @@
  *
  * For `ticks` it says H again and again and waits for an order, a line without a checksum:
  *   SOURCE SETTING PERIOD PART RUN BUSY
- * SOURCE is p (PIT channel 0, mode 2, count SETTING) or r (RTC, rate SETTING of register A); PERIOD
- * counts of the TSC and PART of 2^32 parts of one lie between two ticks; it runs for RUN counts.
- * BUSY is 0: the CPU is halted between the ticks, or 1: interrupts are off for two and a half
- * periods of three and a half.  T is the answer, once the source has stopped and what was on its
+ * SOURCE is p (PIT channel 0, mode 2, count SETTING), r (RTC, rate SETTING of register A), h (HPET
+ * timer 0, periodic, SETTING of its counts, edges at an input of the I/O APIC of its own) or l (the
+ * same in place of the PIT: legacy replacement); PERIOD counts of the TSC and PART of 2^32 parts of
+ * one lie between two ticks; it runs for RUN counts.  BUSY is 0: the CPU is halted between the
+ * ticks, or 1: interrupts are off for two and a half periods of three and a half.
+ *
+ * B says that it begins.  S says that RUN is over and COUNT interrupts came so far; the source goes
+ * on until a byte is received.  T is the answer, once the source has stopped and what was on its
  * way has come.  The source was started at a count within [START, START + WIDTH] and stopped within
- * the like; COUNT interrupts came.  Of STORED of them follows how long after the latest tick that
- * was due they came, in counts: median, 99th percentile, and the greatest of all.  The PIT's ticks
- * are due from the middle of the start's bracket on.  The RTC's, whose phase nobody is told, and
- * those of a PIT whose first WIDTH is greater than PERIOD / 4 are due from the earliest of the
- * first PROBE_WARM on, which are not stored. */
+ * the like; COUNT interrupts came.  Of STORED of them, all before S, follows how long after the
+ * latest tick that was due they came, in counts: median, 99th percentile, and the greatest of all.
+ * Ticks of PIT and HPET are due from the middle of the start's bracket on.  The RTC's, whose phase
+ * nobody is told, and those of a source whose first WIDTH is greater than PERIOD / 4 are due from
+ * the earliest of the first PROBE_WARM on (an eighth of all, if that is less), which are not
+ * stored. */
 #ifndef GUEST_PROBE_PROBE_H
 #define GUEST_PROBE_PROBE_H
 
@@ -98,7 +105,7 @@ bool probe_read_rtc_on(uint32_t index, struct probe_reading *ret_reading);
 
 /* ticks.c: one timer's interrupts. */
 struct probe_order {
-	char source; /* p, r */
+	char source; /* p, r, h, l */
 	bool busy;
 	uint32_t setting, period_part;
 	uint64_t period, run;
@@ -109,8 +116,10 @@ struct probe_tally {
 	uint32_t count, stored, p50, p99, most;
 };
 
-/* Stops all sources and makes ready for interrupts, which stay off.  After probe_start_faces(). */
-void probe_prepare_ticks(void);
+/* Stops all sources and makes ready for interrupts, which stay off.  After probe_start_faces().
+ * hpet: its address, 0 for none. */
+void probe_prepare_ticks(uint32_t hpet);
+bool probe_has_source(char source);
 void probe_count_ticks(const struct probe_order *order, struct probe_tally *ret_tally);
 
 /* serial.c: lines. */

@@ -11,6 +11,12 @@ enum { PIT_0 = 0x40, PIT_COMMAND = 0x43, PIT_0_MODE_2 = 0x34, PIT_0_MODE_5 = 0x3
 enum { RTC_INDEX = 0x70, RTC_DATA = 0x71, RTC_A = 0xa, RTC_B = 0xb, RTC_C = 0xc };
 enum { RTC_A_RUNS = 0x20, RTC_B_PIE = 0x40, RTC_B_IRQS = 0x70 };
 
+/* HPET: timer 0, of which the lower halves do (IA-PC HPET 1.0a, 2.3). */
+enum { HPET_CONFIG = 0x10, HPET_RUN = 1, HPET_LEGACY = 2, HPET_COUNT = 0xf0 };
+enum { HPET_TIMER = 0x100, HPET_ROUTES = HPET_TIMER + 4, HPET_COMPARATOR = HPET_TIMER + 8 };
+enum { TIMER_IRQ = 1 << 2, TIMER_PERIODIC = 1 << 3, TIMER_SET = 1 << 6 };
+enum { TIMER_32_BITS = 1 << 8, TIMER_ROUTE = 9, TIMER_MOST_ROUTE = 23 };
+
 /* Where the PIT's interrupt arrives is what the firmware's table says of ISA's number 0. */
 enum { GSI_PIT = 2, GSI_RTC = 8, VECTOR = 0x40, VECTOR_SPURIOUS = 0xff, VECTORS = 256 };
 enum { IOAPIC_DATA = 0x10, IOAPIC_PINS = 0x10, IOAPIC_MASKED = 1 << 16 };
@@ -29,14 +35,16 @@ struct position {
 static struct {
 	struct position period, due; /* `due`: the latest that is due */
 	uint64_t slack;              /* a tick this much before its time is on time */
-	uint32_t warm;               /* ticks still to come that only show where its phase is */
-	bool rtc, counting;
+	uint32_t warm, most_warm;    /* ticks still to come that only show where its phase is */
+	char source;
+	bool counting;
 	volatile bool recording;
 	volatile uint32_t count, stored, most;
 	volatile bool warming;
 } ticks;
 
 static uint32_t samples[PROBE_SAMPLES];
+static uint32_t hpet; /* its address; 0: there is none */
 static struct {
 	uint16_t low, segment, flags, high;
 } gates[VECTORS];
@@ -56,7 +64,7 @@ static void step(struct position *p, const struct position *by)
 /* The earliest tick of the first ones is taken for one that came at once. */
 static void find_phase(uint64_t arrival)
 {
-	if (ticks.warm == PROBE_WARM) {
+	if (ticks.warm == ticks.most_warm) {
 		ticks.due.count = arrival;
 		ticks.due.part = 0;
 	}
@@ -90,7 +98,7 @@ void probe_on_tick(void)
 {
 	uint64_t arrival = cpu_tsc();
 
-	if (ticks.rtc) { /* else it asks no more */
+	if (ticks.source == 'r') { /* else it asks no more */
 		cpu_out8(RTC_INDEX, RTC_C);
 		cpu_in8(RTC_DATA);
 	}
@@ -145,20 +153,30 @@ static void program_pit(uint8_t command, uint32_t count)
 	cpu_out8(PIT_0, (uint8_t)(count >> 8));
 }
 
+static void stop_hpet(void)
+{
+	cpu_store32(hpet + HPET_CONFIG, 0);
+}
+
 static void stop_sources(void)
 {
 	program_pit(PIT_0_MODE_5, 0);
+	if (hpet) {
+		stop_hpet();
+		cpu_store32(hpet + HPET_TIMER, 0);
+	}
 	write_rtc(RTC_B, (uint8_t)(read_rtc(RTC_B) & ~RTC_B_IRQS));
 	read_rtc(RTC_C);
 }
 
-void probe_prepare_ticks(void)
+void probe_prepare_ticks(uint32_t hpet_address)
 {
 	struct {
 		uint16_t limit;
 		uint32_t base;
 	} __attribute__((packed)) pointer = {sizeof(gates) - 1, (uint32_t)(uintptr_t)gates};
 
+	hpet = hpet_address;
 	cpu_out8(PIC_1_MASK, ALL);
 	cpu_out8(PIC_2_MASK, ALL);
 	stop_sources();
@@ -168,46 +186,103 @@ void probe_prepare_ticks(void)
 	cpu_store32(lapic + LAPIC_PRIORITY, 0);
 }
 
-/* Only its last write starts it; that is what lies between the two counts. */
-static void start_source(const struct probe_order *o, struct probe_tally *t)
+/* The input of the I/O APIC that this order's interrupts arrive at.  Of those that the HPET can use
+ * the greatest, which is nobody else's. */
+static uint32_t find_gsi(char source)
 {
-	uint8_t value;
+	uint32_t gsi = TIMER_MOST_ROUTE;
 
-	if (ticks.rtc) {
-		write_rtc(RTC_A, (uint8_t)(RTC_A_RUNS | o->setting));
-		value = (uint8_t)(read_rtc(RTC_B) | RTC_B_PIE);
-	} else {
+	if (source == 'r')
+		return GSI_RTC;
+	if (source != 'h')
+		return GSI_PIT;
+	while (gsi && !(cpu_load32(hpet + HPET_ROUTES) >> gsi & 1))
+		gsi--;
+	return gsi;
+}
+
+/* The comparator is given its first value, then, without TIMER_SET, its period (2.3.9.2.2). */
+static void prepare_hpet(uint32_t count, uint32_t gsi)
+{
+	uint32_t config = TIMER_PERIODIC | TIMER_32_BITS | TIMER_IRQ | gsi << TIMER_ROUTE;
+
+	stop_hpet();
+	cpu_store32(hpet + HPET_COUNT, 0);
+	cpu_store32(hpet + HPET_COUNT + 4, 0);
+	cpu_store32(hpet + HPET_TIMER, config | TIMER_SET);
+	cpu_store32(hpet + HPET_COMPARATOR, count);
+	cpu_store32(hpet + HPET_COMPARATOR, count);
+}
+
+/* The write that starts a source. */
+struct command {
+	uint32_t port, value;
+};
+
+static void give(const struct command *c)
+{
+	if (c->port <= UINT16_MAX)
+		cpu_out8((uint16_t)c->port, (uint8_t)c->value);
+	else
+		cpu_store32(c->port, c->value);
+}
+
+/* All but that write. */
+static struct command prepare_source(const struct probe_order *o, uint32_t gsi)
+{
+	uint32_t on = HPET_RUN | (o->source == 'l' ? HPET_LEGACY : 0);
+
+	switch (o->source) {
+	case 'p':
 		cpu_out8(PIT_COMMAND, PIT_0_MODE_2);
 		cpu_out8(PIT_0, (uint8_t)o->setting);
-		value = (uint8_t)(o->setting >> 8);
+		return (struct command){PIT_0, o->setting >> 8 & 0xff};
+	case 'r':
+		write_rtc(RTC_A, (uint8_t)(RTC_A_RUNS | o->setting));
+		return (struct command){RTC_DATA, (uint32_t)(read_rtc(RTC_B) | RTC_B_PIE)};
+	default:
+		prepare_hpet(o->setting, o->source == 'l' ? 0 : gsi);
+		return (struct command){hpet + HPET_CONFIG, on};
 	}
+}
+
+static void start_source(const struct probe_order *o, uint32_t gsi, struct probe_tally *t)
+{
+	struct command c = prepare_source(o, gsi);
+
 	t->start = cpu_tsc();
-	cpu_out8(ticks.rtc ? RTC_DATA : PIT_0, value);
+	give(&c);
 	t->start_width = cpu_tsc() - t->start;
 	ticks.due.count = t->start + t->start_width / 2;
 	ticks.due.part = 0;
 	ticks.slack = ticks.period.count / 32 + t->start_width / 2;
-	if (ticks.rtc || t->start_width > ticks.period.count / 4) {
+	if (o->source == 'r' || t->start_width > ticks.period.count / 4) {
 		ticks.slack = ticks.period.count / 32;
-		ticks.warm = PROBE_WARM;
+		ticks.warm = 1;
+		for (uint64_t n = 8 * ticks.period.count; n < o->run && ticks.warm < PROBE_WARM;
+		     n += 8 * ticks.period.count)
+			ticks.warm++;
+		ticks.most_warm = ticks.warm;
 		ticks.warming = true;
 	}
 	ticks.recording = true;
 }
 
-static void stop_source(struct probe_tally *t)
+/* KVM's PIT goes on until the count is written, ours stops at the mode. */
+static void stop_source(const struct probe_order *o, struct probe_tally *t)
 {
 	uint8_t value = 0;
 
-	if (ticks.rtc)
+	if (o->source == 'r')
 		value = (uint8_t)(read_rtc(RTC_B) & ~RTC_B_PIE);
 	t->stop = cpu_tsc();
-	if (ticks.rtc)
+	if (o->source == 'r')
 		cpu_out8(RTC_DATA, value);
-	else
+	else if (o->source == 'p')
 		program_pit(PIT_0_MODE_5, 0);
+	else
+		stop_hpet();
 	t->stop_width = cpu_tsc() - t->stop;
-	ticks.recording = false;
 }
 
 static void spin(uint64_t counts)
@@ -264,25 +339,48 @@ static void sort(uint32_t count)
 	}
 }
 
+/* Says how far it has come, and lets the ticks go on until somebody answers. */
+static void report_and_wait(void)
+{
+	char c;
+
+	__asm__ volatile("sti" : : : "memory");
+	probe_begin('S');
+	probe_put_number(ticks.count);
+	probe_end();
+	while (!probe_take_char(&c))
+		cpu_relax();
+	__asm__ volatile("cli" : : : "memory");
+}
+
 static void run(const struct probe_order *o, struct probe_tally *t)
 {
-	uint32_t gsi = ticks.rtc ? GSI_RTC : GSI_PIT;
+	uint32_t gsi = find_gsi(o->source);
 	uint64_t end;
 
+	probe_begin('B');
+	probe_end();
 	route(gsi, true);
-	start_source(o, t);
+	start_source(o, gsi, t);
 	end = t->start + o->run;
 	idle(end, true);
 	if (o->busy)
 		be_busy(end);
 	else
 		idle(end, false);
-	stop_source(t);
+	ticks.recording = false;
+	report_and_wait();
+	stop_source(o, t);
 	__asm__ volatile("sti" : : : "memory"); /* what is on its way still counts */
 	spin(drain_tsc);
 	__asm__ volatile("cli" : : : "memory");
 	route(gsi, false);
 	stop_sources();
+}
+
+bool probe_has_source(char source)
+{
+	return source == 'p' || source == 'r' || (hpet && (source == 'h' || source == 'l'));
 }
 
 void probe_count_ticks(const struct probe_order *o, struct probe_tally *ret_tally)
@@ -291,7 +389,7 @@ void probe_count_ticks(const struct probe_order *o, struct probe_tally *ret_tall
 
 	ticks.period.count = o->period;
 	ticks.period.part = o->period_part;
-	ticks.rtc = o->source == 'r';
+	ticks.source = o->source;
 	ticks.warm = 0;
 	ticks.warming = false;
 	ticks.count = ticks.stored = ticks.most = 0;
