@@ -143,7 +143,10 @@ static void pulse(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 	for (uint32_t source = 0; source < LINES; source++) {
 		struct vmt_board_out again;
 
-		if (!(pulses >> source & 1) || pulse_line(c, gsi_of(c, source)))
+		if (!(pulses >> source & 1))
+			continue;
+		c->pulsed[source] = (uint8_t)gsi_of(c, source);
+		if (pulse_line(c, c->pulsed[source]))
 			continue;
 		vmt_board_refused(&c->board, now, source, &again);
 		out->pulses |= again.pulses;
@@ -182,11 +185,22 @@ static void close_fds(struct chipset *c)
 		close(c->set_fd);
 }
 
-/* Whether somebody waits for an acknowledgement of `gsi`.  The RTC is answered by reading its
- * register C, the SCI has no ticks. */
+/* Whether a source waits for an acknowledgement of `gsi`, wherever it is routed by now.  The RTC is
+ * answered by reading its register C, the SCI has no ticks. */
 static bool awaits(const struct chipset *c, uint32_t source, uint32_t gsi)
 {
-	return vmt_board_awaits_ack(&c->board, source) && gsi_of(c, source) == gsi;
+	return vmt_board_awaits_ack(&c->board, source) && c->pulsed[source] == gsi;
+}
+
+/* Where two share a line it is for those whose pulse is under way there; when there is none, for
+ * one that was not taken at first, or taken for merged. */
+static bool is_for(const struct chipset *c, uint32_t source, uint32_t gsi)
+{
+	bool under_way = false;
+
+	for (uint32_t i = 0; i < LINES; i++)
+		under_way |= awaits(c, i, gsi) && c->board.ticks[i].in_flight;
+	return awaits(c, source, gsi) && (!under_way || c->board.ticks[source].in_flight);
 }
 
 static bool awaited(const struct chipset *c, uint32_t gsi)
@@ -210,7 +224,7 @@ static bool count_acks(struct chipset *c, uint32_t which, uint64_t acks[VMT_SOUR
 		    read(ack->ack_fd, &count, sizeof(count)) != sizeof(count))
 			continue;
 		for (uint32_t source = 0; source < LINES; source++)
-			if (awaits(c, source, ack->gsi)) {
+			if (is_for(c, source, ack->gsi)) {
 				acks[source] += count;
 				any = true;
 			}
@@ -301,6 +315,8 @@ void chipset_connect(struct chipset *c, const struct vm *vm)
 	c->let_go = false;
 	c->high = 0;
 	c->pit_cut_off = false;
+	for (uint32_t source = 0; source < LINES; source++)
+		c->pulsed[source] = (uint8_t)gsi_of(c, source);
 	if (vm) {
 		now = chipset_now(c);
 		vmt_board_advance(&c->board, now, &out);

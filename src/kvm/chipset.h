@@ -40,16 +40,17 @@ struct chipset {
 	uint32_t hpet_switch;  /* odd while a write may stop it or let it go on; under the lock */
 	const struct vm *vm;   /* whose lines are moved; NULL: none yet */
 	uint32_t high;         /* bit n: GSI n is held high; under the lock */
-	bool pit_cut_off;      /* as vm_pit_cut_off() was told; under the lock */
-	vmt_ns deadline;       /* of the board; under the lock */
-	vmt_ns armed;          /* what the deadline thread sleeps for; under the lock */
-	int wake_fd;           /* eventfd: the deadline is earlier than the one armed */
-	bool let_go;           /* no answer is held back; under the lock */
-	pthread_cond_t gone;   /* ... has become true */
-	int64_t rtc_offset_ns; /* what the guest has set, minus UTC; under the lock */
-	vmt_ns rtc_set_ns;     /* ... since when */
-	int64_t rtc_told_ns;   /* ... by the last chipset_settle_rtc() */
-	bool rtc_unsettled;    /* ... has not heard of it yet */
+	uint8_t pulsed[VMT_SOURCES]; /* the GSI of each source's last pulse; under the lock */
+	bool pit_cut_off;            /* as vm_pit_cut_off() was told; under the lock */
+	vmt_ns deadline;             /* of the board; under the lock */
+	vmt_ns armed;                /* what the deadline thread sleeps for; under the lock */
+	int wake_fd;                 /* eventfd: the deadline is earlier than the one armed */
+	bool let_go;                 /* no answer is held back; under the lock */
+	pthread_cond_t gone;         /* ... has become true */
+	int64_t rtc_offset_ns;       /* what the guest has set, minus UTC; under the lock */
+	vmt_ns rtc_set_ns;           /* ... since when */
+	int64_t rtc_told_ns;         /* ... by the last chipset_settle_rtc() */
+	bool rtc_unsettled;          /* ... has not heard of it yet */
 	int set_fd; /* eventfd: the guest sets its RTC, perhaps byte by byte; told once */
 	struct chipset_change change; /* the last; under the lock */
 };

@@ -331,6 +331,62 @@ static void the_rtc_is_no_detour_for_an_acknowledgement(void **state)
 	destroy(c);
 }
 
+/* So many timers tick on GSI 20 at once; their first ticks are owed. */
+static void tick_on_20(struct chipset *c, uint32_t timers)
+{
+	for (uint32_t at = TIMER0; at < TIMER0 + 0x20 * timers; at += 0x20) {
+		set(c, at, PERIODIC_EDGE | 20 << 9);
+		set(c, at + 8, TICKS);
+		set(c, at + 8, TICKS);
+	}
+	set(c, CONFIG, 1);
+	while (!c->board.ticks[VMT_SOURCE_HPET0].ledger.due)
+		chipset_advance(c);
+}
+
+static void an_acknowledgement_is_for_the_line_that_the_pulse_went_to(void **state)
+{
+	struct vm vm = listening();
+	struct chipset *c = create(true);
+	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET0];
+
+	(void)state;
+	chipset_connect(c, &vm);
+	tick_on_20(c, 1);
+	set(c, TIMER0, PERIODIC_EDGE | 21 << 9);
+	give(&vm, 0);
+	chipset_acks(c, 1);
+	assert_int_equal(t->ledger.delivered, 1);
+	chipset_connect(c, NULL);
+	vm_destroy(&vm);
+	destroy(c);
+}
+
+/* On a line that two share it is for the one whose pulse is under way, and not for a late tick of
+ * the other's; only if there is none it may be for a tick that was not taken at first. */
+static void an_acknowledgement_is_for_the_pulse_under_way(void **state)
+{
+	struct vm vm = listening();
+	struct chipset *c = create(true);
+	struct vmt_board_ticks *late = &c->board.ticks[VMT_SOURCE_HPET0];
+	struct vmt_board_ticks *taken = &c->board.ticks[VMT_SOURCE_HPET1];
+
+	(void)state;
+	chipset_connect(c, &vm);
+	tick_on_20(c, 2);
+	taken->in_flight = 1; /* as if KVM were there */
+	give(&vm, 0);
+	chipset_acks(c, 1);
+	assert_int_equal(taken->ledger.delivered, 1);
+	assert_int_equal(late->ledger.delivered, 0);
+	give(&vm, 0);
+	chipset_acks(c, 1);
+	assert_int_equal(late->ledger.delivered, 1);
+	chipset_connect(c, NULL);
+	vm_destroy(&vm);
+	destroy(c);
+}
+
 /* KVM is not asked: the lines of no VM are moved. */
 static void a_level_goes_where_it_is_routed(void **state)
 {
@@ -378,6 +434,8 @@ int main(void)
 		cmocka_unit_test(an_acknowledgement_is_for_who_drives_the_line),
 		cmocka_unit_test(an_acknowledgement_comes_before_the_next_tick),
 		cmocka_unit_test(the_rtc_is_no_detour_for_an_acknowledgement),
+		cmocka_unit_test(an_acknowledgement_is_for_the_line_that_the_pulse_went_to),
+		cmocka_unit_test(an_acknowledgement_is_for_the_pulse_under_way),
 		cmocka_unit_test(a_level_goes_where_it_is_routed),
 		cmocka_unit_test(acknowledgements_are_wanted_where_pulses_go),
 	};
