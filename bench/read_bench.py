@@ -22,8 +22,8 @@ import time
 
 LOAD_AT = 1 << 20
 PM_TIMER = 0x608
-READS = 500
-ROUNDS = 20
+READS = 100
+ROUNDS = 100
 MARK = b"\xa5read"
 LIMIT_S = 120
 
@@ -81,7 +81,7 @@ def main():
     parser.add_argument("--vmtime", required=True)
     parser.add_argument("--bare", required=True)
     parser.add_argument("--qemu", default="qemu-system-x86_64")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
 
