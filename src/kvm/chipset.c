@@ -155,9 +155,25 @@ static void pulse(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 	}
 }
 
+/* Whether an acknowledgement is news before the next tick, when it is looked for anyway: a tick
+ * waits for it, or two pulses may have been merged. */
+static bool wants_acks(const struct chipset *c)
+{
+	for (uint32_t source = 0; source < LINES; source++) {
+		const struct vmt_board_ticks *t = &c->board.ticks[source];
+
+		if (vmt_board_awaits_ack(&c->board, source) &&
+		    (t->ledger.owed > t->in_flight || t->in_flight > 1))
+			return true;
+	}
+	return false;
+}
+
 /* Does what the board asks for.  Called with the lock held. */
 static void apply(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 {
+	bool wants;
+
 	if (c->vm) {
 		if (c->board.hpet_legacy != c->pit_cut_off) {
 			c->pit_cut_off = c->board.hpet_legacy;
@@ -171,8 +187,10 @@ static void apply(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 	}
 	watch_rtc(c, now);
 	c->deadline = out->deadline;
-	if (c->deadline < c->armed) {
+	wants = wants_acks(c);
+	if (c->deadline < c->armed || (wants && !c->listening)) {
 		c->armed = c->deadline;
+		c->listening = wants;
 		wake(c->wake_fd);
 	}
 }
@@ -211,16 +229,17 @@ static bool awaited(const struct chipset *c, uint32_t gsi)
 	return false;
 }
 
-/* Counts those of the VM's acknowledgements that are in `which`, or that somebody waits for. */
-static bool count_acks(struct chipset *c, uint32_t which, uint64_t acks[VMT_SOURCES])
+/* Counts those of the VM's acknowledgements that are in `which`, or, when a tick is due, that
+ * somebody waits for. */
+static bool count_acks(struct chipset *c, vmt_ns now, uint32_t which, uint64_t acks[VMT_SOURCES])
 {
-	bool any = false;
+	bool due = c->board.deadline <= now, any = false;
 
 	for (unsigned i = 0; c->vm && i < c->vm->n_acks; i++) {
 		const struct vm_ack *ack = &c->vm->acks[i];
 		uint64_t count = 0;
 
-		if ((!(which >> i & 1) && !awaited(c, ack->gsi)) ||
+		if ((!(which >> i & 1) && !(due && awaited(c, ack->gsi))) ||
 		    read(ack->ack_fd, &count, sizeof(count)) != sizeof(count))
 			continue;
 		for (uint32_t source = 0; source < LINES; source++)
@@ -237,7 +256,7 @@ static void take_acks(struct chipset *c, vmt_ns now, uint32_t which)
 	uint64_t acks[VMT_SOURCES] = {0};
 	struct vmt_board_out out;
 
-	if (!count_acks(c, which, acks))
+	if (!count_acks(c, now, which, acks))
 		return;
 	vmt_board_acks(&c->board, now, acks, &out);
 	apply(c, now, &out);
@@ -249,8 +268,7 @@ static vmt_ns look(struct chipset *c)
 {
 	vmt_ns now = chipset_now(c);
 
-	if (c->board.deadline <= now)
-		take_acks(c, now, 0);
+	take_acks(c, now, 0);
 	return now;
 }
 
@@ -443,23 +461,39 @@ bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wi
 	return result == 0;
 }
 
-void chipset_acks(struct chipset *c, uint32_t readable)
+/* Called with the lock held. */
+static vmt_ns bring_up(struct chipset *c, uint32_t readable)
+{
+	struct vmt_board_out out;
+	vmt_ns now = chipset_now(c);
+
+	take_acks(c, now, readable);
+	vmt_board_advance(&c->board, now, &out);
+	apply(c, now, &out);
+	return now;
+}
+
+vmt_ns chipset_hold(struct chipset *c)
 {
 	pthread_mutex_lock(&c->lock);
-	take_acks(c, chipset_now(c), readable);
+	return bring_up(c, UINT32_MAX);
+}
+
+void chipset_release(struct chipset *c)
+{
 	pthread_mutex_unlock(&c->lock);
 }
 
-vmt_ns chipset_advance(struct chipset *c)
+vmt_ns chipset_advance(struct chipset *c, uint32_t readable, bool *ret_listen)
 {
-	struct vmt_board_out out;
-	vmt_ns now, deadline;
+	vmt_ns deadline;
 
-	now = enter(c);
+	pthread_mutex_lock(&c->lock);
 	c->armed = 0; /* ours is the thread that would be woken */
-	vmt_board_advance(&c->board, now, &out);
-	apply(c, now, &out);
+	c->listening = true;
+	bring_up(c, readable);
 	deadline = c->armed = c->deadline;
+	*ret_listen = c->listening = wants_acks(c);
 	pthread_mutex_unlock(&c->lock);
 	return deadline;
 }

@@ -44,7 +44,8 @@ struct chipset {
 	bool pit_cut_off;            /* as vm_pit_cut_off() was told; under the lock */
 	vmt_ns deadline;             /* of the board; under the lock */
 	vmt_ns armed;                /* what the deadline thread sleeps for; under the lock */
-	int wake_fd;                 /* eventfd: the deadline is earlier than the one armed */
+	bool listening;              /* ... for acknowledgements as well; under the lock */
+	int wake_fd;                 /* eventfd: it sleeps too long, or deaf */
 	bool let_go;                 /* no answer is held back; under the lock */
 	pthread_cond_t gone;         /* ... has become true */
 	int64_t rtc_offset_ns;       /* what the guest has set, minus UTC; under the lock */
@@ -77,15 +78,19 @@ bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wi
 /* vCPUs are to stop: reads that wait return, and none waits any more. */
 void chipset_let_go(struct chipset *c);
 
-/* The VM's acks[i] can be read, for each bit i.  Whoever drives that line gets them: PIT or HPET.
- * Every other call reads those that it waits for, too, when a tick is due. */
-void chipset_acks(struct chipset *c, uint32_t readable);
-
 /* The GSIs on which PIT and HPET of such a board give pulses: bit n for GSI n. */
 uint32_t chipset_ack_gsis(const struct vmt_board_config *config);
 
-/* Brings the board up to now; the deadline to sleep for, which counts as armed from here on. */
-vmt_ns chipset_advance(struct chipset *c);
+/* For the deadline thread: brings the board up to now; the deadline to sleep for, which counts as
+ * armed from here on.  The VM's acks[i] can be read for each bit i of `readable`: whoever drives
+ * that line gets them, PIT or HPET.  Every call reads those that it waits for, when a tick is due.
+ * *ret_listen: an acknowledgement must end the sleep, too. */
+vmt_ns chipset_advance(struct chipset *c, uint32_t readable, bool *ret_listen);
+
+/* Takes the lock and brings the board up to now, all acknowledgements included; virtual time.  Lets
+ * go of it. */
+vmt_ns chipset_hold(struct chipset *c);
+void chipset_release(struct chipset *c);
 
 /* A while after set_fd: makes one change of all that the guest has done to its RTC since the last
  * call.  False when nothing came of it. */

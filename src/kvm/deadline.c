@@ -36,33 +36,43 @@ static void take(const struct pollfd *p)
 		(void)!read(p->fd, &count, sizeof(count));
 }
 
+/* Which of the acknowledgements can be read. */
+static uint32_t readable(const struct pollfd *acks, unsigned n)
+{
+	uint32_t bits = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		bits |= (acks[i].revents & POLLIN ? 1U : 0U) << i;
+	return bits;
+}
+
 static void *run(void *arg)
 {
 	struct deadline *d = arg;
+	vmt_ns deadline, armed = VMT_NEVER;
+	uint32_t acks = 0;
+	bool listen;
 	struct pollfd p[FIXED + VM_ACKS] = {
 		{.fd = d->timer_fd, .events = POLLIN},
 		{.fd = d->chipset->wake_fd, .events = POLLIN},
 		{.fd = d->stop_fd, .events = POLLIN},
 	};
 
-	uint32_t acks;
-
 	for (unsigned i = 0; i < d->n_acks; i++)
 		p[FIXED + i] = (struct pollfd){.fd = d->acks[i].ack_fd, .events = POLLIN};
-	for (;;) {
-		arm(d, chipset_advance(d->chipset));
-		if (poll(p, FIXED + d->n_acks, -1) < 0)
-			continue;
-		if (p[2].revents)
-			return NULL;
-		take(&p[0]);
-		take(&p[1]);
+	while (!p[2].revents) {
+		deadline = chipset_advance(d->chipset, acks, &listen);
+		/* Setting the timer takes back that it has expired: nobody reads it. */
+		if (deadline != armed || p[0].revents)
+			arm(d, deadline);
+		armed = deadline;
 		acks = 0;
-		for (unsigned i = 0; i < d->n_acks; i++)
-			acks |= (p[FIXED + i].revents & POLLIN ? 1U : 0U) << i;
-		if (acks)
-			chipset_acks(d->chipset, acks);
+		if (poll(p, FIXED + (listen ? d->n_acks : 0), -1) < 0)
+			continue;
+		take(&p[1]);
+		acks = listen ? readable(p + FIXED, d->n_acks) : 0;
 	}
+	return NULL;
 }
 
 int deadline_start(struct deadline *d, struct chipset *chipset, const struct vm_ack *acks,

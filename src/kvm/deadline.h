@@ -6,7 +6,8 @@
  * NTP does, so the pair is read anew for each sleep, no sleep is longer than a second, and after it
  * the board's own `now` decides whether the deadline has come.
  *
- * The guest's acknowledgements (struct vm_ack) are read here, too. */
+ * The guest's acknowledgements (struct vm_ack) wake it only when they are news before the next
+ * deadline (chipset_advance()), so a guest in time costs one wake-up a tick. */
 #ifndef KVM_DEADLINE_H
 #define KVM_DEADLINE_H
 

@@ -94,15 +94,14 @@ void timestate_read(struct chipset *c, bool host_date, struct timestate *ret_sta
 	i128 rate;
 
 	*t = (struct timestate){0};
-	pthread_mutex_lock(&c->lock);
-	t->now_ns = chipset_now(c);
+	t->now_ns = chipset_hold(c);
 	clock = c->clock;
 	t->change = c->change;
 	t->has_rtc = c->board.config.faces & VMT_HAS_RTC;
 	t->rtc_offset_ns = c->rtc_offset_ns;
 	t->policy = c->board.config.ticks;
 	look_at(&c->board, t);
-	pthread_mutex_unlock(&c->lock);
+	chipset_release(c);
 	t->utc_offset_ns = clock.utc_offset_ns;
 	t->utc_ns = vmt_clock_utc(&clock, t->now_ns);
 	t->clock_state = clock.state;

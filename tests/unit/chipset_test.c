@@ -16,7 +16,14 @@
 #include "kvm/chipset.h"
 
 enum { SECONDS = 0, REG_A = 10, REG_B = 11, INDEX = 0x70, DATA = 0x71 };
-enum { CONFIG = 0x10, COUNTER = 0xf0, TIMER0 = 0x100, PERIODIC_EDGE = 0x4c, LEGACY = 3 };
+enum {
+	CONFIG = 0x10,
+	COUNTER = 0xf0,
+	TIMER0 = 0x100,
+	PERIODIC_EDGE = 0x4c,
+	ONCE_EDGE = 4,
+	LEGACY = 3
+};
 enum { TICKS = 2000000 }; /* 20 ms */
 enum { STOPS = 400000 };
 enum { STATUS = 0x20, LEVEL_TO_20 = 20 << 9 | 1 << 2 | 1 << 1 };
@@ -249,6 +256,30 @@ static void give(const struct vm *vm, unsigned ack)
 	assert_int_equal(write(vm->acks[ack].ack_fd, &one, sizeof(one)), sizeof(one));
 }
 
+/* As the deadline thread does it; whether it listens for acknowledgements then. */
+static bool advance(struct chipset *c, uint32_t readable)
+{
+	bool listen;
+
+	chipset_advance(c, readable, &listen);
+	return listen;
+}
+
+/* Timer 0 in the PIT's place, once. */
+static void await_only_tick(struct chipset *c)
+{
+	uint64_t due = c->board.ticks[VMT_SOURCE_HPET0].ledger.due;
+
+	set(c, CONFIG, 0);
+	set(c, COUNTER, 0);
+	set(c, TIMER0, ONCE_EDGE);
+	set(c, TIMER0 + 8, TICKS / 20);
+	set(c, CONFIG, LEGACY);
+	usleep(TICKS / 100 / 10);
+	while (c->board.ticks[VMT_SOURCE_HPET0].ledger.due == due)
+		set(c, STATUS, 0);
+}
+
 /* Timer 0 in the PIT's place, or 1 in the RTC's: its first tick is under way, the next is due. */
 static void await_tick(struct chipset *c, uint32_t timer)
 {
@@ -260,7 +291,7 @@ static void await_tick(struct chipset *c, uint32_t timer)
 	set(c, at + 8, TICKS);
 	set(c, CONFIG, LEGACY);
 	while (!t->ledger.due)
-		chipset_advance(c);
+		advance(c, 0);
 	usleep(TICKS / 100 * 3 / 2);
 }
 
@@ -275,12 +306,26 @@ static void an_acknowledgement_is_for_who_drives_the_line(void **state)
 	chipset_connect(c, &vm);
 	await_tick(c, 0);
 	give(&vm, 0); /* of GSI 20 */
-	chipset_acks(c, 1);
+	advance(c, 1);
 	assert_int_equal(t->ledger.delivered, 0);
 	assert_int_equal(read(vm.acks[0].ack_fd, &count, sizeof(count)), -1); /* taken */
-	/* The next edge is due by now.  The answer was there before it, so that one is owed. */
+	chipset_connect(c, NULL);
+	vm_destroy(&vm);
+	destroy(c);
+}
+
+/* The next edge is due by now.  The answer was there before it, so that one is owed. */
+static void an_acknowledgement_is_counted_before_what_is_due(void **state)
+{
+	struct vm vm = listening();
+	struct chipset *c = create(true);
+	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET0];
+
+	(void)state;
+	chipset_connect(c, &vm);
+	await_tick(c, 0);
 	give(&vm, 1);
-	chipset_acks(c, 2);
+	advance(c, 2);
 	assert_int_equal(t->ledger.delivered, 1);
 	assert_int_equal(t->ledger.owed, 1);
 	chipset_connect(c, NULL);
@@ -307,6 +352,68 @@ static void an_acknowledgement_comes_before_the_next_tick(void **state)
 	destroy(c);
 }
 
+/* Each acknowledgement would wake it, and a guest in time can be asked at its next tick. */
+static void the_thread_listens_when_an_acknowledgement_is_news(void **state)
+{
+	struct vm vm = listening();
+	struct chipset *c = create(true);
+	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET0];
+	uint64_t count;
+
+	(void)state;
+	chipset_connect(c, &vm);
+	assert_false(advance(c, 0));
+	await_only_tick(c);
+	assert_int_equal(read(c->wake_fd, &count, sizeof(count)), sizeof(count));
+	assert_true(advance(c, 0)); /* it was refused, and waits */
+	give(&vm, 1);
+	assert_false(advance(c, 2));
+	assert_int_equal(t->ledger.delivered, 1);
+	chipset_connect(c, NULL);
+	vm_destroy(&vm);
+	destroy(c);
+}
+
+/* The board's deadline has not changed, but the thread is deaf. */
+static void it_is_woken_to_listen(void **state)
+{
+	struct vm vm = listening();
+	struct chipset *c = create(true);
+	uint64_t count;
+
+	(void)state;
+	chipset_connect(c, &vm);
+	await_only_tick(c);
+	c->listening = false;
+	(void)!read(c->wake_fd, &count, sizeof(count));
+	set(c, STATUS, 0);
+	assert_int_equal(read(c->wake_fd, &count, sizeof(count)), sizeof(count));
+	set(c, STATUS, 0);
+	assert_int_equal(read(c->wake_fd, &count, sizeof(count)), -1); /* once is enough */
+	chipset_connect(c, NULL);
+	vm_destroy(&vm);
+	destroy(c);
+}
+
+static void who_looks_at_the_ledger_sees_all_acknowledgements(void **state)
+{
+	struct vm vm = listening();
+	struct chipset *c = create(true);
+	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET0];
+
+	(void)state;
+	chipset_connect(c, &vm);
+	await_tick(c, 0);
+	advance(c, 0);
+	give(&vm, 1);
+	chipset_hold(c);
+	assert_true(t->ledger.delivered > 0);
+	chipset_release(c);
+	chipset_connect(c, NULL);
+	vm_destroy(&vm);
+	destroy(c);
+}
+
 /* The RTC holds its line and owes its tick, but is answered by reading its register C. */
 static void the_rtc_is_no_detour_for_an_acknowledgement(void **state)
 {
@@ -323,7 +430,7 @@ static void the_rtc_is_no_detour_for_an_acknowledgement(void **state)
 	await_tick(c, 1);
 	assert_int_equal(c->board.ticks[VMT_SOURCE_RTC].ledger.owed, 1);
 	give(&vm, 2);
-	chipset_acks(c, 4);
+	advance(c, 4);
 	assert_int_equal(t->ledger.delivered, 1);
 	assert_int_equal(t->ledger.owed, 1);
 	chipset_connect(c, NULL);
@@ -341,7 +448,7 @@ static void tick_on_20(struct chipset *c, uint32_t timers)
 	}
 	set(c, CONFIG, 1);
 	while (!c->board.ticks[VMT_SOURCE_HPET0].ledger.due)
-		chipset_advance(c);
+		advance(c, 0);
 }
 
 static void an_acknowledgement_is_for_the_line_that_the_pulse_went_to(void **state)
@@ -355,7 +462,7 @@ static void an_acknowledgement_is_for_the_line_that_the_pulse_went_to(void **sta
 	tick_on_20(c, 1);
 	set(c, TIMER0, PERIODIC_EDGE | 21 << 9);
 	give(&vm, 0);
-	chipset_acks(c, 1);
+	advance(c, 1);
 	assert_int_equal(t->ledger.delivered, 1);
 	chipset_connect(c, NULL);
 	vm_destroy(&vm);
@@ -376,11 +483,11 @@ static void an_acknowledgement_is_for_the_pulse_under_way(void **state)
 	tick_on_20(c, 2);
 	taken->in_flight = 1; /* as if KVM were there */
 	give(&vm, 0);
-	chipset_acks(c, 1);
+	advance(c, 1);
 	assert_int_equal(taken->ledger.delivered, 1);
 	assert_int_equal(late->ledger.delivered, 0);
 	give(&vm, 0);
-	chipset_acks(c, 1);
+	advance(c, 1);
 	assert_int_equal(late->ledger.delivered, 1);
 	chipset_connect(c, NULL);
 	vm_destroy(&vm);
@@ -399,7 +506,7 @@ static void a_level_goes_where_it_is_routed(void **state)
 	set(c, TIMER0 + 8, 1000);
 	set(c, CONFIG, 1);
 	while (!c->high)
-		chipset_advance(c);
+		advance(c, 0);
 	assert_int_equal(c->high, 1 << 20);
 	set(c, TIMER0, LEVEL_TO_20 + (1 << 9));
 	assert_int_equal(c->high, 1 << 21);
@@ -432,7 +539,11 @@ int main(void)
 		cmocka_unit_test(the_counter_is_read_without_the_lock),
 		cmocka_unit_test(a_counter_that_is_stopped_does_not_step_back),
 		cmocka_unit_test(an_acknowledgement_is_for_who_drives_the_line),
+		cmocka_unit_test(an_acknowledgement_is_counted_before_what_is_due),
 		cmocka_unit_test(an_acknowledgement_comes_before_the_next_tick),
+		cmocka_unit_test(the_thread_listens_when_an_acknowledgement_is_news),
+		cmocka_unit_test(it_is_woken_to_listen),
+		cmocka_unit_test(who_looks_at_the_ledger_sees_all_acknowledgements),
 		cmocka_unit_test(the_rtc_is_no_detour_for_an_acknowledgement),
 		cmocka_unit_test(an_acknowledgement_is_for_the_line_that_the_pulse_went_to),
 		cmocka_unit_test(an_acknowledgement_is_for_the_pulse_under_way),
