@@ -7,6 +7,8 @@
  * observer PORT.
  *
  *   vmtime.period=MS      between two readings, default 100
+ *   vmtime.read=faces     not the kernel's clocks alone but every clock there is, as guest/reader.h
+ *                         tells, without a pause in between
  *   vmtime.step=NS        steps CLOCK_REALTIME once by that much, to see that the host sees it
  *   vmtime.step_after=MS  how long after the first reading, default 3000
  *
@@ -15,6 +17,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -31,14 +34,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guest/reader.h"
 #include "guest/reading.h"
 #include "guest/sample.h"
 
 #define CLOCKSOURCE "/sys/devices/system/clocksource/clocksource0/"
 
-enum { NS_PER_S = 1000000000, HELLO_EVERY = 64 };
+enum { NS_PER_S = 1000000000, HELLO_EVERY = 64, FACES_HELLO_EVERY = 4 };
 
 struct options {
+	bool faces;
 	uint64_t period_ns;
 	int64_t step_ns;
 	int64_t step_after_ns;
@@ -111,7 +116,9 @@ static struct options read_options(void)
 
 		if (!value++)
 			continue;
-		if (strncmp(word, "vmtime.period=", 14) == 0)
+		if (strcmp(word, "vmtime.read=faces") == 0)
+			o.faces = true;
+		else if (strncmp(word, "vmtime.period=", 14) == 0)
 			o.period_ns = strtoull(value, NULL, 10) * 1000000;
 		else if (strncmp(word, "vmtime.step=", 12) == 0)
 			o.step_ns = strtoll(value, NULL, 10);
@@ -300,6 +307,71 @@ static void observe(struct port *p, const struct options *o, struct reading_seen
 	}
 }
 
+/* All of what waits, and out of the chip: what is sent would disturb what is read. */
+static bool drain_port(struct port *p)
+{
+	struct pollfd wait = {.fd = p->fd, .events = POLLOUT};
+
+	while (!flush_port(p))
+		if (poll(&wait, 1, 1000) < 0)
+			return false;
+	return tcdrain(p->fd) == 0;
+}
+
+static bool say_hello(struct port *p, const struct options *o, const struct reader *r)
+{
+	struct sample_hello hello;
+	int n;
+
+	fill_hello(o, &hello);
+	n = sample_format_hello(p->line, SAMPLE_LINE_MAX, &hello);
+	p->length = n > 0 ? (size_t)n : 0;
+	p->length += reader_say_hello(r, p->line + p->length, READER_TEXT_MAX);
+	return drain_port(p);
+}
+
+/* On the CPU whose turn it is: the RTC's seconds go round them. */
+static bool read_second(struct port *p, struct reader *r, const cpu_set_t *all, uint32_t *rtc_cpu)
+{
+	const uint32_t cpu = r->cpu;
+
+	if (reader_go_to(r, *rtc_cpu) < 0)
+		return false;
+	p->length = reader_wait_for_rtc(r, p->line, READER_TEXT_MAX);
+	if (p->length)
+		go_to_next_cpu(all, rtc_cpu);
+	return drain_port(p) && reader_go_to(r, cpu) == 0;
+}
+
+static bool read_face(struct port *p, struct reader *r, char face)
+{
+	p->length = reader_read(r, face, p->line, READER_TEXT_MAX);
+	return drain_port(p);
+}
+
+static void observe_faces(struct port *p, const struct options *o)
+{
+	struct reader r;
+	uint32_t cpu, rtc_cpu;
+	cpu_set_t all;
+
+	sched_getaffinity(0, sizeof(all), &all);
+	if (reader_open(&r) < 0)
+		return;
+	reader_open_chips(&r);
+	cpu = rtc_cpu = r.first_cpu;
+	for (uint32_t round = 0;; round++) {
+		if (round % FACES_HELLO_EVERY == 0 && !say_hello(p, o, &r))
+			return;
+		for (const char *face = reader_faces; *face; face++)
+			if (!read_face(p, &r, *face) || told_to_stop(p) ||
+			    (reader_rtc_is_near(&r) && !read_second(p, &r, &all, &rtc_cpu)))
+				return;
+		go_to_next_cpu(&all, &cpu);
+		reader_go_to(&r, cpu);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_signal};
@@ -320,7 +392,9 @@ int main(int argc, char **argv)
 	sigaction(SIGINT, &action, NULL);
 	options = read_options();
 	port.fd = open_port(!first_process && argc > 1 ? argv[1] : find_port());
-	if (port.fd >= 0)
+	if (port.fd >= 0 && options.faces)
+		observe_faces(&port, &options);
+	else if (port.fd >= 0)
 		observe(&port, &options, &seen, &sample);
 	if (!first_process)
 		return port.fd < 0;

@@ -6,19 +6,12 @@
 /* Where an RSDP is searched (5.2.5.1). */
 enum { SEARCH_FROM = 0xe0000, SEARCH_END = 0x100000, SEARCH_STEP = 16, RSDP_1_SIZE = 20 };
 enum { RSDP_REVISION = 15, RSDP_RSDT = 16, RSDP_XSDT = 24 };
-enum { LENGTH = 4, HEADER_SIZE = 36 };
-enum { FADT_PM_TIMER = 76, FADT_PM_TIMER_SIZE = 91, FADT_FLAGS = 112, TMR_VAL_EXT = 1 << 8 };
-enum { FADT_X_PM_TIMER = 208, GAS_ADDRESS = 4, HPET_ADDRESS = HEADER_SIZE + 8 };
+enum { LENGTH = 4, HEADER_SIZE = 36, HPET_ADDRESS = HEADER_SIZE + 8 };
 enum { MADT_ENTRIES = 44, MADT_LAPIC = 0, LAPIC_FLAGS = 4, LAPIC_ENABLED = 1 };
 
 static const uint8_t *at(uint32_t address)
 {
 	return (const uint8_t *)(uintptr_t)address;
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
 static bool same(const uint8_t *p, const char *text)
@@ -45,24 +38,13 @@ static const uint8_t *find_rsdp(void)
 	return 0;
 }
 
-static void take_fadt(const uint8_t *fadt, struct probe_tables *t)
-{
-	uint32_t length = get32(fadt + LENGTH);
-
-	t->pm_port = get32(fadt + FADT_PM_TIMER);
-	if (length >= FADT_X_PM_TIMER + GAS_ADDRESS + 4 && get32(fadt + FADT_X_PM_TIMER + 4))
-		t->pm_port = get32(fadt + FADT_X_PM_TIMER + GAS_ADDRESS);
-	if (t->pm_port && fadt[FADT_PM_TIMER_SIZE] == 4)
-		t->pm_bits = get32(fadt + FADT_FLAGS) & TMR_VAL_EXT ? 32 : 24;
-}
-
 static void take_madt(const uint8_t *madt, struct probe_tables *t)
 {
-	const uint8_t *end = madt + get32(madt + LENGTH);
+	const uint8_t *end = madt + probe_get32(madt + LENGTH);
 	uint32_t cpus = 0;
 
 	for (const uint8_t *e = madt + MADT_ENTRIES; e + 2 <= end && e[1]; e += e[1])
-		if (e[0] == MADT_LAPIC && get32(e + LAPIC_FLAGS) & LAPIC_ENABLED)
+		if (e[0] == MADT_LAPIC && probe_get32(e + LAPIC_FLAGS) & LAPIC_ENABLED)
 			cpus++;
 	if (cpus > 1)
 		t->cpus = cpus;
@@ -71,11 +53,11 @@ static void take_madt(const uint8_t *madt, struct probe_tables *t)
 static void take_table(const uint8_t *table, struct probe_tables *t)
 {
 	if (same(table, "FACP"))
-		take_fadt(table, t);
+		probe_take_fadt(table, t);
 	else if (same(table, "APIC"))
 		take_madt(table, t);
 	else if (same(table, "HPET"))
-		t->hpet = get32(table + HPET_ADDRESS);
+		t->hpet = probe_get32(table + HPET_ADDRESS);
 }
 
 /* All tables lie below 4 GiB, as far as this program can look. */
@@ -88,12 +70,12 @@ void probe_find_tables(struct probe_tables *ret_tables)
 	ret_tables->pm_port = ret_tables->pm_bits = ret_tables->hpet = 0;
 	if (!rsdp)
 		return;
-	list = at(get32(rsdp + RSDP_RSDT));
-	if (rsdp[RSDP_REVISION] >= 2 && get32(rsdp + RSDP_XSDT)) {
-		list = at(get32(rsdp + RSDP_XSDT));
+	list = at(probe_get32(rsdp + RSDP_RSDT));
+	if (rsdp[RSDP_REVISION] >= 2 && probe_get32(rsdp + RSDP_XSDT)) {
+		list = at(probe_get32(rsdp + RSDP_XSDT));
 		entry = 8;
 	}
-	end = get32(list + LENGTH);
+	end = probe_get32(list + LENGTH);
 	for (uint32_t i = HEADER_SIZE; i + entry <= end; i += entry)
-		take_table(at(get32(list + i)), ret_tables);
+		take_table(at(probe_get32(list + i)), ret_tables);
 }

@@ -70,7 +70,11 @@ struct probe_tables {
 
 void probe_find_tables(struct probe_tables *ret_tables);
 
-/* faces.c: one clock after the other. */
+static inline uint32_t probe_get32(const uint8_t *p)
+{
+	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
 struct probe_reading {
 	uint64_t before, after, value;
 };
@@ -78,6 +82,31 @@ struct probe_reading {
 struct probe_hello {
 	uint32_t tsc_khz, bus_khz, kvm_mul, kvm_shift, hpet_fs;
 };
+
+/* chips.c: what is read by ports; also for a program under Linux, one thread of it. */
+
+/* Fills in the PM timer's port and width from a FADT of 116 bytes at least. */
+void probe_take_fadt(const uint8_t *fadt, struct probe_tables *ret_tables);
+
+/* Fills in tsc_khz and bus_khz.  True when this machine is a virtual one. */
+bool probe_find_timing(struct probe_hello *ret_hello);
+
+/* Starts PIT channel 2, and looks how the RTC shows its time. */
+void probe_start_chips(void);
+
+/* 'p' or 'm'. */
+void probe_read_chip(char face, const struct probe_tables *tables,
+		     struct probe_reading *ret_reading);
+
+/* The RTC's next second, when it is near: false without waiting when it is not, or when there is
+ * no such clock.  The first two are waited for. */
+bool probe_read_rtc(struct probe_reading *ret_reading);
+
+/* Its two halves: whether it is time to wait, to be asked often, and the wait. */
+bool probe_rtc_is_near(void);
+bool probe_wait_for_rtc(struct probe_reading *ret_reading);
+
+/* faces.c: one clock after the other. */
 
 /* Starts the clocks that all CPUs share; the first CPU calls it once. */
 void probe_start_faces(const struct probe_tables *tables, struct probe_hello *ret_hello);
@@ -89,10 +118,6 @@ bool probe_has_face(char face);
 
 /* PROBE_BURST readings of any face but the RTC, on this CPU. */
 void probe_read_face(char face, uint32_t index, struct probe_reading *ret_readings);
-
-/* The RTC's next second, when it is near: false without waiting when it is not, or when there is
- * no such clock.  The first two are waited for. */
-bool probe_read_rtc(struct probe_reading *ret_reading);
 
 /* cpus.c: the other CPUs. */
 void probe_start_cpus(const struct probe_tables *tables);
