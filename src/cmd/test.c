@@ -388,9 +388,9 @@ static int run(int argc, char **argv, const struct test_options *o)
 	status = o->json_file ? check_written("--json", o->json_file) : CMD_OK;
 	if (!status && o->keep)
 		status = check_written("--keep", o->keep);
-	if (!status && test_is_observed(o))
+	if (!status && test_has_linux(o))
 		status = find_kernel(o->kernel, kernel, sizeof(kernel));
-	if (!status && test_is_observed(o))
+	if (!status && test_has_linux(o))
 		status = find_part("observer.cpio", initrd, sizeof(initrd));
 	if (!status && (o->scenarios[TEST_FACES] || o->scenarios[TEST_TICKS]))
 		status = find_part("probe.elf", probe, sizeof(probe));

@@ -60,6 +60,12 @@ static inline bool test_is_observed(const struct test_options *options)
 	return false;
 }
 
+/* True when Linux is a guest of it. */
+static inline bool test_has_linux(const struct test_options *options)
+{
+	return test_is_observed(options) || options->scenarios[TEST_FACES];
+}
+
 /* One row of the results. */
 struct test_result {
 	enum test_subject subject;
@@ -69,14 +75,22 @@ struct test_result {
 	struct judge_row row;
 };
 
+/* Who read the clocks of scenario faces; of Linux, with which clock source. */
+struct test_reader {
+	enum faces_reader who;
+	const char *clocksource; /* NULL: none */
+};
+
 /* One clock of scenario faces on one CPU, and two of them beside each other. */
 struct test_face {
 	enum test_subject subject;
+	struct test_reader reader;
 	struct faces_row row;
 };
 
 struct test_pair {
 	enum test_subject subject;
+	struct test_reader reader;
 	struct faces_pair pair;
 };
 
@@ -114,7 +128,7 @@ struct test_result *test_report_add(struct test_report *report);
 
 /* Adds all of them.  0 or -ENOMEM. */
 int test_report_add_faces(struct test_report *report, enum test_subject subject,
-			  const struct faces_result *faces);
+			  struct test_reader reader, const struct faces_result *faces);
 void test_report_free(struct test_report *report);
 
 /* The table for people on standard output, worst first. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_faces.c - scenario faces: the probe reads a machine's clocks, and each is set against the
- * others. */
+/* test_faces.c - scenario faces: the probe, then Linux, reads a machine's clocks, and each is set
+ * against the others. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +17,8 @@
 
 static const uint64_t default_faces_ns = 10 * SECOND;
 static const uint64_t start_limit_ns = 60 * SECOND; /* a firmware, and two seconds of the RTC */
+static const uint64_t boot_limit_ns = 180 * SECOND; /* Linux */
+static const uint64_t clocksource_limit_ns = 30 * SECOND;
 static const uint64_t silence_limit_ns = 30 * SECOND;
 
 struct run {
@@ -24,15 +26,28 @@ struct run {
 	struct test_report *report;
 	struct pairs *pairs;
 	struct test_machine_config config;
+	struct test_reader reader;
 	unsigned number;
 
 	struct test_machine machine;
 	struct faces_stream stream;
 	int fd;
 	uint64_t started_ns, last_news_ns;
-	bool cannot; /* measuring is not possible here at all */
+	uint64_t heard_ns;   /* when Linux first told its clock source; 0: not yet */
+	bool on_clocksource; /* it has been on the one that is wanted */
+	bool cannot;         /* measuring is not possible here at all */
 	struct why why;
 };
+
+static bool is_linux(const struct run *r)
+{
+	return r->reader.who == FACES_LINUX;
+}
+
+static uint64_t patience_ns(const struct run *r)
+{
+	return is_linux(r) ? boot_limit_ns : start_limit_ns;
+}
 
 static uint64_t wanted_ns(const struct test_options *o)
 {
@@ -41,7 +56,10 @@ static uint64_t wanted_ns(const struct test_options *o)
 
 uint64_t test_faces_longest_ns(const struct test_options *o)
 {
-	return start_limit_ns + silence_limit_ns + 2 * wanted_ns(o);
+	const uint64_t one_ns = silence_limit_ns + 2 * wanted_ns(o);
+
+	return start_limit_ns + one_ns +
+	       o->clocksource_count * (boot_limit_ns + clocksource_limit_ns + one_ns);
 }
 
 static uint64_t tsc_khz(const struct run *r)
@@ -49,13 +67,19 @@ static uint64_t tsc_khz(const struct run *r)
 	return faces_tsc_khz(&r->stream.hello, pairs_tsc_hz(r->pairs));
 }
 
-/* From the first reading to the last, by the TSC. */
+static bool is_on_clocksource(const struct run *r)
+{
+	return !is_linux(r) || (r->stream.has_guest &&
+				judge_same_clock(r->stream.guest.current, r->reader.clocksource));
+}
+
+/* From the first reading that counts to the last, by the TSC. */
 static uint64_t covered_ns(const struct run *r)
 {
 	const struct faces_stream *s = &r->stream;
 	uint64_t khz = tsc_khz(r), counts;
 
-	if (s->count == 0 || khz == 0)
+	if (s->count == 0 || khz == 0 || !is_on_clocksource(r))
 		return 0;
 	counts = s->readings[s->count - 1].before - s->readings[0].before;
 	return counts > INT64_MAX ? 0 : counts / khz * 1000000; /* another CPU's may be earlier */
@@ -64,9 +88,9 @@ static uint64_t covered_ns(const struct run *r)
 static void show_progress(const struct run *r, uint64_t now_ns)
 {
 	if (isatty(STDERR_FILENO))
-		fprintf(stderr, "\r\033[K%s, faces, run %u of %u: %llu s",
-			test_subject_names[r->config.subject], r->number, r->options->repeat,
-			(now_ns - r->started_ns) / SECOND);
+		fprintf(stderr, "\r\033[K%s, faces, by %s, run %u of %u: %llu s",
+			test_subject_names[r->config.subject], faces_reader_names[r->reader.who],
+			r->number, r->options->repeat, (now_ns - r->started_ns) / SECOND);
 }
 
 static int take(void *stream, const char *bytes, size_t size)
@@ -82,21 +106,54 @@ static int receive(struct run *r)
 	return error;
 }
 
+/* A guest that does not have the clock source cannot be judged by it. */
+static int check_clocksource(struct run *r, uint64_t now_ns)
+{
+	const struct sample_hello *guest = &r->stream.guest;
+
+	if (!r->stream.has_guest)
+		return 0;
+	if (!r->heard_ns)
+		r->heard_ns = now_ns;
+	if (is_on_clocksource(r)) {
+		r->on_clocksource = true;
+		return 0;
+	}
+	if (r->on_clocksource)
+		return why_set(&r->why, -ESTALE,
+			       "the guest left clock source %s for %s while it was measured",
+			       r->reader.clocksource, guest->current);
+	if (now_ns - r->heard_ns <= clocksource_limit_ns)
+		return 0;
+	return why_set(&r->why, -ENODEV, "the guest uses clock source %s, not %s; it has %s",
+		       guest->current, r->reader.clocksource, guest->available);
+}
+
+static int complain_of_silence(struct run *r)
+{
+	char what[64];
+
+	snprintf(what, sizeof(what), "%s did not send a reading in %llu s",
+		 is_linux(r) ? "the guest" : "the probe", patience_ns(r) / SECOND);
+	return test_machine_complain(&r->machine, what, &r->why);
+}
+
 static int check(struct run *r, bool over, uint64_t now_ns)
 {
 	if (r->stream.error[0])
 		return why_set(&r->why, -EPROTO, "the probe says: %s", r->stream.error);
 	if (over)
 		return test_machine_complain_of_end(&r->machine, &r->why);
-	if (r->stream.count == 0 && now_ns - r->started_ns > start_limit_ns)
-		return test_machine_complain(&r->machine,
-					     "the probe did not send a reading in 60 s", &r->why);
+	if (is_linux(r) && test_machine_panicked(&r->machine))
+		return test_machine_complain(&r->machine, "the guest's kernel panicked", &r->why);
+	if (r->stream.count == 0 && now_ns - r->started_ns > patience_ns(r))
+		return complain_of_silence(r);
 	if (r->stream.count && now_ns - r->last_news_ns > silence_limit_ns)
-		return test_machine_complain(&r->machine, "the probe fell silent", &r->why);
-	if (now_ns - r->started_ns > start_limit_ns + 2 * wanted_ns(r->options))
+		return test_machine_complain(&r->machine, "the guest fell silent", &r->why);
+	if (now_ns - r->started_ns > patience_ns(r) + 2 * wanted_ns(r->options))
 		return test_machine_complain(
 			&r->machine, "the guest's TSC does not count as it should", &r->why);
-	return 0;
+	return check_clocksource(r, now_ns);
 }
 
 /* 0 once the readings cover what was asked for, or a negative errno with its why. */
@@ -105,13 +162,13 @@ static int measure(struct run *r)
 	int error = 0;
 
 	while (!error && !test_plan_stopped() && covered_ns(r) < wanted_ns(r->options)) {
-		size_t before = r->stream.count;
+		const size_t before = r->stream.count;
 		bool over = test_machine_has_ended(&r->machine);
 		uint64_t now_ns;
 
 		error = receive(r);
 		now_ns = hostclock_monotonic_ns();
-		if (r->stream.count > before)
+		if (r->stream.count != before)
 			r->last_news_ns = now_ns;
 		if (!error)
 			error = check(r, over, now_ns);
@@ -129,11 +186,12 @@ static int add_trouble(struct run *r, int error)
 	if (!result)
 		return cmd_error("test", CMD_CANNOT, "out of memory");
 	result->subject = r->config.subject;
-	result->clocksource = "-";
+	result->clocksource = r->config.clocksource;
 	result->scenario = TEST_FACES;
 	result->run = r->number;
 	judge_skip(&result->row, "%s", r->why.text[0] ? r->why.text : strerror(-error));
-	result->row.verdict = JUDGE_FAIL;
+	if (error != -ENODEV)
+		result->row.verdict = JUDGE_FAIL;
 	return CMD_OK;
 }
 
@@ -147,21 +205,38 @@ static int add_faces(struct run *r)
 					  .tsc_khz = tsc_khz(r),
 					  .from_zero = r->config.subject == TEST_VMTIME &&
 						       s->hello.tsc_khz,
+					  .clocksource = r->reader.clocksource,
+					  .tick_ns = s->guest.tick_ns,
 					  .limit_ns = r->options->limits_ns[TEST_FACES]};
 	struct faces_result result;
 	int error = faces_judge(&input, &result);
 
 	if (!error)
-		error = test_report_add_faces(r->report, r->config.subject, &result);
+		error = test_report_add_faces(r->report, r->config.subject, r->reader, &result);
 	faces_result_free(&result);
 	return error ? cmd_error("test", CMD_CANNOT, "out of memory") : CMD_OK;
 }
 
+/* What is told of the subject: its first command line, its guest. */
+static void remember(struct run *r)
+{
+	struct test_known *known = &r->report->subjects[r->config.subject];
+
+	test_plan_remember(r->report, r->config.subject, &r->machine);
+	if (r->stream.has_guest && !known->has_guest) {
+		known->guest = r->stream.guest;
+		known->has_guest = true;
+	}
+}
+
 static int run_once(struct run *r)
 {
-	char keep[PATH_MAX];
-	int error, status = test_plan_keep(&r->config, "faces", r->number, keep, sizeof(keep),
-					   &r->stream.record);
+	char keep[PATH_MAX], what[48];
+	int error, status;
+
+	snprintf(what, sizeof(what), "faces%s%s", is_linux(r) ? "-" : "",
+		 is_linux(r) ? r->reader.clocksource : "");
+	status = test_plan_keep(&r->config, what, r->number, keep, sizeof(keep), &r->stream.record);
 
 	if (status)
 		return status;
@@ -174,7 +249,7 @@ static int run_once(struct run *r)
 	if (r->fd >= 0)
 		close(r->fd);
 	if (r->machine.pid)
-		test_plan_remember(r->report, r->config.subject, &r->machine);
+		remember(r);
 	test_machine_stop(&r->machine);
 	if (test_plan_stopped())
 		status = 128 + test_plan_stopped();
@@ -185,22 +260,42 @@ static int run_once(struct run *r)
 	return status;
 }
 
-int test_faces_run(const struct test_options *o, enum test_subject subject, unsigned number,
-		   const char *probe, struct pairs *pairs, struct test_report *report)
+/* By one reader. */
+static int run_reader(struct run *r)
 {
-	struct run r = {.options = o,
-			.report = report,
-			.pairs = pairs,
-			.config = {.options = o,
-				   .subject = subject,
-				   .clocksource = "-",
-				   .kernel = probe,
-				   .probe = "faces"},
-			.number = number};
-	int status = run_once(&r);
+	int status = run_once(r);
 
-	if (r.stream.record)
-		fclose(r.stream.record);
-	faces_stream_free(&r.stream);
+	if (r->stream.record)
+		fclose(r->stream.record);
+	faces_stream_free(&r->stream);
+	return status;
+}
+
+int test_faces_run(const struct test_options *o, enum test_subject subject, unsigned number,
+		   const struct test_images *images, struct pairs *pairs,
+		   struct test_report *report)
+{
+	const struct run any = {.options = o,
+				.report = report,
+				.pairs = pairs,
+				.config = {.options = o, .subject = subject},
+				.number = number};
+	struct run r = any;
+	int status;
+
+	r.reader = (struct test_reader){FACES_PROBE, NULL};
+	r.config.clocksource = "-";
+	r.config.kernel = images->probe;
+	r.config.probe = "faces";
+	status = run_reader(&r);
+	for (unsigned i = 0; !status && i < o->clocksource_count; i++) {
+		r = any;
+		r.reader = (struct test_reader){FACES_LINUX, o->clocksources[i]};
+		r.config.clocksource = o->clocksources[i];
+		r.config.kernel = images->kernel;
+		r.config.initrd = images->initrd;
+		r.config.faces = true;
+		status = run_reader(&r);
+	}
 	return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_faces.h - scenario faces: the probe reads a machine's clocks, and each is set against the
- * others. */
+/* test_faces.h - scenario faces: the probe, then Linux, reads a machine's clocks, and each is set
+ * against the others. */
 #ifndef CMD_TEST_FACES_H
 #define CMD_TEST_FACES_H
 
@@ -10,11 +10,14 @@
 /* How long a run can take at most. */
 uint64_t test_faces_longest_ns(const struct test_options *options);
 
-/* Runs the probe once on a subject and adds what came out to the report: faces and pairs, or a
- * result that says why there are none.  CMD_OK; CMD_CANNOT after a line on stderr where measuring
- * is not possible here; 128 + signal where test_plan_stopped(). */
+struct test_images;
+
+/* Runs the probe once on a subject, and Linux with each clock source, and adds what came out to the
+ * report: faces and pairs, or a result that says why there are none.  CMD_OK; CMD_CANNOT after a
+ * line on stderr where measuring is not possible here; 128 + signal where test_plan_stopped(). */
 int test_faces_run(const struct test_options *options, enum test_subject subject, unsigned number,
-		   const char *probe, struct pairs *pairs, struct test_report *report);
+		   const struct test_images *images, struct pairs *pairs,
+		   struct test_report *report);
 
 /* What people read of it after the other results: the clocks, then each pair that did not pass and
  * the one that came nearest to it.  Nothing when there is nothing. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/test_faces_judge.h"
+#include "cmd/test_faces_kind.h"
 
 __extension__ typedef __int128 i128;
 __extension__ typedef unsigned __int128 u128;
@@ -15,26 +16,6 @@ static const int64_t second_ns = 1000000000;
 static const i128 trillion = 1000000000000;
 static const int64_t partner_ns = 2000000000;      /* no reading is compared with an older one */
 static const uint64_t most_fitted_ns = 1ULL << 47; /* a day: squares of it fit into sums */
-static const uint32_t lapic_khz = 1000000;         /* KVM's, where CPUID does not say it */
-
-const char *const faces_names[FACES_COUNT] = {[FACES_PIT] = "pit",
-					      [FACES_RTC] = "rtc",
-					      [FACES_HPET] = "hpet",
-					      [FACES_PM] = "acpi_pm",
-					      [FACES_LAPIC] = "lapic",
-					      [FACES_TSC] = "tsc",
-					      [FACES_KVM_CLOCK] = "kvm-clock"};
-
-/* A tick lasts num / den ns. */
-struct kind {
-	uint64_t num, den;
-	uint64_t modulus; /* ticks until it begins anew; 0: 2^64 */
-	bool down;
-	bool from_zero; /* its phase is 0 */
-	bool per_cpu;   /* so are phase and rate */
-	bool fitted;    /* its rate is no matter of choice */
-	uint64_t quantum_ns;
-};
 
 /* One reading, as differences.  Also of a pair of clocks. */
 struct point {
@@ -46,67 +27,10 @@ struct point {
 };
 
 struct track {
-	struct kind kind;
+	struct faces_kind kind;
 	struct point *points;
 	size_t count;
 };
-
-static struct kind kind_of(const struct faces_input *in, enum faces_face face)
-{
-	const uint64_t bus_khz = in->hello.bus_khz ? in->hello.bus_khz : lapic_khz;
-	struct kind k = {.num = 1, .den = 1};
-
-	switch (face) {
-	case FACES_PIT:
-		k = (struct kind){
-			.num = 1000000000, .den = 1193182, .modulus = 65536, .down = true};
-		break;
-	case FACES_RTC: /* its seconds end at a tick of its crystal */
-		k = (struct kind){.num = 1000000000, .den = 1, .modulus = 60, .quantum_ns = 30518};
-		break;
-	case FACES_HPET:
-		k = (struct kind){.num = in->hello.hpet_fs, .den = 1000000, .modulus = 1ULL << 32};
-		break;
-	case FACES_PM:
-		k = (struct kind){.num = 1000000000,
-				  .den = 3579545,
-				  .modulus = 1ULL << in->hello.pm_bits,
-				  .from_zero = in->from_zero};
-		break;
-	case FACES_LAPIC:
-		k = (struct kind){.num = 16 * 1000000,
-				  .den = bus_khz,
-				  .modulus = UINT32_MAX,
-				  .down = true,
-				  .per_cpu = true,
-				  .fitted = true};
-		break;
-	case FACES_TSC:
-		k = (struct kind){.num = 1000000, .den = in->tsc_khz, .from_zero = true};
-		break;
-	default: /* kvm-clock counts ns */
-		break;
-	}
-	if (!k.quantum_ns)
-		k.quantum_ns = (k.num + k.den - 1) / k.den;
-	return k;
-}
-
-uint64_t faces_tsc_khz(const struct faces_hello *hello, uint64_t measured_hz)
-{
-	const u128 khz_32 = (u128)1000000 << 32;
-	int32_t shift = hello->kvm_shift;
-	u128 mul = hello->kvm_mul;
-	uint64_t khz = (measured_hz + 500) / 1000;
-
-	if (hello->tsc_khz)
-		khz = hello->tsc_khz;
-	else if (mul && shift >= 0 && shift <= 32)
-		khz = (uint64_t)((khz_32 + (mul << shift) / 2) / (mul << shift));
-	else if (mul && shift < 0 && shift >= -32)
-		khz = (uint64_t)(((khz_32 << -shift) + mul / 2) / mul);
-	return khz < FACES_LEAST_KHZ ? 0 : khz;
-}
 
 static i128 divide(i128 a, i128 b) /* to the nearest, b > 0 */
 {
@@ -119,7 +43,7 @@ static uint64_t magnitude(int64_t value)
 }
 
 /* The count with this value that is nearest to the one expected. */
-static int64_t unwrap(const struct kind *k, uint64_t value, int64_t expected)
+static int64_t unwrap(const struct faces_kind *k, uint64_t value, int64_t expected)
 {
 	i128 off;
 
@@ -136,7 +60,7 @@ static int64_t unwrap(const struct kind *k, uint64_t value, int64_t expected)
 	return (int64_t)(expected + off);
 }
 
-static int64_t ticks_ns(const struct kind *k, int64_t ticks)
+static int64_t ticks_ns(const struct faces_kind *k, int64_t ticks)
 {
 	return (int64_t)((i128)ticks * k->num / k->den);
 }
@@ -155,9 +79,10 @@ static struct point make_point(const struct faces_input *in, const struct faces_
 static void fill_track(const struct faces_input *in, enum faces_face face, struct track *t)
 {
 	struct point last[CPUS];
+	int64_t first_ns[CPUS];
 	bool seen[CPUS] = {false};
 
-	t->kind = kind_of(in, face);
+	t->kind = faces_kind_of(in, face);
 	for (size_t i = 0; i < in->count; i++) {
 		const struct faces_reading *r = &in->readings[i];
 		struct point p = make_point(in, r);
@@ -178,9 +103,19 @@ static void fill_track(const struct faces_input *in, enum faces_face face, struc
 		if (face != FACES_RTC) /* whose seconds are seen to begin */
 			p.error_ns += (int64_t)(t->kind.quantum_ns / 2);
 		last[at] = p;
+		if (!seen[at]) /* so that no sum is too large: a date is */
+			first_ns[at] = t->kind.from_zero ? 0 : p.error_ns;
+		p.error_ns -= first_ns[at];
 		seen[at] = true;
 		t->points[t->count++] = p;
 	}
+}
+
+enum { ANY_CPU = CPUS };
+
+static bool is_of(const struct point *p, uint32_t cpu)
+{
+	return cpu == ANY_CPU || p->cpu == cpu;
 }
 
 enum { WEIGHT_MAX = 1024 };
@@ -193,7 +128,7 @@ static i128 weight_of(const struct point *p, uint64_t tightest_ns)
 	return (i128)(w / ((u128)p->half_ns * p->half_ns));
 }
 
-/* Sums over the readings of one CPU; what they are, x in us since the first: */
+/* Sums over the readings of one CPU or of all; what they are, x in us since the first: */
 struct sums {
 	i128 w, wx, wy;      /* of the weights, and with x and y */
 	i128 x_mean, y_mean; /* made of those */
@@ -211,7 +146,7 @@ static struct sums find_ends(const struct track *t, uint32_t cpu)
 	for (size_t i = 0; i < t->count; i++) {
 		const struct point *p = &t->points[i];
 
-		if (p->cpu != cpu)
+		if (!is_of(p, cpu))
 			continue;
 		if (s.count == 0)
 			s.first_ns = p->at_ns;
@@ -230,7 +165,7 @@ static void add_sums(const struct track *t, uint32_t cpu, bool about_means, stru
 		const i128 x = (p->at_ns - s->first_ns) / 1000 - s->x_mean;
 		const i128 y = p->error_ns - s->y_mean;
 
-		if (p->cpu != cpu || magnitude(p->error_ns) > most_fitted_ns ||
+		if (!is_of(p, cpu) || magnitude(p->error_ns) > most_fitted_ns ||
 		    magnitude(p->at_ns - s->first_ns) > most_fitted_ns)
 			continue;
 		if (about_means) {
@@ -245,9 +180,13 @@ static void add_sums(const struct track *t, uint32_t cpu, bool about_means, stru
 	}
 }
 
-/* The slope of one CPU's errors, 10^-12, by least squares.  False: it has too few readings, or over
- * too short a time, or their brackets alone could make FACES_RATE_PPB of it and all of it. */
-static bool fit(const struct track *t, uint32_t cpu, int64_t *ret_slope)
+struct slope {
+	int64_t value, bound; /* 10^-12; what the brackets alone could make of it */
+};
+
+/* The slope of one CPU's errors, or of all, by least squares.  False: there are too few readings,
+ * or over too short a time, or their brackets could make FACES_RATE_PPB of it and all of it. */
+static bool fit(const struct track *t, uint32_t cpu, struct slope *ret_slope)
 {
 	struct sums s = find_ends(t, cpu);
 
@@ -262,11 +201,12 @@ static bool fit(const struct track *t, uint32_t cpu, int64_t *ret_slope)
 	if (s.wxx / 1000000 == 0 ||
 	    (s.wxh > s.wxx / 1000000 * FACES_RATE_PPB && s.wxh > (s.wxy < 0 ? -s.wxy : s.wxy)))
 		return false;
-	*ret_slope = (int64_t)divide(s.wxy * 1000, s.wxx / 1000000);
+	ret_slope->value = (int64_t)divide(s.wxy * 1000, s.wxx / 1000000);
+	ret_slope->bound = (int64_t)divide(s.wxh * 1000, s.wxx / 1000000);
 	return true;
 }
 
-/* Takes a fitted rate out of one CPU's errors. */
+/* Takes a fitted rate out of the errors of one CPU, or of all. */
 static void straighten(struct track *t, uint32_t cpu, int64_t slope)
 {
 	int64_t from_ns = t->points[0].at_ns;
@@ -274,17 +214,10 @@ static void straighten(struct track *t, uint32_t cpu, int64_t slope)
 	for (size_t i = 0; i < t->count; i++) {
 		struct point *p = &t->points[i];
 
-		if (p->cpu == cpu)
+		if (is_of(p, cpu))
 			p->error_ns -=
 				(int64_t)divide((i128)(p->at_ns - from_ns) * slope, trillion);
 	}
-}
-
-enum { ANY_CPU = CPUS };
-
-static bool is_of(const struct point *p, uint32_t cpu)
-{
-	return cpu == ANY_CPU || p->cpu == cpu;
 }
 
 /* The phase that leaves the greatest excess of any error over its bracket smallest. */
@@ -360,7 +293,7 @@ static void take_worst(const struct point *points, size_t count, uint32_t cpu, i
 	}
 }
 
-static uint64_t allowance(const struct faces_input *in, const struct kind *k)
+static uint64_t allowance(const struct faces_input *in, const struct faces_kind *k)
 {
 	return in->limit_ns ? in->limit_ns : k->quantum_ns;
 }
@@ -380,11 +313,17 @@ static void judge_row(const struct faces_input *in, struct track *t, struct face
 		row->backward_steps += t->points[i].cpu == row->cpu && t->points[i].back;
 	}
 	row->verdict = JUDGE_PASS;
-	if (row->backward_steps || magnitude(worst.error_ns) > worst.limit_ns ||
-	    (t->kind.fitted && row->has_rate && magnitude(row->rate_error_ppb) > FACES_LAPIC_PPB))
+	if (row->backward_steps || magnitude(worst.error_ns) > worst.limit_ns || !row->rate_is_good)
 		row->verdict = JUDGE_FAIL;
 	else if (row->reads < LEAST_READS)
 		row->verdict = JUDGE_SKIP;
+}
+
+/* What the brackets could have made of it does not count. */
+static bool is_good(const struct faces_kind *k, const struct slope *slope)
+{
+	return !k->fitted ||
+	       magnitude(slope->value) <= k->rate_limit_ppb * 1000 + (uint64_t)slope->bound;
 }
 
 /* A row for each CPU; its rate before all phases, which straightening changes. */
@@ -393,12 +332,12 @@ static int judge_track(const struct faces_input *in, enum faces_face face, struc
 {
 	const size_t first = result->row_count;
 	bool seen[CPUS] = {false};
+	struct slope slope;
 
 	for (size_t i = 0; i < t->count; i++)
 		seen[t->points[i].cpu] = true;
 	for (uint32_t cpu = 0; cpu < CPUS; cpu++) {
-		struct faces_row row = {.face = face, .cpu = cpu}, *grown;
-		int64_t slope;
+		struct faces_row row = {.face = face, .cpu = cpu, .rate_is_good = true}, *grown;
 
 		if (!seen[cpu])
 			continue;
@@ -408,12 +347,15 @@ static int judge_track(const struct faces_input *in, enum faces_face face, struc
 		result->rows = grown;
 		if (face != FACES_TSC && fit(t, cpu, &slope)) {
 			row.has_rate = true;
-			row.rate_error_ppb = (int64_t)divide(slope, 1000);
-			if (t->kind.fitted)
-				straighten(t, cpu, slope);
+			row.rate_error_ppb = (int64_t)divide(slope.value, 1000);
+			row.rate_is_good = is_good(&t->kind, &slope);
+			if (t->kind.fitted && t->kind.per_cpu)
+				straighten(t, cpu, slope.value);
 		}
 		result->rows[result->row_count++] = row;
 	}
+	if (t->kind.fitted && !t->kind.per_cpu && fit(t, ANY_CPU, &slope))
+		straighten(t, ANY_CPU, slope.value);
 	for (size_t i = first; i < result->row_count; i++)
 		judge_row(in, t, &result->rows[i]);
 	return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_faces_judge.h - from the probe's readings of a PC's clocks to figures and verdicts: pure
+/* test_faces_judge.h - from a guest's readings of a PC's clocks to figures and verdicts: pure
  * calculation.
  *
  * Each clock is set against the TSC of the CPU that read it, which is virtual time.  A counter
@@ -11,7 +11,9 @@
  * its TSC) it is no matter of choice; else it is the one that leaves the greatest excess over the
  * brackets, of all readings of all CPUs, smallest.  The rate is the nominal one.  Of the LAPIC
  * timer, which runs by the host kernel's clock even where the TSC does not, the rate is fitted and
- * only has to be within FACES_LAPIC_PPB; each CPU's has a phase of its own. */
+ * only has to be within FACES_LAPIC_PPB; each CPU's has a phase of its own.  Linux's own clocks
+ * have the rate of kvm-clock where that is its clock source; of others Linux knows the rate only
+ * roughly, so it is fitted too, and has to be within what judge_find_clock() allows. */
 #ifndef CMD_TEST_FACES_JUDGE_H
 #define CMD_TEST_FACES_JUDGE_H
 
@@ -30,6 +32,10 @@ enum faces_face {
 	FACES_LAPIC,
 	FACES_TSC,
 	FACES_KVM_CLOCK,
+	FACES_REALTIME, /* from here on Linux's own */
+	FACES_MONOTONIC,
+	FACES_MONOTONIC_RAW,
+	FACES_BOOTTIME,
 	FACES_COUNT,
 };
 
@@ -42,7 +48,12 @@ enum { FACES_LEAST_KHZ = 100000 };
 
 extern const char *const faces_names[FACES_COUNT];
 
-/* What the probe says of its machine; what is 0 is not there. */
+/* Who has read them; faces_reader_names has what JSON calls them. */
+enum faces_reader { FACES_PROBE, FACES_LINUX, FACES_READERS };
+
+extern const char *const faces_reader_names[FACES_READERS];
+
+/* What a reader says of its machine; what is 0 is not there. */
 struct faces_hello {
 	uint32_t cpus;
 	uint32_t tsc_khz, bus_khz; /* of CPUID */
@@ -63,9 +74,11 @@ struct faces_input {
 	struct faces_hello hello;
 	const struct faces_reading *readings; /* as they were taken, one after the other */
 	size_t count;
-	uint64_t tsc_khz;  /* FACES_LEAST_KHZ at least */
-	bool from_zero;    /* TSC and PM timer were both 0 at power-on */
-	uint64_t limit_ns; /* instead of a quantum; 0: none */
+	uint64_t tsc_khz;        /* FACES_LEAST_KHZ at least */
+	bool from_zero;          /* TSC and PM timer were both 0 at power-on */
+	const char *clocksource; /* Linux's; NULL: kvm-clock */
+	uint64_t tick_ns;        /* of a clock source that counts ticks */
+	uint64_t limit_ns;       /* instead of a quantum; 0: none */
 };
 
 /* One clock, read on one CPU. */
@@ -78,6 +91,7 @@ struct faces_row {
 	uint64_t quantum_ns;    /* rounded up */
 	bool has_rate;          /* false: the reference itself, or not known well enough */
 	int64_t rate_error_ppb; /* against the TSC, positive when fast; least squares */
+	bool rate_is_good;      /* false: it is fitted, and beyond its limit for certain */
 	uint64_t backward_steps;
 	enum judge_verdict verdict;
 };

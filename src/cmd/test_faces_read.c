@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_faces_read.c - the probe's lines as readings. */
+/* test_faces_read.c - the lines of the probe and of the reader under Linux as readings. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +9,12 @@
 enum { VERSION = 1, HPET_FS_MAX = 100000000, CPU_MAX = 255 };
 
 static const char letters[FACES_COUNT] = {
-	[FACES_PIT] = 'p',   [FACES_RTC] = 'r', [FACES_HPET] = 'h',      [FACES_PM] = 'm',
-	[FACES_LAPIC] = 'l', [FACES_TSC] = 't', [FACES_KVM_CLOCK] = 'k',
+	[FACES_PIT] = 'p',       [FACES_RTC] = 'r',
+	[FACES_HPET] = 'h',      [FACES_PM] = 'm',
+	[FACES_LAPIC] = 'l',     [FACES_TSC] = 't',
+	[FACES_KVM_CLOCK] = 'k', [FACES_REALTIME] = 'w',
+	[FACES_MONOTONIC] = 'o', [FACES_MONOTONIC_RAW] = 'a',
+	[FACES_BOOTTIME] = 'b',
 };
 
 /* A line being read: words after one space each.  The first that is wrong makes all of it bad. */
@@ -87,6 +91,21 @@ static bool take_hello(struct faces_stream *s, struct words *w)
 		return false;
 	s->hello = h;
 	s->has_hello = true;
+	return true;
+}
+
+/* Another clock source is another clock: what was read before is none of it. */
+static bool take_guest(struct faces_stream *s)
+{
+	struct sample_hello hello;
+	struct sample sample;
+
+	if (sample_parse(s->line, &hello, &sample) != SAMPLE_KIND_HELLO)
+		return false;
+	if (s->has_guest && strcmp(hello.current, s->guest.current) != 0)
+		s->count = 0;
+	s->guest = hello;
+	s->has_guest = true;
 	return true;
 }
 
@@ -189,9 +208,11 @@ static int take_line(void *owner, bool whole)
 		return -ENOMEM;
 	if (s->record)
 		fprintf(s->record, "%s\n", s->line);
+	if (take_guest(s))
+		return 0;
 	good = check_sum(s->line);
 	if (good && s->line[0] == 'E')
-		snprintf(s->error, sizeof(s->error), "%.*s", FACES_LINE_MAX - 1,
+		snprintf(s->error, sizeof(s->error), "%.*s", FACES_ERROR_MAX - 1,
 			 s->line + (s->line[1] ? 2 : 1));
 	else if (good)
 		good = s->line[0] == 'H'   ? take_hello(s, &w)

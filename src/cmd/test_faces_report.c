@@ -14,7 +14,7 @@
 __extension__ typedef unsigned __int128 u128;
 
 int test_report_add_faces(struct test_report *report, enum test_subject subject,
-			  const struct faces_result *f)
+			  struct test_reader reader, const struct faces_result *f)
 {
 	struct test_face *faces =
 		reallocarray(report->faces, report->face_count + f->row_count + 1, sizeof(*faces));
@@ -29,10 +29,10 @@ int test_report_add_faces(struct test_report *report, enum test_subject subject,
 	report->pairs = pairs;
 	for (size_t i = 0; i < f->row_count; i++)
 		faces[report->face_count++] =
-			(struct test_face){.subject = subject, .row = f->rows[i]};
+			(struct test_face){.subject = subject, .reader = reader, .row = f->rows[i]};
 	for (size_t i = 0; i < f->pair_count; i++)
-		pairs[report->pair_count++] =
-			(struct test_pair){.subject = subject, .pair = f->pairs[i]};
+		pairs[report->pair_count++] = (struct test_pair){
+			.subject = subject, .reader = reader, .pair = f->pairs[i]};
 	return 0;
 }
 
@@ -81,12 +81,29 @@ static int worse_pair(const void *left, const void *right)
 			  b->disagreement_ns, b->allowed_ns);
 }
 
+/* "probe"; "linux" with its clock source. */
+static void add_reader(struct sheet *s, const struct test_reader *reader)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s%s%s", faces_reader_names[reader->who],
+		 reader->clocksource ? ", " : "", reader->clocksource ? reader->clocksource : "");
+	sheet_text(s, text);
+}
+
+static bool same_reader(const struct test_pair *a, const struct test_pair *b)
+{
+	return a->subject == b->subject && a->reader.who == b->reader.who &&
+	       (!a->reader.clocksource ||
+		strcmp(a->reader.clocksource, b->reader.clocksource) == 0);
+}
+
 static void print_faces(const struct test_report *report, const struct test_face *faces)
 {
 	static const struct sheet_title titles[] = {
-		{"subject", false}, {"face", false},   {"cpu", true}, {"reads", true},
-		{"error", true},    {"quantum", true}, {"+-", true},  {"rate", true},
-		{"back", true},     {"verdict", false}};
+		{"subject", false}, {"read by", false}, {"face", false},   {"cpu", true},
+		{"reads", true},    {"error", true},    {"quantum", true}, {"+-", true},
+		{"rate", true},     {"back", true},     {"verdict", false}};
 	struct sheet s = sheet_new(titles, sizeof(titles) / sizeof(titles[0]));
 	char text[64];
 
@@ -96,6 +113,7 @@ static void print_faces(const struct test_report *report, const struct test_face
 		sheet_line(&s);
 		test_report_subject(report, faces[i].subject, text, sizeof(text));
 		sheet_text(&s, text);
+		add_reader(&s, &faces[i].reader);
 		sheet_text(&s, faces_names[row->face]);
 		sheet_number(&s, row->cpu);
 		sheet_number(&s, row->reads);
@@ -110,24 +128,32 @@ static void print_faces(const struct test_report *report, const struct test_face
 	sheet_print(&s);
 }
 
+/* One that passed is shown when no other of its reader is nearer to its limit. */
+static bool is_shown(const struct test_pair *pairs, size_t at)
+{
+	for (size_t i = 0; i < at && pairs[at].pair.verdict == JUDGE_PASS; i++)
+		if (pairs[i].pair.verdict == JUDGE_PASS && same_reader(&pairs[i], &pairs[at]))
+			return false;
+	return true;
+}
+
 static void print_pairs(const struct test_report *report, const struct test_pair *pairs)
 {
-	static const struct sheet_title titles[] = {{"subject", false}, {"face", false},
-						    {"beside", false},  {"disagreement", true},
-						    {"allowed", true},  {"verdict", false}};
+	static const struct sheet_title titles[] = {
+		{"subject", false},     {"read by", false}, {"face", false},   {"beside", false},
+		{"disagreement", true}, {"allowed", true},  {"verdict", false}};
 	struct sheet s = sheet_new(titles, sizeof(titles) / sizeof(titles[0]));
-	bool shown[TEST_SUBJECTS] = {false};
 	char text[64];
 
 	for (size_t i = 0; i < report->pair_count; i++) {
 		const struct faces_pair *pair = &pairs[i].pair;
 
-		if (pair->verdict == JUDGE_PASS && shown[pairs[i].subject])
+		if (!is_shown(pairs, i))
 			continue;
-		shown[pairs[i].subject] |= pair->verdict == JUDGE_PASS;
 		sheet_line(&s);
 		test_report_subject(report, pairs[i].subject, text, sizeof(text));
 		sheet_text(&s, text);
+		add_reader(&s, &pairs[i].reader);
 		sheet_text(&s, faces_names[pair->a]);
 		sheet_text(&s, faces_names[pair->b]);
 		sheet_ns(&s, pair->disagreement_ns, true);
@@ -175,6 +201,22 @@ static json_t *put(json_t *object, const char *name, bool known, int64_t value)
 	return object;
 }
 
+static json_t *put_reader(json_t *object, const struct test_reader *reader)
+{
+	int error = object ? json_object_set_new(object, "reader",
+						 json_string(faces_reader_names[reader->who]))
+			   : 0;
+
+	if (object && !error && reader->clocksource)
+		error = json_object_set_new(object, "clocksource",
+					    json_string(reader->clocksource));
+	if (error) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
 /* NULL once an element could not be made. */
 static json_t *append(json_t *array, json_t *element)
 {
@@ -202,6 +244,7 @@ json_t *test_faces_json(const struct test_report *report)
 			(json_int_t)row->backward_steps, "bracket_ns", (json_int_t)row->bracket_ns,
 			"verdict", judge_verdict_names[row->verdict]);
 
+		face = put_reader(face, &report->faces[i].reader);
 		face = put(face, "rate_error_ppb", row->has_rate, row->rate_error_ppb);
 		array = append(array, face);
 	}
@@ -220,6 +263,7 @@ json_t *test_faces_pairs_json(const struct test_report *report)
 					   faces_names[pair->a], "b", faces_names[pair->b],
 					   "verdict", judge_verdict_names[pair->verdict]);
 
+		object = put_reader(object, &report->pairs[i].reader);
 		object = put(object, "disagreement_ns", known, pair->disagreement_ns);
 		object = put(object, "allowed_ns", known, (int64_t)pair->allowed_ns);
 		array = append(array, object);

@@ -505,7 +505,7 @@ static int run_subject(const struct test_options *o, enum test_subject subject,
 	if (!status && test_is_observed(o))
 		status = run_observed(o, subject, images, pairs, report);
 	for (unsigned n = 1; !status && o->scenarios[TEST_FACES] && n <= o->repeat; n++)
-		status = test_faces_run(o, subject, n, images->probe, pairs, report);
+		status = test_faces_run(o, subject, n, images, pairs, report);
 	for (unsigned n = 1; !status && o->scenarios[TEST_TICKS] && n <= o->repeat; n++)
 		status = test_ticks_run(o, subject, n, images->probe, pairs, report);
 	return status;

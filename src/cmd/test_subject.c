@@ -69,9 +69,10 @@ static void guest_command_line(const struct test_machine_config *c, char *buf, s
 		snprintf(buf, size, "%s", c->probe);
 		return;
 	}
-	snprintf(buf, size, "console=ttyS0 quiet panic=-1 clocksource=%s%s%s%s", c->clocksource,
+	snprintf(buf, size, "console=ttyS0 quiet panic=-1 clocksource=%s%s%s%s%s", c->clocksource,
 		 jiffies ? " nohz=off highres=off nolapic_timer lapic=notscdeadline" : "",
-		 c->options->append ? " " : "", c->options->append ? c->options->append : "");
+		 c->faces ? " vmtime.read=faces" : "", c->options->append ? " " : "",
+		 c->options->append ? c->options->append : "");
 }
 
 static bool wants_tsc(const char *clocksource)
@@ -178,7 +179,7 @@ static void qemu_command(struct words *w, const struct test_machine_config *c,
 			 const struct test_machine *m)
 {
 	const char *qemu = c->options->qemu ? c->options->qemu : "qemu-system-x86_64";
-	bool hpet = c->probe || strcmp(c->clocksource, "hpet") == 0;
+	bool hpet = c->probe || c->faces || strcmp(c->clocksource, "hpet") == 0;
 	char line[4096], path[2 * PATH_MAX];
 
 	guest_command_line(c, line, sizeof(line));

@@ -33,6 +33,7 @@ struct test_machine_config {
 	const char *clocksource;
 	const char *kernel, *initrd;
 	const char *probe; /* what the probe, which is then the kernel, is to do; NULL: Linux */
+	bool faces;        /* Linux is to read every clock, so QEMU's machine has an HPET too */
 	bool qmp;          /* vmtime's opens its QMP socket */
 	const char *const *more; /* options of vmtime's besides, NULL-ended; NULL: none */
 	const char *keep;        /* directory for console and errors, or NULL */

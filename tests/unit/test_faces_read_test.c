@@ -149,7 +149,11 @@ static void every_face_has_its_letter(void **state)
 						       "R m 0 1 2 3",
 						       "R l 0 1 2 3",
 						       "R t 0 1 2 3",
-						       "R k 0 1 2 100000000000000"};
+						       "R k 0 1 2 100000000000000",
+						       "R w 0 1 2 3",
+						       "R o 0 1 2 3",
+						       "R a 0 1 2 3",
+						       "R b 0 1 2 3"};
 
 	(void)state;
 	take_line(hello);

@@ -288,7 +288,8 @@ static void add_faces(struct test_report *report, enum test_subject subject,
 					       {FACES_RTC, FACES_TSC, 0, 0, JUDGE_SKIP}},
 				     .pair_count = 3};
 
-	assert_int_equal(test_report_add_faces(report, subject, &faces), 0);
+	assert_int_equal(test_report_add_faces(report, subject, (struct test_reader){0}, &faces),
+			 0);
 }
 
 static void faces_come_worst_first_and_count(void **state)

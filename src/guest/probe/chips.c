@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* chips.c - the chips that are read by ports, each between two counts of the TSC: PIT channel 2, the
- * RTC's seconds, the ACPI PM timer.  Also for a program under Linux that may use ports (iopl(2)):
- * nothing here needs interrupts to be off. */
+/* chips.c - the chips that are read by ports, each between two counts of the TSC: PIT channel 2,
+ * the RTC's seconds, the ACPI PM timer.  Also for a program under Linux that may use ports
+ * (iopl(2)): nothing here needs interrupts to be off. */
 #include "guest/probe/cpu.h"
 #include "guest/probe/probe.h"
 
