@@ -22,7 +22,8 @@ struct machine {
 	size_t count;
 	struct faces_hello hello;
 	bool from_zero;
-	uint64_t limit_ns, tsc_khz;
+	const char *clocksource;
+	uint64_t limit_ns, tsc_khz, tick_ns;
 	struct faces_result result;
 };
 
@@ -114,6 +115,8 @@ static void judge(void)
 					  .count = m.count,
 					  .tsc_khz = m.tsc_khz,
 					  .from_zero = m.from_zero,
+					  .clocksource = m.clocksource,
+					  .tick_ns = m.tick_ns,
 					  .limit_ns = m.limit_ns};
 
 	qsort(m.readings, m.count, sizeof(m.readings[0]), by_time);
@@ -350,6 +353,95 @@ static void a_lapic_timer_may_follow_the_hosts_clock(void **state)
 	assert_int_equal(row_of(FACES_LAPIC, 0)->verdict, JUDGE_FAIL);
 }
 
+/* On kvm-clock Linux has nothing to be wrong about: 2 ppm are 18 us in the end. */
+static void on_kvm_clock_the_clocks_of_linux_have_its_rate(void **state)
+{
+	(void)state;
+	run_face(FACES_MONOTONIC, 0, 0, 0);
+	run_face(FACES_REALTIME, 0, 1795670713LL * second, 0); /* a date */
+	run_face(FACES_TSC, 0, 0, 0);
+	judge();
+	assert_int_equal(row_of(FACES_MONOTONIC, 0)->verdict, JUDGE_PASS);
+	assert_int_equal(row_of(FACES_REALTIME, 0)->verdict, JUDGE_PASS);
+	assert_true(row_of(FACES_REALTIME, 0)->has_rate);
+	assert_int_equal(row_of(FACES_MONOTONIC, 0)->quantum_ns, 1);
+	assert_int_equal(pair_of(FACES_REALTIME, FACES_MONOTONIC)->verdict, JUDGE_PASS);
+	start(NULL);
+	run_face(FACES_MONOTONIC, 0, 0, 10 * US);
+	judge();
+	assert_int_equal(row_of(FACES_MONOTONIC, 0)->verdict, JUDGE_FAIL);
+	start(NULL);
+	m.clocksource = "kvm-clock";
+	run_face(FACES_MONOTONIC, 0, 0, 10 * US);
+	judge();
+	assert_int_equal(row_of(FACES_MONOTONIC, 0)->verdict, JUDGE_FAIL);
+}
+
+/* A minute of +-100 ns readings, where brackets make nothing of a rate. */
+static void run_tightly(enum faces_face face, uint32_t cpu, int64_t phase_ns, int64_t ppb)
+{
+	for (int i = 1; i <= 600; i++) {
+		int64_t at = i * second / 10;
+
+		read_as(face, cpu, at, 100, at + phase_ns + (int64_t)((i128)at * ppb / second));
+	}
+}
+
+/* 300 ppb too fast is 18 us in a minute: the kernel's rounding, on whichever CPU it is read. */
+static void on_others_linux_may_be_a_little_wrong_about_the_rate(void **state)
+{
+	(void)state;
+	m.clocksource = "tsc";
+	run_tightly(FACES_REALTIME, 0, 1795670713LL * second, 300);
+	run_tightly(FACES_REALTIME, 1, 1795670713LL * second, 300);
+	run_tightly(FACES_KVM_CLOCK, 0, 0, 0);
+	judge();
+	for (uint32_t cpu = 0; cpu < 2; cpu++) {
+		assert_int_equal(row_of(FACES_REALTIME, cpu)->verdict, JUDGE_PASS);
+		assert_in_range(row_of(FACES_REALTIME, cpu)->rate_error_ppb, 290, 310);
+		assert_in_range(llabs(row_of(FACES_REALTIME, cpu)->worst_error_ns), 0, 10);
+	}
+	assert_int_equal(pair_of(FACES_KVM_CLOCK, FACES_REALTIME)->verdict, JUDGE_PASS);
+	start(NULL);
+	m.clocksource = "tsc"; /* 500 ppb, half a kHz, and what the brackets make: some 5 ppb */
+	run_tightly(FACES_REALTIME, 0, 0, 730);
+	judge();
+	assert_int_equal(row_of(FACES_REALTIME, 0)->verdict, JUDGE_FAIL);
+	assert_false(row_of(FACES_REALTIME, 0)->rate_is_good);
+}
+
+/* Fitting takes a slope away, not a step. */
+static void a_step_of_linux_own_clock_is_no_rate(void **state)
+{
+	(void)state;
+	m.clocksource = "tsc";
+	for (int i = 1; i <= 100; i++)
+		read_as(FACES_REALTIME, 0, i * second / 10, 100,
+			i * second / 10 + (i > 50 ? MS : 0));
+	judge();
+	assert_int_equal(row_of(FACES_REALTIME, 0)->verdict, JUDGE_FAIL);
+}
+
+static void the_quantum_of_linux_clocks_is_its_clock_sources(void **state)
+{
+	static const struct {
+		const char *clocksource;
+		uint64_t quantum_ns;
+	} cases[] = {{"kvm-clock", 1}, {"tsc", 1},           {"hpet", 10},
+		     {"acpi_pm", 280}, {"jiffies", 4000000}, {"refined-jiffies", 4000000}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		start(NULL);
+		m.clocksource = cases[i].clocksource;
+		m.tick_ns = 4000000;
+		run_face(FACES_BOOTTIME, 0, 0, 0);
+		judge();
+		assert_int_equal(row_of(FACES_BOOTTIME, 0)->quantum_ns, cases[i].quantum_ns);
+		assert_int_equal(row_of(FACES_BOOTTIME, 0)->verdict, JUDGE_PASS);
+	}
+}
+
 static void another_limit_counts_instead_of_the_quantum(void **state)
 {
 	(void)state;
@@ -455,6 +547,13 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(a_lapic_timer_may_follow_the_hosts_clock, start,
 						end),
+		cmocka_unit_test_setup_teardown(on_kvm_clock_the_clocks_of_linux_have_its_rate,
+						start, end),
+		cmocka_unit_test_setup_teardown(
+			on_others_linux_may_be_a_little_wrong_about_the_rate, start, end),
+		cmocka_unit_test_setup_teardown(a_step_of_linux_own_clock_is_no_rate, start, end),
+		cmocka_unit_test_setup_teardown(the_quantum_of_linux_clocks_is_its_clock_sources,
+						start, end),
 		cmocka_unit_test_setup_teardown(another_limit_counts_instead_of_the_quantum, start,
 						end),
 		cmocka_unit_test_setup_teardown(two_readings_are_no_measurement, start, end),

@@ -250,6 +250,36 @@ static void what_the_probe_complains_of_is_kept(void **state)
 	assert_string_equal(s.error, "no such word");
 }
 
+static void take_guest(const char *clocksource)
+{
+	struct sample_hello h = {.kernel = "6.1", .available = "tsc", .cpus = 2, .tick_ns = 4};
+	char text[SAMPLE_LINE_MAX];
+
+	snprintf(h.current, sizeof(h.current), "%s", clocksource);
+	assert_true(sample_format_hello(text, sizeof(text), &h) > 0);
+	take(text);
+}
+
+/* tsc-early, then tsc: what was read of the one says nothing of the other. */
+static void another_clock_source_begins_anew(void **state)
+{
+	(void)state;
+	take_guest("tsc-early");
+	take_line(hello);
+	take_line("R w 0 1 2 3");
+	take_guest("tsc-early");
+	assert_int_equal(s.count, 1);
+	assert_true(s.has_guest);
+	take_guest("tsc");
+	assert_int_equal(s.count, 0);
+	assert_string_equal(s.guest.current, "tsc");
+	assert_int_equal(s.guest.tick_ns, 4);
+	take_line("R w 0 1 2 3");
+	assert_int_equal(s.count, 1);
+	assert_int_equal(s.readings[0].face, FACES_REALTIME);
+	assert_int_equal(s.damaged, 0);
+}
+
 static void many_readings_have_room(void **state)
 {
 	char line[64];
@@ -278,6 +308,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(readings_of_what_is_not_there_do_not_count, start,
 						end),
 		cmocka_unit_test_setup_teardown(what_the_probe_complains_of_is_kept, start, end),
+		cmocka_unit_test_setup_teardown(another_clock_source_begins_anew, start, end),
 		cmocka_unit_test_setup_teardown(many_readings_have_room, start, end),
 	};
 

@@ -17,6 +17,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/test.h"
+#include "cmd/test_faces.h"
 
 static char *const no_words[] = {NULL};
 
@@ -373,6 +374,44 @@ static void faces_are_in_the_json(void **state)
 	test_report_free(&report);
 }
 
+/* Each reader has a nearest pair of its own. */
+static void who_has_read_is_told(void **state)
+{
+	static const char *const order[] = {"read by", "probe",  "linux, tsc", "beside",
+					    "+900 ns", "+40 ns", "passed",     NULL};
+	struct test_report report = make_report();
+	struct faces_row row = {.face = FACES_REALTIME, .reads = 9, .quantum_ns = 1};
+	struct faces_result faces = {.rows = &row,
+				     .row_count = 1,
+				     .pairs = {{FACES_PIT, FACES_REALTIME, 40, 1000, JUDGE_PASS},
+					       {FACES_PM, FACES_REALTIME, 30, 1000, JUDGE_PASS}},
+				     .pair_count = 2};
+	const struct test_reader reader = {FACES_LINUX, "tsc"};
+	json_t *array, *pairs;
+	const char *text;
+
+	(void)state;
+	add_faces(&report, TEST_VMTIME, JUDGE_PASS);
+	assert_int_equal(test_report_add_faces(&report, TEST_VMTIME, reader, &faces), 0);
+	text = printed(&report, test_report_table);
+	assert_in_order(text, order);
+	assert_null(strstr(text, "+30 ns"));
+	array = test_faces_json(&report);
+	pairs = test_faces_pairs_json(&report);
+	assert_string_equal(json_string_value(member(json_array_get(array, 0), "reader")), "probe");
+	assert_null(json_object_get(json_array_get(array, 0), "clocksource"));
+	assert_string_equal(json_string_value(member(json_array_get(array, 2), "reader")), "linux");
+	assert_string_equal(json_string_value(member(json_array_get(array, 2), "clocksource")),
+			    "tsc");
+	assert_string_equal(json_string_value(member(json_array_get(array, 2), "name")),
+			    "realtime");
+	assert_string_equal(json_string_value(member(json_array_get(pairs, 4), "clocksource")),
+			    "tsc");
+	json_decref(array);
+	json_decref(pairs);
+	test_report_free(&report);
+}
+
 static void what_is_no_utf8_is_told_all_the_same(void **state)
 {
 	struct test_report report = make_report();
@@ -415,6 +454,7 @@ int main(void)
 		cmocka_unit_test(with_several_runs_a_reason_names_its_own),
 		cmocka_unit_test(faces_come_worst_first_and_count),
 		cmocka_unit_test(faces_are_in_the_json),
+		cmocka_unit_test(who_has_read_is_told),
 		cmocka_unit_test(what_is_no_utf8_is_told_all_the_same),
 	};
 
