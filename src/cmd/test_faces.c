@@ -93,14 +93,9 @@ static void show_progress(const struct run *r, uint64_t now_ns)
 			r->number, r->options->repeat, (now_ns - r->started_ns) / SECOND);
 }
 
-static int take(void *stream, const char *bytes, size_t size)
-{
-	return faces_stream_take(stream, bytes, size);
-}
-
 static int receive(struct run *r)
 {
-	int error = test_machine_feed(&r->machine, &r->fd, take, &r->stream, &r->why);
+	int error = test_machine_feed(&r->machine, &r->fd, faces_stream_take, &r->stream, &r->why);
 
 	r->cannot |= error < 0;
 	return error;
@@ -174,25 +169,8 @@ static int measure(struct run *r)
 			error = check(r, over, now_ns);
 		show_progress(r, now_ns);
 	}
-	if (isatty(STDERR_FILENO))
-		fputs("\r\033[K", stderr);
+	test_plan_clear_progress();
 	return error;
-}
-
-static int add_trouble(struct run *r, int error)
-{
-	struct test_result *result = test_report_add(r->report);
-
-	if (!result)
-		return cmd_error("test", CMD_CANNOT, "out of memory");
-	result->subject = r->config.subject;
-	result->clocksource = r->config.clocksource;
-	result->scenario = TEST_FACES;
-	result->run = r->number;
-	judge_skip(&result->row, "%s", r->why.text[0] ? r->why.text : strerror(-error));
-	if (error != -ENODEV)
-		result->row.verdict = JUDGE_FAIL;
-	return CMD_OK;
 }
 
 /* vmtime's TSC and virtual time begin as one, and CPUID says what the clock was made with. */
@@ -217,18 +195,6 @@ static int add_faces(struct run *r)
 	return error ? cmd_error("test", CMD_CANNOT, "out of memory") : CMD_OK;
 }
 
-/* What is told of the subject: its first command line, its guest. */
-static void remember(struct run *r)
-{
-	struct test_known *known = &r->report->subjects[r->config.subject];
-
-	test_plan_remember(r->report, r->config.subject, &r->machine);
-	if (r->stream.has_guest && !known->has_guest) {
-		known->guest = r->stream.guest;
-		known->has_guest = true;
-	}
-}
-
 static int run_once(struct run *r)
 {
 	char keep[PATH_MAX], what[48];
@@ -249,14 +215,17 @@ static int run_once(struct run *r)
 	if (r->fd >= 0)
 		close(r->fd);
 	if (r->machine.pid)
-		remember(r);
+		test_plan_remember(r->report, r->config.subject, &r->machine,
+				   r->stream.has_guest ? &r->stream.guest : NULL);
 	test_machine_stop(&r->machine);
 	if (test_plan_stopped())
 		status = 128 + test_plan_stopped();
 	else if (error && r->cannot)
 		status = cmd_error("test", CMD_CANNOT, "%s", r->why.text);
 	else
-		status = error ? add_trouble(r, error) : add_faces(r);
+		status = error ? test_plan_add_trouble(r->report, &r->config, TEST_FACES, r->number,
+						       &r->why, error)
+			       : add_faces(r);
 	return status;
 }
 

@@ -225,8 +225,10 @@ static int take_line(void *owner, bool whole)
 	return 0;
 }
 
-int faces_stream_take(struct faces_stream *s, const char *bytes, size_t size)
+int faces_stream_take(void *stream, const char *bytes, size_t size)
 {
+	struct faces_stream *s = stream;
+
 	return test_lines_take(&s->lines, s->line, sizeof(s->line), bytes, size, take_line, s);
 }
 

@@ -34,8 +34,8 @@ struct faces_stream {
 	FILE *record;                /* every line goes there too; may be NULL */
 };
 
-/* Takes `size` bytes as they came.  0 or -ENOMEM. */
-int faces_stream_take(struct faces_stream *s, const char *bytes, size_t size);
+/* Takes `size` bytes as they came for a struct faces_stream.  0 or -ENOMEM. */
+int faces_stream_take(void *stream, const char *bytes, size_t size);
 
 void faces_stream_free(struct faces_stream *s);
 

@@ -103,7 +103,7 @@ static void show_progress(const struct run *r, uint64_t now_ns)
 		r->options->repeat, scenario, (now_ns - r->started_ns) / SECOND);
 }
 
-static void clear_progress(void)
+void test_plan_clear_progress(void)
 {
 	if (isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr);
@@ -273,13 +273,39 @@ static int measure(struct run *r)
 	return error;
 }
 
-/* A clock source that the guest does not have cannot be judged; a guest that does not run, or
- * whose time cannot be followed, has failed. */
-static void judge_trouble(const struct run *r, int error, struct judge_row *row)
+static void judge_trouble(const struct why *why, int error, struct judge_row *row)
 {
-	judge_skip(row, "%s", r->why.text[0] ? r->why.text : strerror(-error));
+	judge_skip(row, "%s", why->text[0] ? why->text : strerror(-error));
 	if (error != -ENODEV)
 		row->verdict = JUDGE_FAIL;
+}
+
+/* NULL when there is no memory. */
+static struct judge_row *add_row(struct test_report *report,
+				 const struct test_machine_config *config,
+				 enum test_scenario scenario, unsigned number)
+{
+	struct test_result *result = test_report_add(report);
+
+	if (!result)
+		return NULL;
+	result->subject = config->subject;
+	result->clocksource = config->clocksource;
+	result->scenario = scenario;
+	result->run = number;
+	return &result->row;
+}
+
+int test_plan_add_trouble(struct test_report *report, const struct test_machine_config *config,
+			  enum test_scenario scenario, unsigned number, const struct why *why,
+			  int error)
+{
+	struct judge_row *row = add_row(report, config, scenario, number);
+
+	if (!row)
+		return cmd_error("test", CMD_CANNOT, "out of memory");
+	judge_trouble(why, error, row);
+	return CMD_OK;
 }
 
 /* What comes after the first reading is no fault of the boot, as long as another row tells it. */
@@ -311,7 +337,7 @@ static void judge_scenario(const struct run *r, enum test_scenario scenario, int
 
 	judge_find_clock(r->config.clocksource, pairs_tsc_hz(r->pairs), s->hello.tick_ns, &clock);
 	if (spoils(r, scenario, error)) {
-		judge_trouble(r, error, row);
+		judge_trouble(&r->why, error, row);
 	} else if (scenario == TEST_BOOT && s->readings[0].sample.seq > 0) {
 		judge_skip(row, "the guest's first reading was lost on the way");
 	} else if (scenario == TEST_BOOT) {
@@ -331,24 +357,21 @@ static void judge_scenario(const struct run *r, enum test_scenario scenario, int
 static int add_results(struct run *r, int error)
 {
 	for (int i = 0; i < TEST_OBSERVED; i++) {
-		struct test_result *result;
+		const enum test_scenario scenario = (enum test_scenario)i;
+		struct judge_row *row;
 
 		if (!r->options->scenarios[i])
 			continue;
-		result = test_report_add(r->report);
-		if (!result)
+		row = add_row(r->report, &r->config, scenario, r->number);
+		if (!row)
 			return cmd_error("test", CMD_CANNOT, "out of memory");
-		result->subject = r->config.subject;
-		result->clocksource = r->config.clocksource;
-		result->scenario = (enum test_scenario)i;
-		result->run = r->number;
-		judge_scenario(r, (enum test_scenario)i, error, &result->row);
+		judge_scenario(r, scenario, error, row);
 	}
 	return CMD_OK;
 }
 
 void test_plan_remember(struct test_report *report, enum test_subject subject,
-			struct test_machine *m)
+			struct test_machine *m, const struct sample_hello *guest)
 {
 	struct test_known *known = &report->subjects[subject];
 
@@ -356,16 +379,8 @@ void test_plan_remember(struct test_report *report, enum test_subject subject,
 		known->command = m->command;
 		m->command = NULL;
 	}
-}
-
-/* What is told of the subject: its first command line, its guest. */
-static void remember(struct run *r)
-{
-	struct test_known *known = &r->report->subjects[r->config.subject];
-
-	test_plan_remember(r->report, r->config.subject, &r->machine);
-	if (r->stream.has_hello && !known->has_guest) {
-		known->guest = r->stream.hello;
+	if (guest && !known->has_guest) {
+		known->guest = *guest;
 		known->has_guest = true;
 	}
 }
@@ -403,12 +418,13 @@ static int run_once(struct run *r)
 	r->cannot = error < 0; /* the machine has not even begun */
 	if (!error) {
 		error = measure(r);
-		clear_progress();
+		test_plan_clear_progress();
 	}
 	if (r->fd >= 0)
 		close(r->fd);
 	if (r->machine.pid)
-		remember(r);
+		test_plan_remember(r->report, r->config.subject, &r->machine,
+				   r->stream.has_hello ? &r->stream.hello : NULL);
 	test_machine_stop(&r->machine);
 	if (stop_signal)
 		status = 128 + stop_signal;

@@ -31,8 +31,19 @@ int test_plan_stopped(void);
 int test_plan_keep(struct test_machine_config *config, const char *what, unsigned number, char *buf,
 		   size_t size, FILE **ret_record);
 
-/* Takes the command line of a subject's first machine over into the report. */
+/* Takes over into the report what is told of a subject: the command line of its first machine, and
+ * what the first Linux of its said of itself (NULL: this one is none, or was silent). */
 void test_plan_remember(struct test_report *report, enum test_subject subject,
-			struct test_machine *m);
+			struct test_machine *m, const struct sample_hello *guest);
+
+/* A row for what could not be measured.  A clock source that the guest does not have (-ENODEV)
+ * cannot be judged; a guest that does not run, or whose time cannot be followed, has failed.
+ * CMD_OK, or a status after a line on stderr. */
+int test_plan_add_trouble(struct test_report *report, const struct test_machine_config *config,
+			  enum test_scenario scenario, unsigned number, const struct why *why,
+			  int error);
+
+/* Wipes the line on which a terminal shows what is going on. */
+void test_plan_clear_progress(void);
 
 #endif

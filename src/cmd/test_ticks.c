@@ -116,22 +116,11 @@ static void show_progress(const struct run *r, const struct ticks_plan *p)
 			p->clock_hz / p->periods, p->busy ? "busy" : "idle");
 }
 
-static void clear_progress(void)
-{
-	if (isatty(STDERR_FILENO))
-		fputs("\r\033[K", stderr);
-}
-
-static int take(void *stream, const char *bytes, size_t size)
-{
-	return faces_stream_take(stream, bytes, size);
-}
-
 /* Takes what has come, and looks whether the machine is well. */
 static int receive(struct run *r)
 {
 	bool over = test_machine_has_ended(&r->machine);
-	int error = test_machine_feed(&r->machine, &r->fd, take, &r->stream, &r->why);
+	int error = test_machine_feed(&r->machine, &r->fd, faces_stream_take, &r->stream, &r->why);
 
 	r->cannot |= error < 0;
 	if (!error && r->stream.error[0])
@@ -307,23 +296,8 @@ static int measure(struct run *r)
 			plan.source = TICKS_KERNEL_PIT;
 		error = measure_one(r, &plan);
 	}
-	clear_progress();
+	test_plan_clear_progress();
 	return error;
-}
-
-static int add_trouble(struct run *r, int error)
-{
-	struct test_result *result = test_report_add(r->report);
-
-	if (!result)
-		return cmd_error("test", CMD_CANNOT, "out of memory");
-	result->subject = r->config.subject;
-	result->clocksource = "-";
-	result->scenario = TEST_TICKS;
-	result->run = r->number;
-	judge_skip(&result->row, "%s", r->why.text[0] ? r->why.text : strerror(-error));
-	result->row.verdict = JUDGE_FAIL;
-	return CMD_OK;
 }
 
 static int run_once(struct run *r)
@@ -342,13 +316,15 @@ static int run_once(struct run *r)
 	if (r->fd >= 0)
 		close(r->fd);
 	if (r->machine.pid)
-		test_plan_remember(r->report, r->config.subject, &r->machine);
+		test_plan_remember(r->report, r->config.subject, &r->machine, NULL);
 	test_machine_stop(&r->machine);
 	if (test_plan_stopped())
 		return 128 + test_plan_stopped();
 	if (error && r->cannot)
 		return cmd_error("test", CMD_CANNOT, "%s", r->why.text);
-	return error ? add_trouble(r, error) : CMD_OK;
+	return error ? test_plan_add_trouble(r->report, &r->config, TEST_TICKS, r->number, &r->why,
+					     error)
+		     : CMD_OK;
 }
 
 int test_ticks_run(const struct test_options *o, enum test_subject subject, unsigned number,
