@@ -3,8 +3,8 @@
  *
  * It sleeps in an absolute timer of CLOCK_MONOTONIC, computed from the virtual deadline through the
  * host's counter and a bracketed pair of counter and clock.  The two run apart by what the host's
- * NTP does, so the pair is read anew for each sleep, no sleep is longer than a second, and after it
- * the board's own `now` decides whether the deadline has come.
+ * NTP does, so the pair is read anew for each deadline and at least once a second, and after each
+ * sleep the board's own `now` decides whether the deadline has come.
  *
  * The guest's acknowledgements (struct vm_ack) wake it only when they are news before the next
  * deadline (chipset_advance()), so a guest in time costs one wake-up a tick. */
