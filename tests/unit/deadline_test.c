@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/hostclock.h"
@@ -14,7 +15,7 @@
 
 enum { SOME = 20, PATIENCE_MS = 20000 };
 
-static struct chipset *create(bool tsc)
+static struct chipset *create_at(bool tsc, uint64_t hz)
 {
 	const struct vmt_board_config config = {
 		.faces = VMT_HAS_PIT,
@@ -25,11 +26,15 @@ static struct chipset *create(bool tsc)
 	struct chipset *c = calloc(1, sizeof(*c));
 	struct vmt_reading at = {.counter = tsc ? hostclock_tsc() : hostclock_monotonic_ns()};
 	struct vmt_clock clock;
-	uint64_t hz = tsc ? hostclock_measure_tsc_hz(10000000) : 1000000000;
 
 	assert_int_equal(vmt_clock_start(hz, &at, &clock, NULL), 0);
 	assert_int_equal(chipset_init(c, &config, &clock, tsc, NULL), 0);
 	return c;
+}
+
+static struct chipset *create(bool tsc)
+{
+	return create_at(tsc, tsc ? hostclock_measure_tsc_hz(10000000) : 1000000000);
 }
 
 /* Counter 0 in mode 2: `count` PIT clocks a tick. */
@@ -109,12 +114,41 @@ static void an_earlier_deadline_wakes_it(void **state)
 	free(c);
 }
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* A counter that is a quarter as fast as is believed, so each sleep ends at a quarter of the way.
+ * A timer that has ended and is not set again would keep the thread awake for the rest. */
+static void a_timer_that_ends_early_is_set_again(void **state)
+{
+	struct chipset *c = create_at(true, 4 * hostclock_measure_tsc_hz(10000000));
+	uint64_t start_ns, start_cpu_ns;
+	struct deadline d;
+
+	(void)state;
+	program(c, 0);
+	start_cpu_ns = cpu_ns();
+	start_ns = hostclock_monotonic_ns();
+	assert_int_equal(deadline_start(&d, c, NULL, 0, NULL), 0);
+	wait_for_ticks(c, 1);
+	deadline_stop(&d);
+	assert_true((cpu_ns() - start_cpu_ns) * 4 < hostclock_monotonic_ns() - start_ns);
+	chipset_destroy(c);
+	free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(on_the_tsc),
 		cmocka_unit_test(on_the_monotonic_clock),
 		cmocka_unit_test(an_earlier_deadline_wakes_it),
+		cmocka_unit_test(a_timer_that_ends_early_is_set_again),
 	};
 
 	return cmocka_run_group_tests_name("deadline", tests, NULL, NULL);

@@ -41,6 +41,12 @@ static uint64_t read_tsc(void)
 	return __builtin_ia32_rdtsc();
 }
 
+static void open_and_say_hello(struct reader *r, struct faces_stream *s, char text[READER_TEXT_MAX])
+{
+	assert_int_equal(reader_open(r), 0);
+	faces_stream_take(s, text, reader_say_hello(r, text, READER_TEXT_MAX));
+}
+
 static void what_is_read_is_understood(void **state)
 {
 	static const struct {
@@ -56,8 +62,7 @@ static void what_is_read_is_understood(void **state)
 	struct reader r;
 
 	(void)state;
-	assert_int_equal(reader_open(&r), 0);
-	faces_stream_take(&s, text, reader_say_hello(&r, text, sizeof(text)));
+	open_and_say_hello(&r, &s, text);
 	assert_true(s.has_hello);
 	assert_int_equal(s.hello.cpus, r.cpus);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -86,8 +91,7 @@ static void the_count_of_each_cpu_lies_between_two_of_the_first(void **state)
 	struct reader r;
 
 	(void)state;
-	assert_int_equal(reader_open(&r), 0);
-	faces_stream_take(&s, text, reader_say_hello(&r, text, sizeof(text)));
+	open_and_say_hello(&r, &s, text);
 	for (uint32_t cpu = 0; cpu < 1024; cpu++) {
 		if (reader_go_to(&r, cpu) < 0)
 			continue;
