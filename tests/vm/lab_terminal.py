@@ -17,6 +17,7 @@ import time
 
 VMTIME = sys.argv[1]
 PATIENCE_S = 150
+DONE = os.environ.get("VMTIME_TEST_DONE", "").splitlines()  # by again.py
 failures = 0
 
 # A session of its own on the terminal at its standard input; the command is then its leader's child
@@ -153,6 +154,8 @@ def no_input_in_the_background():
 
 def case(name, test):
     global failures
+    if name in DONE:
+        return
     try:
         test()
         print(f"ok - lab: {name}", flush=True)
