@@ -15,7 +15,7 @@
 #define TSS_ADDRESS 0xfffbd000UL
 #define IDENTITY_MAP_ADDRESS 0xfffbc000ULL
 
-enum { PIC_INPUTS = 8, ISA_LINES = 16, IOAPIC_PINS = 24, CASCADE = 2, API_VERSION = 12 };
+enum { PIC_INPUTS = 8, ISA_LINES = 16, IOAPIC_PINS = VM_GSIS, CASCADE = 2, API_VERSION = 12 };
 
 static int refused(struct why *why, const char *what)
 {
@@ -156,7 +156,7 @@ static int listen_for_acks(struct vm *vm, uint32_t gsis, struct why *why)
 			       "this kernel's KVM does not report acknowledged interrupts, "
 			       "KVM_CAP_IRQFD_RESAMPLE (use Linux 3.8 or later, or `--pit kernel "
 			       "--hpet off`)");
-	for (uint32_t gsi = 0; gsi < IOAPIC_PINS && result == 0 && vm->n_acks < VM_ACKS; gsi++)
+	for (uint32_t gsi = 0; gsi < IOAPIC_PINS && result == 0; gsi++)
 		if (gsis >> gsi & 1)
 			result = listen_for_ack(vm, gsi, why);
 	return result;

@@ -19,7 +19,8 @@
 struct vcpu;
 
 #define VM_GSI_TICK 0
-#define VM_ACKS 8
+#define VM_GSIS 24 /* 0 to 23: the IOAPIC's inputs */
+#define VM_ACKS VM_GSIS
 #define VM_MAX_CPUS 254         /* APIC ids of the MADT's 8-bit entries */
 #define VM_APIC_BUS_KHZ 1000000 /* KVM's LAPIC timer counts ns */
 
@@ -27,7 +28,7 @@ struct vm_config {
 	uint32_t cpus;
 	bool kernel_pit;      /* KVM's own i8254 with port 0x61, to compare with */
 	bool kernel_reinject; /* of that one: late ticks are given again, else dropped */
-	uint32_t ack_gsis; /* bit n: acknowledgements of GSI n are listened for; VM_ACKS at most */
+	uint32_t ack_gsis; /* bit n: acknowledgements of GSI n, below VM_GSIS, are listened for */
 };
 
 /* An eventfd that becomes readable when the guest has acknowledged (EOI) an interrupt of the GSI.
