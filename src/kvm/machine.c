@@ -162,6 +162,7 @@ static int create_vcpus(struct machine *m, struct why *why)
 		v->ended = on_vcpu_end;
 		v->owner = m;
 		m->n_vcpus++;
+		m->vm.first = m->vcpus;
 	}
 	free(cpuid);
 	return result;
@@ -338,7 +339,6 @@ static int set_up(struct machine *m, struct why *why)
 
 	if (result == 0)
 		result = create_vcpus(m, why);
-	m->vm.first = m->vcpus;
 	if (result == 0)
 		result = load_image(m, &state, why);
 	if (result == 0 && first)
