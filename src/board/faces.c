@@ -144,6 +144,8 @@ static void rtc_lines(struct vmt_board *b, const struct vmt_out *lines, int set,
 				  lines->level >> VMT_RTC_IRQ & 1);
 	else if (vmt_ticks_held(t, &b->config, b->now, lines, 0))
 		out->pulses |= RTC_BIT;
+	if (!(lines->level >> VMT_RTC_IRQ & 1))
+		out->pulses &= ~(uint32_t)RTC_BIT; /* whoever lowered it has no use for it */
 	if (set && b->hpet_legacy)
 		t->period_ns = vmt_rtc_period_ns(&b->rtc); /* its request stands */
 	else if (set)

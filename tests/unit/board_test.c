@@ -380,6 +380,21 @@ static void irq_8_is_acknowledged_by_register_c(void **state)
 	assert_int_equal(ledger(&vm, VMT_SOURCE_RTC).owed, 0);
 }
 
+/* Late, and by polling: what has been served needs no interrupt. */
+static void irq_8_is_not_asked_for_once_it_is_served(void **state)
+{
+	struct vm vm = booted(&all);
+
+	(void)state;
+	out(&vm, 0x70, 2, 0x2f << 8 | 10); /* 2 Hz */
+	out(&vm, 0x70, 2, 0x42 << 8 | 11);
+	out(&vm, 0x70, 1, 12);
+	vm.now = vm.out.deadline;
+	assert_int_equal(in(&vm, 0x71, 1), 0xc0);
+	assert_int_equal(vm.out.pulses, 0);
+	assert_int_equal(ledger(&vm, VMT_SOURCE_RTC).delivered, 1);
+}
+
 /* A slow guest with ticks and updates: catching up shows it each tick once, and none twice. */
 static void each_tick_of_irq_8_is_shown_once(void **state)
 {
@@ -524,6 +539,7 @@ int main(void)
 		cmocka_unit_test(an_access_after_a_deadline_finds_it_done),
 		cmocka_unit_test(a_guest_that_programs_it_anew_gets_no_old_ticks),
 		cmocka_unit_test(irq_8_is_acknowledged_by_register_c),
+		cmocka_unit_test(irq_8_is_not_asked_for_once_it_is_served),
 		cmocka_unit_test(each_tick_of_irq_8_is_shown_once),
 		cmocka_unit_test(a_refused_irq_8_is_pulsed_again_ever_less_often),
 		cmocka_unit_test(a_refused_irq_0_is_tried_again),
