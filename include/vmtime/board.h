@@ -181,7 +181,8 @@ VMT_API int vmt_board_awaits_ack(const struct vmt_board *b, uint32_t source);
  * pending).  It is in flight no more, its tick goes on being owed until an acknowledgement.
  * CATCHUP and DELAY, and the RTC, whose request stands until register C is read, ask again at the
  * next edge, acknowledgement, or after VMT_TICKS_RETRY_NS; DISCARD and MERGE at the next edge of
- * the PIT, for that one: the old tick is then discarded or merged. */
+ * the PIT, for that one: the old tick is then discarded or merged.  With the `now` of the call that
+ * asked for the pulse it asks for no other. */
 VMT_API void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
 			       struct vmt_board_out *ret_out);
 

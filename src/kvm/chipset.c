@@ -11,13 +11,13 @@
 #include "kvm/chipset.h"
 #include "kvm/vcpu.h"
 
-enum { RTC_GSI = 8, TICK_INPUT = 2, ROUNDS_MAX = 4, PAIR_TRIES = 2 };
+enum { RTC_GSI = 8, TICK_INPUT = 2, PAIR_TRIES = 2 };
 
 #define NS_PER_S 1000000000ULL
 
 __extension__ typedef unsigned __int128 u128;
 
-enum { LINES = VMT_SOURCE_HPET2 + 1, NO_GSI = 32 };
+enum { LINES = VMT_SOURCE_HPET2 + 1, NO_GSI = VM_GSIS };
 
 /* The I/O APIC's input 2 is KVM's GSI 0. */
 static uint32_t gsi_of_input(uint32_t input)
@@ -133,26 +133,66 @@ static bool pulse_line(const struct chipset *c, uint32_t gsi)
 	return taken > 0;
 }
 
-/* Injects the pulses of `out`; what the guest's chips did not take goes back to the board, whose
- * answer is merged into `out`. */
+/* Whether a source waits for an acknowledgement of `gsi`, wherever it is routed by now.  The RTC is
+ * answered by reading its register C, the SCI has no ticks. */
+static bool awaits(const struct chipset *c, uint32_t source, uint32_t gsi)
+{
+	return vmt_board_awaits_ack(&c->board, source) && c->pulsed[source] == gsi;
+}
+
+/* Where two share a line it is for those whose pulse is under way there; when there is none, for
+ * one that was not taken at first, or taken for merged. */
+static bool is_for(const struct chipset *c, uint32_t source, uint32_t gsi)
+{
+	bool under_way = false;
+
+	for (uint32_t i = 0; i < LINES; i++)
+		under_way |= awaits(c, i, gsi) && c->board.ticks[i].in_flight;
+	return awaits(c, source, gsi) && (!under_way || c->board.ticks[source].in_flight);
+}
+
+static bool awaited(const struct chipset *c, uint32_t gsi)
+{
+	for (uint32_t source = 0; source < LINES; source++)
+		if (awaits(c, source, gsi))
+			return true;
+	return false;
+}
+
+/* What came while nobody waited on that line was for something else: the RTC, which shares it, a
+ * level, or a timer of before. */
+static void forget_acks(struct chipset *c, uint32_t gsi)
+{
+	uint64_t count;
+
+	for (unsigned i = 0; i < c->vm->n_acks; i++)
+		if (c->vm->acks[i].gsi == gsi)
+			(void)!read(c->vm->acks[i].ack_fd, &count, sizeof(count));
+	c->counted |= 1U << gsi;
+}
+
+/* Injects the pulses of `out`; what the guest's chips did not take goes back to the board, which
+ * asks for nothing at once: at this `now` all that is due has been done. */
 static void pulse(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 {
-	uint32_t pulses = out->pulses;
-
-	out->pulses = 0;
 	for (uint32_t source = 0; source < LINES; source++) {
+		uint32_t gsi = gsi_of(c, source);
 		struct vmt_board_out again;
 
-		if (!(pulses >> source & 1))
+		if (!(out->pulses >> source & 1))
 			continue;
-		c->pulsed[source] = (uint8_t)gsi_of(c, source);
-		if (pulse_line(c, c->pulsed[source]))
+		c->pulsed[source] = NO_GSI;
+		if (vmt_board_awaits_ack(&c->board, source) && gsi != NO_GSI &&
+		    !(c->counted >> gsi & 1) && !awaited(c, gsi))
+			forget_acks(c, gsi);
+		c->pulsed[source] = (uint8_t)gsi;
+		if (pulse_line(c, gsi))
 			continue;
 		vmt_board_refused(&c->board, now, source, &again);
-		out->pulses |= again.pulses;
 		out->deadline = again.deadline;
 		out->level = again.level;
 	}
+	out->pulses = 0;
 }
 
 /* Whether an acknowledgement is news before the next tick, when it is looked for anyway: a tick
@@ -180,9 +220,7 @@ static void apply(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 			vm_pit_cut_off(c->vm, c->pit_cut_off);
 		}
 		drive(c, out->level);
-		/* A board that asks again at once for what was refused gets no further now. */
-		for (unsigned round = 0; out->pulses && round < ROUNDS_MAX; round++)
-			pulse(c, now, out);
+		pulse(c, now, out);
 		drive(c, out->level);
 	}
 	watch_rtc(c, now);
@@ -203,44 +241,21 @@ static void close_fds(struct chipset *c)
 		close(c->set_fd);
 }
 
-/* Whether a source waits for an acknowledgement of `gsi`, wherever it is routed by now.  The RTC is
- * answered by reading its register C, the SCI has no ticks. */
-static bool awaits(const struct chipset *c, uint32_t source, uint32_t gsi)
+/* Counts those of the VM's acknowledgements that are in `which`, and if `all`, those that somebody
+ * waits for. */
+static bool count_acks(struct chipset *c, uint32_t which, bool all, uint64_t acks[VMT_SOURCES])
 {
-	return vmt_board_awaits_ack(&c->board, source) && c->pulsed[source] == gsi;
-}
+	bool any = false;
 
-/* Where two share a line it is for those whose pulse is under way there; when there is none, for
- * one that was not taken at first, or taken for merged. */
-static bool is_for(const struct chipset *c, uint32_t source, uint32_t gsi)
-{
-	bool under_way = false;
-
-	for (uint32_t i = 0; i < LINES; i++)
-		under_way |= awaits(c, i, gsi) && c->board.ticks[i].in_flight;
-	return awaits(c, source, gsi) && (!under_way || c->board.ticks[source].in_flight);
-}
-
-static bool awaited(const struct chipset *c, uint32_t gsi)
-{
-	for (uint32_t source = 0; source < LINES; source++)
-		if (awaits(c, source, gsi))
-			return true;
-	return false;
-}
-
-/* Counts those of the VM's acknowledgements that are in `which`, or, when a tick is due, that
- * somebody waits for. */
-static bool count_acks(struct chipset *c, vmt_ns now, uint32_t which, uint64_t acks[VMT_SOURCES])
-{
-	bool due = c->board.deadline <= now, any = false;
-
+	c->counted = 0;
 	for (unsigned i = 0; c->vm && i < c->vm->n_acks; i++) {
 		const struct vm_ack *ack = &c->vm->acks[i];
 		uint64_t count = 0;
 
-		if ((!(which >> i & 1) && !(due && awaited(c, ack->gsi))) ||
-		    read(ack->ack_fd, &count, sizeof(count)) != sizeof(count))
+		if (!(which >> i & 1) && !(all && awaited(c, ack->gsi)))
+			continue;
+		c->counted |= 1U << ack->gsi;
+		if (read(ack->ack_fd, &count, sizeof(count)) != sizeof(count))
 			continue;
 		for (uint32_t source = 0; source < LINES; source++)
 			if (is_for(c, source, ack->gsi)) {
@@ -251,31 +266,25 @@ static bool count_acks(struct chipset *c, vmt_ns now, uint32_t which, uint64_t a
 	return any;
 }
 
-static void take_acks(struct chipset *c, vmt_ns now, uint32_t which)
+static void take_acks(struct chipset *c, vmt_ns now, uint32_t which, bool all)
 {
 	uint64_t acks[VMT_SOURCES] = {0};
 	struct vmt_board_out out;
 
-	if (!count_acks(c, now, which, acks))
+	if (!count_acks(c, which, all, acks))
 		return;
 	vmt_board_acks(&c->board, now, acks, &out);
 	apply(c, now, &out);
 }
 
 /* Virtual time, with the lock held.  A guest that has acknowledged a tick before the next one falls
- * due is not late, whichever thread comes first. */
-static vmt_ns look(struct chipset *c)
+ * due, or before its timer is `set` anew, is not late, whichever thread comes first. */
+static vmt_ns look(struct chipset *c, bool set)
 {
 	vmt_ns now = chipset_now(c);
 
-	take_acks(c, now, 0);
+	take_acks(c, now, 0, set || c->board.deadline <= now);
 	return now;
-}
-
-static vmt_ns enter(struct chipset *c)
-{
-	pthread_mutex_lock(&c->lock);
-	return look(c);
 }
 
 int chipset_init(struct chipset *c, const struct vmt_board_config *config,
@@ -329,6 +338,7 @@ void chipset_connect(struct chipset *c, const struct vm *vm)
 	vmt_ns now;
 
 	pthread_mutex_lock(&c->lock);
+	(void)look(c, true); /* those of the VM that goes */
 	c->vm = vm;
 	c->let_go = false;
 	c->high = 0;
@@ -349,7 +359,7 @@ void chipset_reset(struct chipset *c)
 	vmt_ns now;
 
 	pthread_mutex_lock(&c->lock);
-	now = chipset_now(c);
+	now = look(c, true);
 	vmt_board_reset(&c->board, now, &out);
 	apply(c, now, &out);
 	pthread_mutex_unlock(&c->lock);
@@ -422,7 +432,8 @@ bool chipset_read(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wid
 
 	if (peek(c, space, addr, width, ret_value))
 		return true;
-	now = enter(c);
+	pthread_mutex_lock(&c->lock);
+	now = look(c, false);
 	result = vmt_board_read(&c->board, now, space, addr, width, ret_value, &out);
 	if (result == 0) {
 		apply(c, now, &out);
@@ -451,7 +462,7 @@ bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wi
 	pthread_mutex_lock(&c->lock);
 	if (stops)
 		switching(c);
-	now = look(c);
+	now = look(c, true);
 	result = vmt_board_write(&c->board, now, space, addr, width, value, &out);
 	if (stops)
 		switching(c);
@@ -467,7 +478,7 @@ static vmt_ns bring_up(struct chipset *c, uint32_t readable)
 	struct vmt_board_out out;
 	vmt_ns now = chipset_now(c);
 
-	take_acks(c, now, readable);
+	take_acks(c, now, readable, c->board.deadline <= now);
 	vmt_board_advance(&c->board, now, &out);
 	apply(c, now, &out);
 	return now;

@@ -41,17 +41,18 @@ struct chipset {
 	const struct vm *vm;   /* whose lines are moved; NULL: none yet */
 	uint32_t high;         /* bit n: GSI n is held high; under the lock */
 	uint8_t pulsed[VMT_SOURCES]; /* the GSI of each source's last pulse; under the lock */
-	bool pit_cut_off;            /* as vm_pit_cut_off() was told; under the lock */
-	vmt_ns deadline;             /* of the board; under the lock */
-	vmt_ns armed;                /* what the deadline thread sleeps for; under the lock */
-	bool listening;              /* ... for acknowledgements as well; under the lock */
-	int wake_fd;                 /* eventfd: it sleeps too long, or deaf */
-	bool let_go;                 /* no answer is held back; under the lock */
-	pthread_cond_t gone;         /* ... has become true */
-	int64_t rtc_offset_ns;       /* what the guest has set, minus UTC; under the lock */
-	vmt_ns rtc_set_ns;           /* ... since when */
-	int64_t rtc_told_ns;         /* ... by the last chipset_settle_rtc() */
-	bool rtc_unsettled;          /* ... has not heard of it yet */
+	uint32_t counted; /* bit n: GSI n's acknowledgements were, in this call; under the lock */
+	bool pit_cut_off; /* as vm_pit_cut_off() was told; under the lock */
+	vmt_ns deadline;  /* of the board; under the lock */
+	vmt_ns armed;     /* what the deadline thread sleeps for; under the lock */
+	bool listening;   /* ... for acknowledgements as well; under the lock */
+	int wake_fd;      /* eventfd: it sleeps too long, or deaf */
+	bool let_go;      /* no answer is held back; under the lock */
+	pthread_cond_t gone;   /* ... has become true */
+	int64_t rtc_offset_ns; /* what the guest has set, minus UTC; under the lock */
+	vmt_ns rtc_set_ns;     /* ... since when */
+	int64_t rtc_told_ns;   /* ... by the last chipset_settle_rtc() */
+	bool rtc_unsettled;    /* ... has not heard of it yet */
 	int set_fd; /* eventfd: the guest sets its RTC, perhaps byte by byte; told once */
 	struct chipset_change change; /* the last; under the lock */
 };
@@ -83,7 +84,8 @@ uint32_t chipset_ack_gsis(const struct vmt_board_config *config);
 
 /* For the deadline thread: brings the board up to now; the deadline to sleep for, which counts as
  * armed from here on.  The VM's acks[i] can be read for each bit i of `readable`: whoever drives
- * that line gets them, PIT or HPET.  Every call reads those that it waits for, when a tick is due.
+ * that line gets them, PIT or HPET.  Every call reads those that it waits for, when a tick is due,
+ * and a write or a reset always: it may stop the timer whose tick has been acknowledged.
  * *ret_listen: an acknowledgement must end the sleep, too. */
 vmt_ns chipset_advance(struct chipset *c, uint32_t readable, bool *ret_listen);
 
