@@ -21,6 +21,9 @@ enum ticks_source {
 
 enum { TICKS_LIMIT = 1 }; /* of the difference of counts, unless another is asked for */
 
+/* By so much merged and discarded together may fall from one look at a ledger to the next. */
+enum { TICKS_TAKEN_BACK = 2 };
+
 /* As JSON calls them; as query-vmtime does, NULL: it does not. */
 extern const char *const ticks_source_names[TICKS_SOURCES];
 extern const char *const ticks_ledger_names[TICKS_SOURCES];
@@ -94,13 +97,13 @@ struct ticks_row {
 void ticks_period(const struct ticks_plan *plan, uint64_t tsc_hz, uint64_t *ret_counts,
 		  uint32_t *ret_part);
 
-/* What was owed before counts as due.  It fails when the ledger does not balance, when what it
- * calls delivered and what arrived differ by more than the limit, when no interrupt arrived, when
- * what it calls due is not what the guest's TSC makes of the rate, give or take one tick at each
- * end and what fits into the brackets, or when a tick that the policy does not give up was given
- * up: none is merged but by merge; until the source was stopped, none is discarded by merge, and
- * none by catchup and delay that owe less than VMT_TICKS_OWED.  Without a ledger nothing can be
- * judged. */
+/* What was owed before counts as due, and so does what was given up before and delivered after all.
+ * It fails when the ledger does not balance or went back, when what it calls delivered and what
+ * arrived differ by more than the limit, when no interrupt arrived, when what it calls due is not
+ * what the guest's TSC makes of the rate, give or take one tick at each end and what fits into the
+ * brackets, or when a tick that the policy does not give up was given up: none is merged but by
+ * merge; until the source was stopped, none is discarded by merge, and none by catchup and delay
+ * that owe less than VMT_TICKS_OWED.  Without a ledger nothing can be judged. */
 void ticks_judge(const struct ticks_input *input, struct ticks_row *ret_row);
 
 #endif

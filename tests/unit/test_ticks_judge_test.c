@@ -271,12 +271,56 @@ static void brackets_are_allowed_for(void **state)
 
 static void a_ledger_that_goes_back_is_no_ledger(void **state)
 {
+	uint64_t *const members[] = {&after.due, &after.delivered, &after.merged, &after.discarded};
+	const uint64_t least[] = {500, 300, 48, 148};
+
 	(void)state;
-	after.discarded = before.discarded - 1;
+	for (int i = 0; i < 4; i++) {
+		uint64_t kept = *members[i];
+
+		*members[i] = least[i] - 1;
+		judge();
+		assert_int_equal(row.verdict, JUDGE_FAIL);
+		assert_false(row.has_ledger);
+		assert_string_equal(row.reason, "the ledger went back");
+		*members[i] = kept;
+	}
+	after.merged--;
+	after.discarded -= 2;
 	judge();
-	assert_int_equal(row.verdict, JUDGE_FAIL);
-	assert_false(row.has_ledger);
 	assert_string_equal(row.reason, "the ledger went back");
+}
+
+/* Two that were given up before are acknowledged while it runs: they were owed, as it turns out. */
+static void what_was_given_up_may_be_delivered_after_all(void **state)
+{
+	(void)state;
+	after.merged--;
+	after.discarded--;
+	after.delivered += 2;
+	tally.count += 2;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	assert_true(row.has_ledger);
+	assert_int_equal(row.due, 10242);
+	assert_int_equal(row.delivered, 10242);
+	assert_int_equal(row.merged + row.discarded + row.owed, 0);
+}
+
+/* Of those that were given up while it ran, one between RUN and the stop. */
+static void one_is_taken_back_at_the_end(void **state)
+{
+	(void)state;
+	is_stopped = false;
+	after.delivered -= 40;
+	after.discarded += 40;
+	tally.count -= 40;
+	running = after;
+	running.discarded++;
+	running.delivered--;
+	judge();
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	assert_int_equal(row.discarded, 40);
 }
 
 static void without_a_ledger_nothing_is_judged(void **state)
@@ -377,6 +421,8 @@ int main(void)
 		CASE(a_ledger_that_forgets_to_count_what_is_due_is_found),
 		CASE(brackets_are_allowed_for),
 		CASE(a_ledger_that_goes_back_is_no_ledger),
+		CASE(what_was_given_up_may_be_delivered_after_all),
+		CASE(one_is_taken_back_at_the_end),
 		CASE(without_a_ledger_nothing_is_judged),
 		CASE(the_bracket_is_shown_where_the_start_is_the_phase),
 		CASE(the_period_is_exact),
