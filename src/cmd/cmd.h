@@ -3,6 +3,7 @@
 #ifndef CMD_CMD_H
 #define CMD_CMD_H
 
+#include <getopt.h>
 #include <stdint.h>
 #include <stddef.h>
 #include <stdbool.h>
@@ -35,8 +36,13 @@ int cmd_error(const char *verb, int status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* An option that is none of `known` (NULL-ended, with their dashes): names it and the nearest
- * known one on stderr; returns CMD_USAGE. */
+ * known one, the first that begins so before others, on stderr; returns CMD_USAGE. */
 int cmd_unknown_option(const char *verb, const char *option, const char *const *known);
+
+/* getopt_long() over at most CMD_OPTIONS_MAX long options, in order and by their whole names; -1 when
+ * none is left; '?' when something is wrong, which was then said on stderr. */
+#define CMD_OPTIONS_MAX 32
+int cmd_next_option(const char *verb, int argc, char **argv, const struct option *options);
 
 /* "200ns 1us 500ms 5s 2min 1h", decimals allowed where they come out whole.  0, -EINVAL (not a
  * duration), -EDOM (a bare number) or -ERANGE. */

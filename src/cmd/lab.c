@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lab.c - vmtime lab: a command on an emulated machine that has a working /dev/kvm. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,13 +64,10 @@ static int main_lab(int argc, char **argv)
 		{"cpus", required_argument, NULL, 'c'},    {"memory", required_argument, NULL, 'm'},
 		{"timeout", required_argument, NULL, 't'}, {"share", required_argument, NULL, 's'},
 		{"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
-	static const char *const known[] = {"--cpus",  "--memory", "--timeout",
-					    "--share", "--help",   NULL};
 	struct lab_options options = LAB_OPTIONS_DEFAULT;
 	int option, status = CMD_OK;
 
-	opterr = 0;
-	while (!status && (option = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
+	while (!status && (option = cmd_next_option("lab", argc, argv, long_options)) != -1) {
 		switch (option) {
 		case 'c':
 			status = take_cpus(optarg, &options);
@@ -88,14 +84,8 @@ static int main_lab(int argc, char **argv)
 		case 'h':
 			fputs(cmd_lab.synopsis, stdout);
 			return CMD_OK;
-		case ':':
-			status = cmd_error("lab", CMD_USAGE,
-					   "%s needs a value (see vmtime lab "
-					   "--help)",
-					   argv[optind - 1]);
-			break;
 		default:
-			status = cmd_unknown_option("lab", argv[optind - 1], known);
+			status = CMD_USAGE;
 		}
 	}
 	if (status)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test.c - vmtime test: how wrong is a guest's clock, in nanoseconds. */
 #include <errno.h>
-#include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -276,25 +275,11 @@ static int check(const struct test_options *o)
  * in the lab. */
 static int parse(int argc, char **argv, struct test_options *o, char **lists)
 {
-	static const char *known[sizeof(long_options) / sizeof(long_options[0]) + 1];
-	char names[sizeof(long_options) / sizeof(long_options[0])][16];
 	int option, status = CMD_OK, copies = 0;
 
-	opterr = 0;
-	while (!status && (option = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
-		if (option == ':')
-			return cmd_error("test", CMD_USAGE, "%s needs a value", argv[optind - 1]);
-		if (option == '?') {
-			char letter[] = {'-', (char)optopt, '\0'};
-
-			for (int i = 0; long_options[i].name; i++) {
-				snprintf(names[i], sizeof(names[i]), "--%s", long_options[i].name);
-				known[i] = names[i];
-			}
-			/* Of letters in a row getopt may still be at the first word. */
-			return cmd_unknown_option("test", optopt ? letter : argv[optind - 1],
-						  known);
-		}
+	while (!status && (option = cmd_next_option("test", argc, argv, long_options)) != -1) {
+		if (option == '?')
+			return CMD_USAGE;
 		lists[copies] = optarg ? strdup(optarg) : NULL;
 		if (optarg && !lists[copies])
 			return cmd_error("test", CMD_CANNOT, "out of memory");

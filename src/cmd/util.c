@@ -65,7 +65,7 @@ int cmd_unknown_option(const char *verb, const char *option, const char *const *
 
 	snprintf(name, sizeof(name), "%.*s", length, option);
 	for (; *known; known++) {
-		unsigned n = edits(name, *known);
+		unsigned n = strncmp(name, *known, strlen(name)) == 0 ? 0 : edits(name, *known);
 
 		if (n < fewest) {
 			fewest = n;
@@ -75,6 +75,49 @@ int cmd_unknown_option(const char *verb, const char *option, const char *const *
 	return cmd_error(verb, CMD_USAGE, "unknown %s '%.*s'%s%s%s", verb ? "option" : "verb",
 			 length, option, nearest ? " (the nearest known one is '" : "",
 			 nearest ? nearest : "", nearest ? "')" : "");
+}
+
+static const struct option *exactly(const char *word, const struct option *options)
+{
+	size_t length = strcspn(word, "=");
+
+	for (; options->name; options++)
+		if (length == strlen(options->name) + 2 && strncmp(word, "--", 2) == 0 &&
+		    strncmp(word + 2, options->name, length - 2) == 0)
+			return options;
+	return NULL;
+}
+
+static void say_unknown(const char *verb, const char *word, const struct option *options)
+{
+	char names[CMD_OPTIONS_MAX][NAME_MAX_LENGTH], letter[] = {'-', word[1], '\0'};
+	const char *known[CMD_OPTIONS_MAX + 1] = {NULL};
+
+	for (int i = 0; i < CMD_OPTIONS_MAX && options[i].name; i++) {
+		snprintf(names[i], sizeof(names[i]), "--%s", options[i].name);
+		known[i] = names[i];
+	}
+	cmd_unknown_option(verb, word[1] == '-' ? word : letter, known);
+}
+
+int cmd_next_option(const char *verb, int argc, char **argv, const struct option *options)
+{
+	const char *word = argv[optind ? optind : 1];
+	int option;
+
+	opterr = 0;
+	option = getopt_long(argc, argv, "+:", options, NULL);
+	if (option == -1)
+		return -1;
+	if (!exactly(word, options))
+		say_unknown(verb, word, options);
+	else if (option == ':')
+		cmd_error(verb, CMD_USAGE, "%s needs a value (see vmtime %s --help)", word, verb);
+	else if (option == '?')
+		cmd_error(verb, CMD_USAGE, "%s takes no value", word);
+	else
+		return option;
+	return '?';
 }
 
 struct unit {

@@ -175,6 +175,66 @@ static void an_unknown_option_is_named_with_its_neighbour(void **state)
 	assert_int_equal(status, CMD_USAGE);
 }
 
+static const struct option some_options[] = {{"memory", required_argument, NULL, 'm'},
+					     {"keep", required_argument, NULL, 'k'},
+					     {"json", optional_argument, NULL, 'j'},
+					     {"help", no_argument, NULL, 'h'},
+					     {NULL, 0, NULL, 0}};
+static char *words[4];
+
+/* The first option of `words`. */
+static int first_option(void)
+{
+	int count = 0;
+
+	while (words[count])
+		count++;
+	optind = 0; /* glibc: from the start */
+	return cmd_next_option("test", count, words, some_options);
+}
+
+static const char *said_of(char *word, char *next, int *ret_option)
+{
+	static char verb[] = "test";
+
+	words[0] = verb;
+	words[1] = word;
+	words[2] = next;
+	return said(first_option, ret_option);
+}
+
+static void options_go_by_their_whole_names(void **state)
+{
+	static char whole[] = "--memory", with_value[] = "--memory=2G", begun[] = "--mem",
+		    begun_with_value[] = "--mem=2G", size[] = "2G", letters[] = "-xy",
+		    json[] = "--json", too_much[] = "--help=now", none[] = "--", name[] = "boot";
+	int option;
+
+	(void)state;
+	assert_string_equal(said_of(whole, size, &option), "");
+	assert_int_equal(option, 'm');
+	assert_string_equal(optarg, "2G");
+	assert_string_equal(said_of(with_value, NULL, &option), "");
+	assert_int_equal(option, 'm');
+	assert_string_equal(said_of(json, size, &option), "");
+	assert_int_equal(option, 'j');
+	assert_null(optarg);
+	assert_string_equal(said_of(begun, size, &option),
+			    "vmtime test: unknown option '--mem' "
+			    "(the nearest known one is '--memory')\n");
+	assert_int_equal(option, '?');
+	assert_non_null(strstr(said_of(begun_with_value, NULL, &option), "option '--mem' "));
+	assert_non_null(strstr(said_of(begun, NULL, &option), "option '--mem' "));
+	assert_non_null(strstr(said_of(letters, NULL, &option), "option '-x' "));
+	assert_non_null(strstr(said_of(whole, NULL, &option), "--memory needs a value"));
+	assert_non_null(strstr(said_of(too_much, NULL, &option), "takes no value"));
+	assert_int_equal(option, '?');
+	assert_string_equal(said_of(none, name, &option), "");
+	assert_int_equal(option, -1);
+	assert_string_equal(said_of(name, whole, &option), "");
+	assert_int_equal(option, -1);
+}
+
 static void instants_have_nine_digits(void **state)
 {
 	static const struct {
@@ -205,6 +265,7 @@ int main(void)
 		cmocka_unit_test(times_are_shown_with_three_digits),
 		cmocka_unit_test(instants_have_nine_digits),
 		cmocka_unit_test(an_unknown_option_is_named_with_its_neighbour),
+		cmocka_unit_test(options_go_by_their_whole_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,6 +32,7 @@ refused() {
 
 if [ $# -eq 0 ]; then
 	refused 'an unknown option is told its nearest' 2 "'--duration'" --durration 5s
+	refused 'half an option is none' 2 "'--duration'" --dur 5s
 	refused 'an option without its value is named' 2 '--duration needs a value' --duration
 	refused 'a duration without a unit says so' 2 '--duration 10 has no unit' --duration 10
 	refused 'a duration that is none is named' 2 '--duration soon is no duration' --duration soon
