@@ -10,7 +10,7 @@
  *   vmtime.read=faces     not the kernel's clocks alone but every clock there is, as guest/reader.h
  *                         tells, without a pause in between
  *   vmtime.step=NS        steps CLOCK_REALTIME once by that much, to see that the host sees it
- *   vmtime.step_after=MS  how long after the first reading, default 3000
+ *   vmtime.step_after=MS  how long after the first reading, or round of readings, default 3000
  *
  * The host may send the line "off".  A reading that the port has no room for is dropped and
  * counted: delayed it would be of no use, and waiting would move the next. */
@@ -243,6 +243,22 @@ static void step_realtime(int64_t ns)
 		complain("cannot step the clock: %s", strerror(errno));
 }
 
+static int64_t elapsed_ns(const struct timespec *start)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - start->tv_sec) * NS_PER_S + now.tv_nsec - start->tv_nsec;
+}
+
+static void step_once(const struct options *o, const struct timespec *start, bool *stepped)
+{
+	if (*stepped || !o->step_ns || elapsed_ns(start) < o->step_after_ns)
+		return;
+	step_realtime(o->step_ns);
+	*stepped = true;
+}
+
 static void send_reading(struct port *p, const struct options *o, struct sample *s)
 {
 	int n = 0;
@@ -269,13 +285,10 @@ static void send_reading(struct port *p, const struct options *o, struct sample 
  * is late moves none of those after it, and is not made up for.  A signal ends it early. */
 static void sleep_to_next(const struct timespec *start, uint64_t period_ns)
 {
-	struct timespec now, next;
-	uint64_t elapsed_ns, ns;
+	uint64_t passed_ns = (uint64_t)elapsed_ns(start);
+	uint64_t ns = (uint64_t)start->tv_nsec + (passed_ns / period_ns + 1) * period_ns;
+	struct timespec next;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	elapsed_ns =
-		(uint64_t)((now.tv_sec - start->tv_sec) * NS_PER_S + now.tv_nsec - start->tv_nsec);
-	ns = (uint64_t)start->tv_nsec + (elapsed_ns / period_ns + 1) * period_ns;
 	next.tv_sec = start->tv_sec + (time_t)(ns / NS_PER_S);
 	next.tv_nsec = (long)(ns % NS_PER_S);
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
@@ -284,9 +297,8 @@ static void sleep_to_next(const struct timespec *start, uint64_t period_ns)
 static void observe(struct port *p, const struct options *o, struct reading_seen *seen,
 		    struct sample *s)
 {
-	const int64_t first_ns = s->clock[SAMPLE_MONOTONIC].ns;
-	bool stepped = o->step_ns == 0;
 	struct timespec start;
+	bool stepped = false;
 	cpu_set_t all;
 
 	sched_getaffinity(0, sizeof(all), &all);
@@ -298,22 +310,20 @@ static void observe(struct port *p, const struct options *o, struct reading_seen
 		sleep_to_next(&start, o->period_ns);
 		if (told_to_stop(p))
 			return;
-		if (!stepped && s->clock[SAMPLE_MONOTONIC].ns - first_ns >= o->step_after_ns) {
-			step_realtime(o->step_ns);
-			stepped = true;
-		}
+		step_once(o, &start, &stepped);
 		go_to_next_cpu(&all, &s->cpu);
 		reading_take(seen, s);
 	}
 }
 
-/* All of what waits, and out of the chip: what is sent would disturb what is read. */
+/* All of what waits, and out of the chip: what is sent would disturb what is read.  False: told to
+ * stop, or there is no port any more. */
 static bool drain_port(struct port *p)
 {
-	struct pollfd wait = {.fd = p->fd, .events = POLLOUT};
+	struct pollfd wait = {.fd = p->fd, .events = POLLOUT | POLLIN};
 
 	while (!flush_port(p))
-		if (poll(&wait, 1, 1000) < 0)
+		if (poll(&wait, 1, 1000) < 0 || told_to_stop(p))
 			return false;
 	return tcdrain(p->fd) == 0;
 }
@@ -353,12 +363,15 @@ static void observe_faces(struct port *p, const struct options *o)
 {
 	struct reader r;
 	uint32_t cpu, rtc_cpu;
+	struct timespec start;
+	bool stepped = false;
 	cpu_set_t all;
 
 	sched_getaffinity(0, sizeof(all), &all);
 	if (reader_open(&r) < 0)
 		return;
 	reader_open_chips(&r);
+	clock_gettime(CLOCK_MONOTONIC, &start);
 	cpu = rtc_cpu = r.first_cpu;
 	for (uint32_t round = 0;; round++) {
 		if (round % FACES_HELLO_EVERY == 0 && !say_hello(p, o, &r))
@@ -367,6 +380,7 @@ static void observe_faces(struct port *p, const struct options *o)
 			if (!read_face(p, &r, *face) || told_to_stop(p) ||
 			    (reader_rtc_is_near(&r) && !read_second(p, &r, &all, &rtc_cpu)))
 				return;
+		step_once(o, &start, &stepped);
 		go_to_next_cpu(&all, &cpu);
 		reader_go_to(&r, cpu);
 	}
