@@ -350,6 +350,9 @@ static void judge_scenario(const struct run *r, enum test_scenario scenario, int
 			points[i] = s->readings[r->steady_from + i].point;
 		judge_steady(points, points ? count : 0, &clock, limit_ns,
 			     default_limits_ns[scenario], row);
+		row->value[JUDGE_MISSING] = (int64_t)test_stream_missing(s, r->steady_from);
+		row->value[JUDGE_DAMAGED] = (int64_t)s->damaged;
+		row->known[JUDGE_MISSING] = row->known[JUDGE_DAMAGED] = true;
 		free(points);
 	}
 }

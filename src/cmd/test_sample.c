@@ -121,6 +121,14 @@ int test_stream_evaluate(struct test_stream *s, const struct kvmtsc_map *map, st
 	return 0;
 }
 
+uint64_t test_stream_missing(const struct test_stream *s, size_t from)
+{
+	if (from >= s->evaluated)
+		return 0;
+	return s->readings[s->evaluated - 1].sample.seq - s->readings[from].sample.seq -
+	       (s->evaluated - 1 - from);
+}
+
 void test_stream_free(struct test_stream *s)
 {
 	free(s->readings);

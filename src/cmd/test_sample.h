@@ -44,6 +44,10 @@ int test_stream_take(struct test_stream *s, const char *bytes, size_t size);
  * means that its TSC cannot be right. */
 int test_stream_evaluate(struct test_stream *s, const struct kvmtsc_map *map, struct pairs *pairs);
 
+/* Readings that the guest took since the one at `from` and that did not come whole: the port had no
+ * room, or the line was damaged. */
+uint64_t test_stream_missing(const struct test_stream *s, size_t from);
+
 void test_stream_free(struct test_stream *s);
 
 #endif

@@ -170,6 +170,29 @@ static void a_reading_that_comes_twice_counts_once(void **state)
 	test_stream_free(&s);
 }
 
+static void what_did_not_come_is_counted(void **state)
+{
+	static const unsigned came[] = {0, 1, 4, 5, 9};
+	struct pairs *host = make_host(0, 60, NULL);
+	struct test_stream s = {0};
+
+	(void)state;
+	assert_int_equal(test_stream_missing(&s, 0), 0);
+	for (size_t i = 0; i < sizeof(came) / sizeof(came[0]); i++) {
+		struct sample reading =
+			make_reading(came[i], 5200000000 + came[i] * 100000000LL, 0);
+
+		send(&s, &reading);
+	}
+	assert_int_equal(test_stream_evaluate(&s, &map, host), 0);
+	assert_int_equal(test_stream_missing(&s, 0), 5);
+	assert_int_equal(test_stream_missing(&s, 2), 3);
+	assert_int_equal(test_stream_missing(&s, 4), 0);
+	assert_int_equal(test_stream_missing(&s, 5), 0);
+	test_stream_free(&s);
+	pairs_free(host);
+}
+
 static void a_guest_that_boots_again_is_found_out(void **state)
 {
 	/* Its sequence begins anew; or goes on where the first ones were lost, as its uptime
@@ -221,6 +244,7 @@ int main(void)
 		cmocka_unit_test(a_count_before_the_host_began_is_not_of_this_host),
 		cmocka_unit_test(pieces_make_lines_and_noise_makes_none),
 		cmocka_unit_test(a_reading_that_comes_twice_counts_once),
+		cmocka_unit_test(what_did_not_come_is_counted),
 		cmocka_unit_test(a_guest_that_boots_again_is_found_out),
 		cmocka_unit_test(the_guest_says_who_it_is),
 	};
