@@ -8,6 +8,7 @@
  * one patches may keep the breakpoint that stood there in between, and executes it for ever.  Some
  * dozens of VMs one after the other froze the lab, or one of them ended in a triple fault.  One VM
  * that stays, with an APIC of either kind, leaves nothing to patch. */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
@@ -16,19 +17,19 @@
 
 #define APIC_BASE_ENABLE (1ULL << 11)
 
-void guest_keep_vm(void)
+int guest_keep_vm(void)
 {
-	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	int vm = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0UL);
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm, cpu;
 	struct kvm_sregs registers;
-	int cpu;
 
-	/* Without KVM the command will be the one to say so. */
+	if (kvm < 0)
+		return 0; /* the command will be the one to say so */
+	vm = ioctl(kvm, KVM_CREATE_VM, 0UL);
 	if (vm < 0 || ioctl(vm, KVM_CREATE_IRQCHIP) < 0 || ioctl(vm, KVM_CREATE_VCPU, 0UL) < 0)
-		return;
+		return -errno;
 	cpu = ioctl(vm, KVM_CREATE_VCPU, 1UL);
 	if (cpu < 0 || ioctl(cpu, KVM_GET_SREGS, &registers) < 0)
-		return;
+		return -errno;
 	registers.apic_base &= ~APIC_BASE_ENABLE;
-	(void)ioctl(cpu, KVM_SET_SREGS, &registers);
+	return ioctl(cpu, KVM_SET_SREGS, &registers) < 0 ? -errno : 0;
 }
