@@ -28,7 +28,7 @@ help:
 	@echo 'make soak       the scenarios at full length, for the figures in docs/benchmarks.md'
 	@echo 'make bench      speed and size, each beside its peer'
 	@echo 'make coverage   line coverage of the unit tests (gcovr)'
-	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS (60)'
+	@echo 'make fuzz       each fuzz target for TIME (60s)'
 	@echo 'make install    into DESTDIR and PREFIX'
 	@echo 'make format     clang-format over all sources'
 	@echo 'make lint       clang-tidy and cppcheck'
@@ -58,7 +58,7 @@ coverage:
 
 fuzz:
 	@scripts/setup build test
-	@scripts/fuzz $(or $(FUZZ_SECONDS),60)
+	@scripts/fuzz $(or $(TIME),60s)
 
 install: all
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD)
