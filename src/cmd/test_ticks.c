@@ -23,8 +23,7 @@ enum { LEAST_PERIODS = 3 };
 
 __extension__ typedef unsigned __int128 u128;
 
-static const uint64_t default_ticks_ns = 3 * SECOND;
-static const uint64_t default_figure_ns = 10 * SECOND;
+static const uint64_t default_ticks_ns = 10 * SECOND;
 static const uint64_t start_limit_ns = 60 * SECOND; /* a firmware, and the TSC's frequency */
 static const uint64_t silence_limit_ns = 30 * SECOND;
 
@@ -80,16 +79,14 @@ static bool has_plan(const struct section *s, const struct ticks_plan *p)
 	return s->plans == ALL || p->is_figure;
 }
 
-static uint64_t wanted_ns(const struct test_options *o, const struct ticks_plan *p)
+static uint64_t wanted_ns(const struct test_options *o)
 {
-	if (o->duration_ns)
-		return o->duration_ns;
-	return p->is_figure && !p->busy ? default_figure_ns : default_ticks_ns;
+	return o->duration_ns ? o->duration_ns : default_ticks_ns;
 }
 
-static uint64_t step_limit_ns(const struct test_options *o, const struct ticks_plan *p)
+static uint64_t step_limit_ns(const struct test_options *o)
 {
-	return silence_limit_ns + 2 * wanted_ns(o, p);
+	return silence_limit_ns + 2 * wanted_ns(o);
 }
 
 uint64_t test_ticks_longest_ns(const struct test_options *o)
@@ -100,7 +97,7 @@ uint64_t test_ticks_longest_ns(const struct test_options *o)
 		all_ns += start_limit_ns;
 		for (unsigned i = 0; i < ticks_plan_count; i++)
 			if (has_plan(&sections[n], &ticks_plans[i]))
-				all_ns += step_limit_ns(o, &ticks_plans[i]);
+				all_ns += step_limit_ns(o);
 	}
 	return all_ns;
 }
@@ -176,7 +173,7 @@ static int say(struct run *r, const char *line)
 
 static int order(struct run *r, const struct ticks_plan *p)
 {
-	uint64_t counts, wanted = (uint64_t)((u128)wanted_ns(r->options, p) * r->tsc_hz / SECOND);
+	uint64_t counts, wanted = (uint64_t)((u128)wanted_ns(r->options) * r->tsc_hz / SECOND);
 	char line[80];
 	uint32_t part;
 
@@ -190,9 +187,9 @@ static int order(struct run *r, const struct ticks_plan *p)
 }
 
 /* Until one of the stream's marks is there, which is to be looked at at once. */
-static int wait_for(struct run *r, const struct ticks_plan *p, const bool *mark, const char *what)
+static int wait_for(struct run *r, const bool *mark, const char *what)
 {
-	const uint64_t end_ns = hostclock_monotonic_ns() + step_limit_ns(r->options, p);
+	const uint64_t end_ns = hostclock_monotonic_ns() + step_limit_ns(r->options);
 	char text[64];
 	int error = 0;
 
@@ -217,12 +214,12 @@ static uint64_t cpu_ns(const struct run *r)
 static int follow(struct run *r, const struct ticks_plan *p, struct ticks_input *in)
 {
 	uint64_t begin_ns = 0;
-	int error = wait_for(r, p, &r->stream.has_begun, "begin its count");
+	int error = wait_for(r, &r->stream.has_begun, "begin its count");
 
 	if (!error && !test_plan_stopped())
 		begin_ns = cpu_ns(r);
 	if (!error)
-		error = wait_for(r, p, &r->stream.has_count, "say how far it has come");
+		error = wait_for(r, &r->stream.has_count, "say how far it has come");
 	if (error || test_plan_stopped())
 		return error;
 	in->cpu_ns = begin_ns && !p->busy ? cpu_ns(r) - begin_ns : 0;
@@ -231,7 +228,7 @@ static int follow(struct run *r, const struct ticks_plan *p, struct ticks_input 
 	if (!error)
 		error = say(r, "\n");
 	if (!error)
-		error = wait_for(r, p, &r->stream.has_tally, "end its count");
+		error = wait_for(r, &r->stream.has_tally, "end its count");
 	in->tally = r->stream.tally;
 	if (!error && !test_plan_stopped() &&
 	    (ticks_source_letters[in->tally.source] != ticks_source_letters[p->source] ||
