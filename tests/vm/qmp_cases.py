@@ -138,6 +138,27 @@ def verbose_and_query_vmtime_agree():
             check(f"ticks of the PIT: {want}\n" in errors, f"not {want}: {errors}")
 
 
+def a_pit_of_597_khz_leaves_the_host_its_time():
+    """Count 2 in mode 2, and a guest that takes no interrupt: no more ticks than one each 50 us are
+    given or kept, the others are merged, and the VMM answers."""
+    code = out_byte(0x43, 0x34) + out_byte(0x40, 2) + out_byte(0x40, 0) + HALT
+    with tempfile.TemporaryDirectory() as d, Image(code) as kernel:
+        with Guest("--kernel", kernel, "--qmp", d + "/qmp") as g:
+            qmp = Qmp(d + "/qmp")
+            first = qmp.ask("query-vmtime")
+            time.sleep(2)
+            last = qmp.ask("query-vmtime")
+            before, after = (ledgers(report)["pit"] for report in (first, last))
+            passed_s = (last["now_ns"] - first["now_ns"]) / 1e9
+            due = after["due"] - before["due"]
+            check(abs(due / passed_s / 596591 - 1) < 0.01, f"{due} due in {passed_s} s")
+            given = sum(after[k] - before[k] for k in ("delivered", "discarded")) + after["owed"]
+            check(given <= passed_s / 50e-6 + 2, f"more than the floor allows: {before}, {after}")
+            check(after["merged"] - before["merged"] > 0.9 * due, f"{before}, {after}")
+            g.process.terminate()
+            check(g.status()[0] == 143, "it did not end")
+
+
 def stock_clients_talk_qmp():
     with tempfile.TemporaryDirectory() as d:
         path = d + "/qmp"
@@ -170,5 +191,5 @@ def bad_places_for_qmp_are_named():
         busy.close()
 
 
-CASES = [stock_clients_talk_qmp, bad_places_for_qmp_are_named, verbose_and_query_vmtime_agree,
+CASES = [a_pit_of_597_khz_leaves_the_host_its_time, stock_clients_talk_qmp, bad_places_for_qmp_are_named, verbose_and_query_vmtime_agree,
          qmp_tells_what_the_guest_does_with_time]
