@@ -35,12 +35,12 @@ extern const struct cmd_verb cmd_run, cmd_test, cmd_lab;
 int cmd_error(const char *verb, int status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* An option that is none of `known` (NULL-ended, with their dashes): names it and the nearest
- * known one, the first that begins so before others, on stderr; returns CMD_USAGE. */
+/* An option that is none of `known` (NULL-ended, with their dashes): names it and the nearest known
+ * one on stderr, which is the first that begins so where one does; returns CMD_USAGE. */
 int cmd_unknown_option(const char *verb, const char *option, const char *const *known);
 
-/* getopt_long() over at most CMD_OPTIONS_MAX long options, in order and by their whole names; -1 when
- * none is left; '?' when something is wrong, which was then said on stderr. */
+/* getopt_long() over at most CMD_OPTIONS_MAX long options, in order and by their whole names; -1
+ * when none is left; '?' when something is wrong, which was then said on stderr. */
 #define CMD_OPTIONS_MAX 32
 int cmd_next_option(const char *verb, int argc, char **argv, const struct option *options);
 
