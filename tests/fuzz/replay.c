@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replay.c - main of a fuzz target where there is no libFuzzer: each file of each folder, once; then
+/* replay.c - main of a fuzz target where there is no libFuzzer: each file of each folder, once; and
  * RUNS inputs that are made of them by small changes, the same ones each time (tests/random.h). */
 #include <dirent.h>
 #include <stdint.h>
