@@ -212,6 +212,15 @@ def without_the_option_there_is_no_exit_port():
     check((status, errors) == (0, ""), f"status {status}: {errors}")
 
 
+def the_pm_timer_overflows_into_the_sci():
+    """Its top bit changes after 2.3 s; the PIC then has a request of IRQ 9, which without the enable
+    never comes."""
+    request_of_9 = out_byte(0xa0, 0x0a) + b"\xec\xa8\x02\x74\xfb"  # in al, dx; test al, 2; jz
+    status, _, errors = run("--exit-port", code=out_byte(0x602, 1) + request_of_9 +
+                            in_byte(0x600) + OUT_AL + HALT)
+    check((status, errors) == (1 << 1 | 1, ""), f"PM1 status {status >> 1:#x}: {errors}")
+
+
 def protection_keys_start_as_linux_sets_them():
     code = (b"\xb8\x07\x00\x00\x00\x31\xc9\x0f\xa2"  # cpuid 7
             b"\xf6\xc1\x08\xb0\x54\x74\x10"  # without PKU al = 0x54
@@ -426,6 +435,7 @@ def two_machines_run_at_once():
 CASES = [
     the_exit_port_gives_the_status,
     without_the_option_there_is_no_exit_port,
+    the_pm_timer_overflows_into_the_sci,
     protection_keys_start_as_linux_sets_them,
     a_triple_fault_ends_with_1_and_a_line,
     all_output_reaches_a_file,
