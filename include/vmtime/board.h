@@ -75,9 +75,11 @@ struct vmt_board_config {
  *    first delivers the second tick; without it that tick is discarded, merged, or owed on.  Should
  *    it come later, the tick goes from discarded or merged to delivered; or, where it was owed and
  *    a pulse too many went out, the next tick is delivered as it falls due, without a pulse.
- * CATCHUP asks for late ticks a quarter of a period apart; DELAY a whole period, so that the guest
- * counts all of them and stays late.  Both owe at most VMT_TICKS_OWED and discard the rest.  When
- * the guest programs the source anew, ticks owed from before are discarded, except one in flight.
+ * CATCHUP asks for a late tick as soon as the one before is acknowledged, also while it is in
+ * doubt whether a second pulse was merged, if more ticks are owed than that one; DELAY a whole
+ * period after the one before, so that the guest counts all of them and stays late.  Both owe at
+ * most VMT_TICKS_OWED and discard the rest.  When the guest programs the source anew, ticks owed
+ * from before are discarded, except one in flight.
  *
  * A source that is programmed to tick faster than `floor_ns` is woken no more often than that, and
  * its ticks in between are merged, whatever the policy: no guest can keep the host busy with it.

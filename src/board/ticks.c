@@ -33,13 +33,11 @@ static uint64_t patience_ns(const struct vmt_board_ticks *t, const struct vmt_bo
 /* From one pulse to the next of those that are late. */
 static uint64_t gap_ns(const struct vmt_board_ticks *t, const struct vmt_board_config *c)
 {
-	uint64_t quarter = t->period_ns / 4;
-
 	switch (policy(t, c)) {
 	case VMT_TICKS_DELAY:
 		return t->period_ns;
 	case VMT_TICKS_CATCHUP:
-		return t->period_ns && quarter < floor_ns(c) ? floor_ns(c) : quarter;
+		return t->period_ns ? floor_ns(c) : 0;
 	default:
 		return crowded(t, c) ? floor_ns(c) : 0;
 	}
@@ -143,6 +141,12 @@ static bool in_doubt(const struct vmt_board_ticks *t)
 	return t->in_flight && t->retry_ns != VMT_NEVER;
 }
 
+/* ... but others are owed besides, so that a pulse is right whether it was merged or not. */
+static bool owes_more(const struct vmt_board_ticks *t, const struct vmt_board_config *c)
+{
+	return in_doubt(t) && policy(t, c) == VMT_TICKS_CATCHUP && t->ledger.owed > t->in_flight;
+}
+
 /* True: a late one has to wait for retry_ns, set here. */
 static bool too_soon(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
 {
@@ -203,7 +207,8 @@ void vmt_ticks_ack(struct vmt_board_ticks *t, const struct vmt_board_config *c, 
 
 bool vmt_ticks_again(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
 {
-	if (!t->ledger.owed || t->in_flight || (!t->refused && too_soon(t, c, now)))
+	if (!t->ledger.owed || (t->in_flight && !owes_more(t, c)) ||
+	    (!t->refused && too_soon(t, c, now)))
 		return false;
 	pulse(t, c, now);
 	return true;
@@ -242,7 +247,7 @@ bool vmt_ticks_retry(struct vmt_board_ticks *t, const struct vmt_board_config *c
 	vmt_ns first = t->pulse_ns;
 	bool again = t->refused;
 
-	if (t->in_flight)
+	if (t->in_flight && !(young(t, c, now) && owes_more(t, c)))
 		settle(t, policy(t, c));
 	t->retry_ns = VMT_NEVER;
 	if (!t->ledger.owed || (!again && too_soon(t, c, now)))

@@ -57,7 +57,7 @@ static vmt_ns take_late_ticks(struct vmt_board_ticks *t, const struct vmt_board_
 	return pulsed;
 }
 
-static void catchup_gives_late_ticks_a_quarter_period_apart(void **state)
+static void catchup_gives_the_next_late_tick_when_one_is_taken(void **state)
 {
 	struct vmt_board_ticks t = every_ms();
 	vmt_ns last;
@@ -67,9 +67,10 @@ static void catchup_gives_late_ticks_a_quarter_period_apart(void **state)
 	ledger_is(&t, 3, 0, 0, 3);
 	assert_false(vmt_ticks_edges(&t, CATCHUP, 3 * MS + 1000, 1)); /* one is in flight, young */
 	ledger_is(&t, 4, 0, 0, 4);
-	last = take_late_ticks(&t, CATCHUP, 3 * MS, MS / 4, 3);
-	ledger_is(&t, 4, 3, 0, 1);
-	assert_false(ack(&t, CATCHUP, last + 1000));
+	last = take_late_ticks(&t, CATCHUP, 3 * MS, VMT_TICKS_FLOOR_NS, 2);
+	ledger_is(&t, 4, 2, 0, 2);
+	assert_true(ack(&t, CATCHUP, last + 60000)); /* a guest slower than that gets it at once */
+	assert_false(ack(&t, CATCHUP, last + 61000));
 	ledger_is(&t, 4, 4, 0, 0);
 	assert_int_equal(t.retry_ns, VMT_NEVER);
 }
@@ -122,7 +123,9 @@ static void ticks_that_nobody_takes_go_on(void **state)
 			  c == merge || c == discard ? 2 : 1000);
 		assert_true(vmt_ticks_edges(&t, c, 1001 * MS, 1)); /* unmasked: taken, once */
 		assert_false(ack(&t, c, 1001 * MS + 1000));
-		assert_int_equal(t.retry_ns, 1002 * MS + 1000);
+		assert_int_equal(t.retry_ns, c->ticks == VMT_TICKS_CATCHUP
+						     ? 1001 * MS + VMT_TICKS_FLOOR_NS
+						     : 1002 * MS + 1000);
 		assert_int_equal(vmt_ticks_retry(&t, c, t.retry_ns),
 				 c->ticks == VMT_TICKS_CATCHUP || c->ticks == VMT_TICKS_DELAY);
 		fates_are(&t, 1001, 1, c == merge ? 1000 : 0, c == discard ? 1000 : 0,
@@ -240,6 +243,43 @@ static void an_edge_in_doubt_waits_for_the_answer(void **state)
 	ledger_is(&t, 3, 2, 1, 0);
 }
 
+/* Whether one pulse or two are left, one more is right where more ticks are owed. */
+static void a_debt_is_paid_in_doubt(void **state)
+{
+	struct vmt_board_ticks t = every_ms();
+
+	(void)state;
+	for (uint64_t i = 1; i <= 5; i++)
+		assert_true(vmt_ticks_edges(&t, CATCHUP, i * MS, 1)); /* each into the first */
+	for (uint64_t i = 1; i <= 3; i++)
+		assert_true(ack(&t, CATCHUP, 5 * MS + i * VMT_TICKS_FLOOR_NS));
+	ledger_is(&t, 5, 3, 0, 2);
+	assert_false(ack(&t, CATCHUP, 5 * MS + 200000)); /* one is left, asked for already */
+	assert_int_equal(t.retry_ns, 6 * MS + 200000);
+	assert_false(vmt_ticks_edges(&t, CATCHUP, 6 * MS, 1));
+	assert_true(vmt_ticks_retry(&t, CATCHUP, 6 * MS + 200000)); /* it never came */
+	assert_true(ack(&t, CATCHUP, 6 * MS + 260000));
+	assert_false(ack(&t, CATCHUP, 6 * MS + 270000));
+	ledger_is(&t, 6, 6, 0, 0);
+	assert_int_equal(t.ahead, 0);
+}
+
+/* What is still in doubt when the guest programs its timer anew is no debt. */
+static void a_new_period_in_doubt_is_asked_for_once(void **state)
+{
+	struct vmt_board_ticks t = every_ms();
+
+	(void)state;
+	for (uint64_t i = 1; i <= 4; i++)
+		assert_true(vmt_ticks_edges(&t, CATCHUP, i * MS, 1));
+	assert_false(ack(&t, CATCHUP, 4 * MS + 1000));
+	assert_int_equal(t.retry_ns, 4 * MS + VMT_TICKS_FLOOR_NS);
+	vmt_ticks_period(&t, 2 * MS);
+	ledger_is(&t, 4, 1, 2, 1);
+	vmt_ticks_retry(&t, CATCHUP, t.retry_ns);
+	assert_true(vmt_ticks_good(&t, CATCHUP, 5 * MS));
+}
+
 /* A pulse is given a whole period to be acknowledged in, however late it was itself. */
 static void a_pulse_in_flight_has_a_period(void **state)
 {
@@ -321,7 +361,7 @@ static void a_late_pulse_is_never_early(void **state)
 	vmt_ticks_edges(&u, CATCHUP, 3 * MS, 3);
 	vmt_ticks_refused(&u, CATCHUP, 3 * MS);
 	assert_false(ack(&u, CATCHUP, 3 * MS + 1000)); /* of the one it was merged into */
-	assert_int_equal(u.retry_ns, 3 * MS + MS / 4);
+	assert_int_equal(u.retry_ns, 3 * MS + VMT_TICKS_FLOOR_NS);
 	vmt_ticks_held(&v, &slow, 3 * MS, &high, 0);
 	vmt_ticks_held(&v, &slow, 3 * MS + 1000, &low, 0);
 	assert_int_equal(v.retry_ns, 3 * MS + MS / 2);
@@ -445,7 +485,7 @@ int main(void)
 		cmocka_unit_test(a_tick_is_owed_until_it_is_acknowledged),
 		cmocka_unit_test(discard_gives_late_ticks_up),
 		cmocka_unit_test(merge_makes_one_of_many),
-		cmocka_unit_test(catchup_gives_late_ticks_a_quarter_period_apart),
+		cmocka_unit_test(catchup_gives_the_next_late_tick_when_one_is_taken),
 		cmocka_unit_test(delay_keeps_the_rate_and_stays_late),
 		cmocka_unit_test(an_edge_waits_behind_late_ones),
 		cmocka_unit_test(ticks_that_nobody_takes_go_on),
@@ -454,6 +494,8 @@ int main(void)
 		cmocka_unit_test(a_pulse_too_many_stands_for_the_next_tick),
 		cmocka_unit_test(programming_anew_ends_all_doubt),
 		cmocka_unit_test(an_edge_in_doubt_waits_for_the_answer),
+		cmocka_unit_test(a_debt_is_paid_in_doubt),
+		cmocka_unit_test(a_new_period_in_doubt_is_asked_for_once),
 		cmocka_unit_test(a_pulse_in_flight_has_a_period),
 		cmocka_unit_test(a_pulse_merged_into_a_pending_one_loses_one_tick),
 		cmocka_unit_test(a_source_that_is_too_fast_is_merged),
