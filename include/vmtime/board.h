@@ -99,8 +99,9 @@ struct vmt_ledger {
 };
 #define VMT_TICKS_OWED 10000
 #define VMT_TICKS_FLOOR_NS 50000
-/* A pulse that was refused is asked for again after this long, if a better moment does not come;
- * each time that it is refused again the wait doubles, up to the second figure. */
+/* A pulse that was refused is asked for again after this long, if a better moment does not come; a
+ * periodic RTC's, whose line shows no later edge, after a quarter of its period if that is less.
+ * Each time that it is refused again the wait doubles, up to the second figure. */
 #define VMT_TICKS_RETRY_NS 10000000
 #define VMT_TICKS_RETRY_MAX_NS 1000000000
 

@@ -311,7 +311,7 @@ void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
 	if (vmt_board_pulses(source))
 		vmt_ticks_refused(&b->ticks[source], &b->config, b->now);
 	else if (source == VMT_SOURCE_RTC)
-		vmt_ticks_held_refused(&b->ticks[source], b->now);
+		vmt_ticks_held_refused(&b->ticks[source], &b->config, b->now);
 	do_what_is_due(b, ret_out);
 	end(b, ret_out);
 }

@@ -159,10 +159,10 @@ static bool too_soon(struct vmt_board_ticks *t, const struct vmt_board_config *c
 }
 
 /* Pulses do not move pulse_ns when they are only repeated: so each wait is the time that the first
- * one is ago, and RETRY_NS, which is twice the wait before. */
-static void ask_again(struct vmt_board_ticks *t, vmt_ns now)
+ * one is ago, and `first_ns`, which is twice the wait before. */
+static void ask_again(struct vmt_board_ticks *t, vmt_ns now, uint64_t first_ns)
 {
-	uint64_t wait = vmt_ns_add(now - t->pulse_ns, VMT_TICKS_RETRY_NS);
+	uint64_t wait = vmt_ns_add(now - t->pulse_ns, first_ns);
 
 	if (wait > VMT_TICKS_RETRY_MAX_NS)
 		wait = VMT_TICKS_RETRY_MAX_NS;
@@ -227,7 +227,7 @@ void vmt_ticks_refused(struct vmt_board_ticks *t, const struct vmt_board_config 
 	t->refused = 1;
 	t->retry_ns = VMT_NEVER;
 	if (keeps(by))
-		ask_again(t, now);
+		ask_again(t, now, VMT_TICKS_RETRY_NS);
 }
 
 /* The second of two pulses was merged into the first, most likely, so its tick was not taken. */
@@ -287,10 +287,14 @@ bool vmt_ticks_held(struct vmt_board_ticks *t, const struct vmt_board_config *c,
 	return rises;
 }
 
-void vmt_ticks_held_refused(struct vmt_board_ticks *t, vmt_ns now)
+void vmt_ticks_held_refused(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now)
 {
+	uint64_t first_ns = t->period_ns ? t->period_ns / 4 : VMT_TICKS_RETRY_NS;
+
+	if (first_ns > VMT_TICKS_RETRY_NS)
+		first_ns = VMT_TICKS_RETRY_NS;
 	if (t->in_flight)
-		ask_again(t, now);
+		ask_again(t, now, first_ns > floor_ns(c) ? first_ns : floor_ns(c));
 }
 
 void vmt_ticks_held_again(struct vmt_board_ticks *t)

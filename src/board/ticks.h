@@ -31,7 +31,8 @@ vmt_ns vmt_ticks_not_before(const struct vmt_board_ticks *t, const struct vmt_bo
  * rises showed a tick that is owed already.  Its pulse was refused; it goes out again. */
 bool vmt_ticks_held(struct vmt_board_ticks *t, const struct vmt_board_config *c, vmt_ns now,
 		    const struct vmt_out *out, uint64_t shown);
-void vmt_ticks_held_refused(struct vmt_board_ticks *t, vmt_ns now);
+void vmt_ticks_held_refused(struct vmt_board_ticks *t, const struct vmt_board_config *c,
+			    vmt_ns now);
 void vmt_ticks_held_again(struct vmt_board_ticks *t);
 
 /* The source's period as it is programmed now. */

@@ -44,12 +44,15 @@ uint32_t chipset_ack_gsis(const struct vmt_board_config *config)
 {
 	uint32_t gsis = config->faces & VMT_HAS_PIT ? 1U << VM_GSI_TICK : 0;
 
+	if (config->faces & (VMT_HAS_RTC | VMT_HAS_HPET))
+		gsis |= 1U << RTC_GSI;
+
 	if (!(config->faces & VMT_HAS_HPET))
 		return gsis;
 	for (uint32_t input = 0; input < NO_GSI; input++)
 		if (config->hpet_routes >> input & 1)
 			gsis |= 1U << gsi_of_input(input);
-	return gsis | 1U << VM_GSI_TICK | 1U << RTC_GSI;
+	return gsis | 1U << VM_GSI_TICK;
 }
 
 vmt_ns chipset_now(const struct chipset *c)
@@ -112,25 +115,16 @@ static void drive(struct chipset *c, uint32_t level)
 	for (uint32_t source = 0; level >> source && source < LINES; source++)
 		if (level >> source & 1 && gsi_of(c, source) != NO_GSI)
 			wanted |= 1U << gsi_of(c, source);
+	if (!c->board.ticks[VMT_SOURCE_RTC].in_flight)
+		c->rtc_waits = false;
+	if (c->rtc_waits)
+		wanted |= 1U << RTC_GSI;
 	changed = wanted ^ c->high;
 	for (unsigned up = 0; up <= 1 && changed; up++)
 		for (uint32_t gsi = 0; gsi < NO_GSI; gsi++)
 			if (changed >> gsi & 1 && (wanted >> gsi & 1) == up)
 				vm_irq_line(c->vm, gsi, up);
 	c->high = wanted;
-}
-
-/* One edge; on a line that somebody holds high there is none. */
-static bool pulse_line(const struct chipset *c, uint32_t gsi)
-{
-	int taken;
-
-	if (gsi == NO_GSI || c->high >> gsi & 1)
-		return false;
-	taken = vm_irq_pulse(c->vm, gsi);
-	if (taken == 0 && c->vm->first && vm_pic_waits(c->vm))
-		vcpu_look_again(c->vm->first);
-	return taken > 0;
 }
 
 /* Whether a source waits for an acknowledgement of `gsi`, wherever it is routed by now.  The RTC is
@@ -159,16 +153,74 @@ static bool awaited(const struct chipset *c, uint32_t gsi)
 	return false;
 }
 
+/* How many have come since somebody looked. */
+static uint64_t read_acks(struct chipset *c, const struct vm_ack *ack)
+{
+	uint64_t count = 0;
+
+	c->counted |= 1U << ack->gsi;
+	if (read(ack->ack_fd, &count, sizeof(count)) != sizeof(count))
+		return 0;
+	if (ack->gsi == RTC_GSI)
+		c->rtc_given = true;
+	return count;
+}
+
 /* What came while nobody waited on that line was for something else: the RTC, which shares it, a
  * level, or a timer of before. */
 static void forget_acks(struct chipset *c, uint32_t gsi)
 {
-	uint64_t count;
+	if (!(c->counted >> gsi & 1) && !awaited(c, gsi))
+		for (unsigned i = 0; i < c->vm->n_acks; i++)
+			if (c->vm->acks[i].gsi == gsi)
+				(void)read_acks(c, &c->vm->acks[i]);
+}
 
-	for (unsigned i = 0; i < c->vm->n_acks; i++)
-		if (c->vm->acks[i].gsi == gsi)
-			(void)!read(c->vm->acks[i].ack_fd, &count, sizeof(count));
-	c->counted |= 1U << gsi;
+/* Raises a line that is low; one that is to be an edge falls at once.  How the chips took it. */
+static int raise_line(const struct chipset *c, uint32_t gsi, bool keep_merged)
+{
+	int taken = vm_irq_raise(c->vm, gsi);
+
+	if (taken || !keep_merged)
+		vm_irq_line(c->vm, gsi, false);
+	if (taken == 0 && c->vm->first && vm_pic_waits(c->vm))
+		vcpu_look_again(c->vm->first);
+	return taken;
+}
+
+/* One edge; on a line that somebody holds high there is none. */
+static bool pulse_line(struct chipset *c, uint32_t source, uint32_t gsi)
+{
+	if (gsi == NO_GSI || c->high >> gsi & 1)
+		return false;
+	if (vmt_board_awaits_ack(&c->board, source))
+		forget_acks(c, gsi);
+	return raise_line(c, gsi, false) > 0;
+}
+
+/* KVM merges an RTC's interrupt into the one before until that is acknowledged, though its register
+ * C was read and no later edge will come.  As the chip does, hold the line until C is read: an
+ * irqfd that listens there makes KVM look at the acknowledgement, and then it takes it.  Where KVM
+ * does not see that (AVIC), it does so when asked again. */
+static bool pulse_rtc(struct chipset *c)
+{
+	bool listens = !awaited(c, RTC_GSI);
+	int taken;
+
+	if (listens)
+		forget_acks(c, RTC_GSI);
+	if (c->rtc_waits && c->rtc_given)
+		return true;
+	if (c->rtc_waits)
+		vm_irq_line(c->vm, RTC_GSI, false);
+	else if (c->high >> RTC_GSI & 1)
+		return false;
+	c->rtc_given = false;
+	taken = raise_line(c, RTC_GSI, listens);
+	c->rtc_waits = taken == 0 && listens;
+	c->high &= ~(1U << RTC_GSI);
+	c->high |= (uint32_t)c->rtc_waits << RTC_GSI;
+	return taken > 0;
 }
 
 /* Injects the pulses of `out`; what the guest's chips did not take goes back to the board, which
@@ -178,15 +230,14 @@ static void pulse(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 	for (uint32_t source = 0; source < LINES; source++) {
 		uint32_t gsi = gsi_of(c, source);
 		struct vmt_board_out again;
+		bool taken;
 
 		if (!(out->pulses >> source & 1))
 			continue;
 		c->pulsed[source] = NO_GSI;
-		if (vmt_board_awaits_ack(&c->board, source) && gsi != NO_GSI &&
-		    !(c->counted >> gsi & 1) && !awaited(c, gsi))
-			forget_acks(c, gsi);
+		taken = source == VMT_SOURCE_RTC ? pulse_rtc(c) : pulse_line(c, source, gsi);
 		c->pulsed[source] = (uint8_t)gsi;
-		if (pulse_line(c, gsi))
+		if (taken)
 			continue;
 		vmt_board_refused(&c->board, now, source, &again);
 		out->deadline = again.deadline;
@@ -250,15 +301,13 @@ static bool count_acks(struct chipset *c, uint32_t which, bool all, uint64_t ack
 	c->counted = 0;
 	for (unsigned i = 0; c->vm && i < c->vm->n_acks; i++) {
 		const struct vm_ack *ack = &c->vm->acks[i];
-		uint64_t count = 0;
+		uint64_t count;
 
 		if (!(which >> i & 1) && !(all && awaited(c, ack->gsi)))
 			continue;
-		c->counted |= 1U << ack->gsi;
-		if (read(ack->ack_fd, &count, sizeof(count)) != sizeof(count))
-			continue;
+		count = read_acks(c, ack);
 		for (uint32_t source = 0; source < LINES; source++)
-			if (is_for(c, source, ack->gsi)) {
+			if (count && is_for(c, source, ack->gsi)) {
 				acks[source] += count;
 				any = true;
 			}
@@ -342,6 +391,7 @@ void chipset_connect(struct chipset *c, const struct vm *vm)
 	c->vm = vm;
 	c->let_go = false;
 	c->high = 0;
+	c->rtc_waits = c->rtc_given = false;
 	c->pit_cut_off = false;
 	for (uint32_t source = 0; source < LINES; source++)
 		c->pulsed[source] = (uint8_t)gsi_of(c, source);

@@ -42,6 +42,8 @@ struct chipset {
 	uint32_t high;         /* bit n: GSI n is held high; under the lock */
 	uint8_t pulsed[VMT_SOURCES]; /* the GSI of each source's last pulse; under the lock */
 	uint32_t counted; /* bit n: GSI n's acknowledgements were, in this call; under the lock */
+	bool rtc_waits;   /* its line is held for KVM to take, once it can; under the lock */
+	bool rtc_given;   /* ... and it could, since; under the lock */
 	bool pit_cut_off; /* as vm_pit_cut_off() was told; under the lock */
 	vmt_ns deadline;  /* of the board; under the lock */
 	vmt_ns armed;     /* what the deadline thread sleeps for; under the lock */
@@ -79,12 +81,12 @@ bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wi
 /* vCPUs are to stop: reads that wait return, and none waits any more. */
 void chipset_let_go(struct chipset *c);
 
-/* The GSIs on which PIT and HPET of such a board give pulses: bit n for GSI n. */
+/* The GSIs on which such a board gives pulses: bit n for GSI n. */
 uint32_t chipset_ack_gsis(const struct vmt_board_config *config);
 
 /* For the deadline thread: brings the board up to now; the deadline to sleep for, which counts as
  * armed from here on.  The VM's acks[i] can be read for each bit i of `readable`: whoever drives
- * that line gets them, PIT or HPET.  Every call reads those that it waits for, when a tick is due,
+ * that line gets them.  Every call reads those that it waits for, when a tick is due,
  * and a write or a reset always: it may stop the timer whose tick has been acknowledged.
  * *ret_listen: an acknowledgement must end the sleep, too. */
 vmt_ns chipset_advance(struct chipset *c, uint32_t readable, bool *ret_listen);

@@ -154,8 +154,7 @@ static int listen_for_acks(struct vm *vm, uint32_t gsis, struct why *why)
 	if (gsis && !vm_capability(vm, KVM_CAP_IRQFD_RESAMPLE))
 		return why_set(why, -ENODEV,
 			       "this kernel's KVM does not report acknowledged interrupts, "
-			       "KVM_CAP_IRQFD_RESAMPLE (use Linux 3.8 or later, or `--pit kernel "
-			       "--hpet off`)");
+			       "KVM_CAP_IRQFD_RESAMPLE (use Linux 3.8 or later)");
 	for (uint32_t gsi = 0; gsi < IOAPIC_PINS && result == 0; gsi++)
 		if (gsis >> gsi & 1)
 			result = listen_for_ack(vm, gsi, why);
@@ -257,15 +256,11 @@ void vm_irq_line(const struct vm *vm, uint32_t gsi, bool level)
 	(void)ioctl(vm->fd, KVM_IRQ_LINE, &line);
 }
 
-int vm_irq_pulse(const struct vm *vm, uint32_t gsi)
+int vm_irq_raise(const struct vm *vm, uint32_t gsi)
 {
 	struct kvm_irq_level line = {.irq = gsi, .level = 1};
-	int taken = -1;
 
-	if (ioctl(vm->fd, KVM_IRQ_LINE_STATUS, &line) == 0)
-		taken = line.status;
-	vm_irq_line(vm, gsi, false);
-	return taken;
+	return ioctl(vm->fd, KVM_IRQ_LINE_STATUS, &line) == 0 ? line.status : -1;
 }
 
 bool vm_pic_waits(const struct vm *vm)

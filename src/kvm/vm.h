@@ -66,9 +66,9 @@ int vm_supported_cpuid(const struct vm *vm, struct cpuid_table *ret_table, struc
 /* Sets a line. */
 void vm_irq_line(const struct vm *vm, uint32_t gsi, bool level);
 
-/* One edge: the line up, then down.  How often the guest's chips took it: above 0 taken, 0 merged
- * into one still pending, below 0 masked. */
-int vm_irq_pulse(const struct vm *vm, uint32_t gsi);
+/* Raises a line that is low.  How often the guest's chips took it: above 0 taken, 0 merged into one
+ * still pending, below 0 masked. */
+int vm_irq_raise(const struct vm *vm, uint32_t gsi);
 
 /* Whether an input of the PIC that is not masked waits for the guest to take it. */
 bool vm_pic_waits(const struct vm *vm);

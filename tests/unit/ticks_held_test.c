@@ -77,24 +77,42 @@ static void a_refused_request_stands_and_is_pulsed_again(void **state)
 
 	(void)state;
 	vmt_ticks_held(&t, DISCARD, MS, &high, 0);
-	vmt_ticks_held_refused(&t, MS);
+	vmt_ticks_held_refused(&t, DISCARD, MS);
 	ledger_is(&t, 1, 0, 0, 1);
-	assert_int_equal(t.retry_ns, MS + VMT_TICKS_RETRY_NS);
+	assert_int_equal(t.retry_ns, MS + MS / 4);
 	vmt_ticks_held_again(&t);
 	assert_int_equal(t.retry_ns, VMT_NEVER);
-	vmt_ticks_held_refused(&t, 11 * MS);
-	assert_int_equal(t.retry_ns, 31 * MS); /* twice as long */
+	vmt_ticks_held_refused(&t, DISCARD, MS + MS / 4);
+	assert_int_equal(t.retry_ns, MS + MS / 4 + MS / 2); /* twice as long */
 	vmt_ticks_held_again(&t);
-	vmt_ticks_held_refused(&t, 31 * MS);
-	assert_int_equal(t.retry_ns, 71 * MS);
+	vmt_ticks_held_refused(&t, DISCARD, MS + 3 * MS / 4);
+	assert_int_equal(t.retry_ns, MS + 7 * MS / 4);
 	vmt_ticks_held_again(&t);
-	vmt_ticks_held_refused(&t, 5000 * MS);
+	vmt_ticks_held_refused(&t, DISCARD, 5000 * MS);
 	assert_int_equal(t.retry_ns, 5000 * MS + VMT_TICKS_RETRY_MAX_NS);
 	vmt_ticks_held_again(&t);
 	vmt_ticks_held(&t, DISCARD, 20 * MS, &low, 0);
 	ledger_is(&t, 1, 1, 0, 0);
-	vmt_ticks_held_refused(&t, 20 * MS); /* served meanwhile */
+	vmt_ticks_held_refused(&t, DISCARD, 20 * MS); /* served meanwhile */
 	assert_int_equal(t.retry_ns, VMT_NEVER);
+}
+
+static void a_refused_request_is_pulsed_no_sooner_than_the_floor_and_no_later_than_any(void **state)
+{
+	struct vmt_board_ticks t = every_ms();
+	struct vmt_out high = rtc(1, 0, 1);
+
+	(void)state;
+	t.period_ns = MS / 8;
+	vmt_ticks_held(&t, DISCARD, MS, &high, 0);
+	vmt_ticks_held_refused(&t, DISCARD, MS);
+	assert_int_equal(t.retry_ns, MS + VMT_TICKS_FLOOR_NS);
+	t.period_ns = 500 * MS;
+	vmt_ticks_held_refused(&t, DISCARD, MS);
+	assert_int_equal(t.retry_ns, MS + VMT_TICKS_RETRY_NS);
+	t.period_ns = 0; /* of an alarm */
+	vmt_ticks_held_refused(&t, DISCARD, MS);
+	assert_int_equal(t.retry_ns, MS + VMT_TICKS_RETRY_NS);
 }
 
 int main(void)
@@ -105,6 +123,8 @@ int main(void)
 		cmocka_unit_test(missed_interrupts_are_shown_a_quarter_period_apart),
 		cmocka_unit_test(a_line_read_in_the_same_call_was_served),
 		cmocka_unit_test(a_refused_request_stands_and_is_pulsed_again),
+		cmocka_unit_test(
+			a_refused_request_is_pulsed_no_sooner_than_the_floor_and_no_later_than_any),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
