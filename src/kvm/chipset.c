@@ -223,27 +223,33 @@ static bool pulse_rtc(struct chipset *c)
 	return taken > 0;
 }
 
-/* Injects the pulses of `out`; what the guest's chips did not take goes back to the board, which
+/* Injects the pulses of `out`.  What the guest's chips did not take goes back to the board, which
  * asks for nothing at once: at this `now` all that is due has been done. */
 static void pulse(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 {
+	uint32_t pulses = out->pulses;
+
+	out->pulses = 0;
 	for (uint32_t source = 0; source < LINES; source++) {
 		uint32_t gsi = gsi_of(c, source);
 		struct vmt_board_out again;
 		bool taken;
 
-		if (!(out->pulses >> source & 1))
+		if (!(pulses >> source & 1))
 			continue;
 		c->pulsed[source] = NO_GSI;
 		taken = source == VMT_SOURCE_RTC ? pulse_rtc(c) : pulse_line(c, source, gsi);
 		c->pulsed[source] = (uint8_t)gsi;
-		if (taken)
+		if (taken && !c->vm->is_mute)
 			continue;
-		vmt_board_refused(&c->board, now, source, &again);
+		if (taken)
+			vmt_board_ack(&c->board, now, source, &again);
+		else
+			vmt_board_refused(&c->board, now, source, &again);
+		out->pulses |= again.pulses;
 		out->deadline = again.deadline;
 		out->level = again.level;
 	}
-	out->pulses = 0;
 }
 
 /* Whether an acknowledgement is news before the next tick, when it is looked for anyway: a tick
@@ -271,7 +277,8 @@ static void apply(struct chipset *c, vmt_ns now, struct vmt_board_out *out)
 			vm_pit_cut_off(c->vm, c->pit_cut_off);
 		}
 		drive(c, out->level);
-		pulse(c, now, out);
+		while (out->pulses)
+			pulse(c, now, out);
 		drive(c, out->level);
 	}
 	watch_rtc(c, now);

@@ -128,6 +128,19 @@ static int create_pit(const struct vm *vm, bool reinject, struct why *why)
 	return 0;
 }
 
+/* AMD's AVIC, where it is on, ends an edge's interrupt without telling KVM. */
+static bool is_mute(void)
+{
+	char text[8] = "";
+	int fd = open("/sys/module/kvm_amd/parameters/avic", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	(void)!read(fd, text, sizeof(text) - 1);
+	close(fd);
+	return text[0] == 'Y' || text[0] == '1';
+}
+
 static int listen_for_ack(struct vm *vm, uint32_t gsi, struct why *why)
 {
 	struct kvm_irqfd irqfd = {.gsi = gsi, .flags = KVM_IRQFD_FLAG_RESAMPLE};
@@ -188,7 +201,8 @@ static int set_up(struct vm *vm, const struct guest_memory *memory, const struct
 int vm_create(const struct guest_memory *memory, const struct vm_config *config, struct vm *ret_vm,
 	      struct why *why)
 {
-	struct vm vm = {.kvm_fd = -1, .fd = -1, .kernel_pit = config->kernel_pit};
+	struct vm vm = {
+		.kvm_fd = -1, .fd = -1, .kernel_pit = config->kernel_pit, .is_mute = is_mute()};
 	int result = open_kvm(&vm, why);
 	int size, khz;
 

@@ -46,6 +46,7 @@ struct vm {
 	uint32_t tsc_khz;  /* of the host's TSC, as KVM counts it */
 	bool kernel_pit;
 	struct vcpu *first; /* of its CPUs: whose the PIC's interrupts are; NULL: none yet */
+	bool is_mute; /* acknowledgements of edges may never come: what was taken counts as such */
 	unsigned n_acks;
 	struct vm_ack acks[VM_ACKS];
 };

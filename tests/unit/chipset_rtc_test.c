@@ -142,6 +142,30 @@ static void an_interrupt_taken_meanwhile_is_not_asked_for_again(void **state)
 	}
 }
 
+/* Where no acknowledgement would come a tick counts as delivered when it was taken. */
+static void a_mute_host_s_ticks_are_delivered_when_taken(void **state)
+{
+	struct chipset *c = create_merged();
+	const struct vmt_board_ticks *t = &c->board.ticks[VMT_SOURCE_HPET1];
+
+	(void)state;
+	kvm.merges = false;
+	vm.is_mute = true;
+	set(c, TIMER0 + 0x20, 0x4c); /* in the RTC's place, 1 kHz */
+	set(c, TIMER0 + 0x28, 100000);
+	set(c, TIMER0 + 0x28, 100000);
+	set(c, CONFIG, 3);
+	while (t->ledger.due < 3)
+		advance(c, 0);
+	assert_true(t->ledger.delivered > 0);
+	assert_int_equal(t->ledger.owed, 0);
+	kvm.merges = true; /* and when it was not, not */
+	for (uint64_t due = t->ledger.due; t->ledger.due == due;)
+		advance(c, 0);
+	assert_int_equal(t->ledger.owed, 1);
+	destroy_merged(c);
+}
+
 /* An HPET that gets the line finds it low. */
 static void the_line_falls_when_the_hpet_has_it(void **state)
 {
@@ -159,6 +183,7 @@ int main(void)
 		cmocka_unit_test(a_merged_interrupt_holds_the_line_until_it_is_served),
 		cmocka_unit_test(a_merged_interrupt_is_asked_for_again),
 		cmocka_unit_test(an_interrupt_taken_meanwhile_is_not_asked_for_again),
+		cmocka_unit_test(a_mute_host_s_ticks_are_delivered_when_taken),
 		cmocka_unit_test(the_line_falls_when_the_hpet_has_it),
 	};
 
