@@ -10,6 +10,7 @@
 #include <vmtime/board.h>
 #include <vmtime/clock.h>
 #include <vmtime/hpet.h>
+#include <vmtime/kvmclock.h>
 #include <vmtime/out.h>
 #include <vmtime/pit.h>
 #include <vmtime/pmtmr.h>
@@ -42,6 +43,7 @@ enum vmt_kind {
 	VMT_KIND_BOARD_OUT = 10,   /* struct vmt_board_out */
 	VMT_KIND_LEDGER = 11,      /* struct vmt_ledger */
 	VMT_KIND_HPET = 12,        /* struct vmt_hpet */
+	VMT_KIND_KVMCLOCK = 13,    /* struct vmt_kvmclock */
 };
 
 /* Bytes of the struct of that kind (enum vmt_kind); 0 when this library knows no such kind. */

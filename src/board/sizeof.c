@@ -22,6 +22,7 @@ size_t vmt_sizeof(uint32_t kind)
 		[VMT_KIND_BOARD_OUT] = sizeof(struct vmt_board_out),
 		[VMT_KIND_LEDGER] = sizeof(struct vmt_ledger),
 		[VMT_KIND_HPET] = sizeof(struct vmt_hpet),
+		[VMT_KIND_KVMCLOCK] = sizeof(struct vmt_kvmclock),
 	};
 
 	return kind < sizeof(sizes) / sizeof(sizes[0]) ? sizes[kind] : 0;

@@ -28,6 +28,7 @@ enum vmt_snap_kind {
 	VMT_SNAP_RTC = 4,
 	VMT_SNAP_PMTMR = 5,
 	VMT_SNAP_HPET = 6,
+	VMT_SNAP_KVMCLOCK = 7,
 };
 
 #define VMT_SNAP_AROUND 16 /* bytes of a record that are not fields */

@@ -284,14 +284,93 @@ static const uint16_t hpet_likely[][2] = {
 	{97, 60000},  {97, 3},      {98, 0},      {98, 9999},
 };
 
+enum { CPUS = 3 };
+
+static void kvmclock_start(union subject_state *s, vmt_ns now)
+{
+	vmt_kvmclock_init(&s->kvmclock, CPUS);
+	vmt_kvmclock_stable(&s->kvmclock, 1);
+	vmt_kvmclock_anchor(&s->kvmclock, now, now, UINT64_C(1) << 61, 62);
+}
+
+static struct vmt_out kvmclock_advance(union subject_state *s, vmt_ns now)
+{
+	(void)s;
+	return (struct vmt_out){.deadline = VMT_NEVER, .ready = now};
+}
+
+/* The four numbers of each CPU, and of one that does not exist. */
+static uint32_t kvmclock_msr(uint32_t reg)
+{
+	static const uint32_t msrs[] = {VMT_MSR_KVM_WALL_OLD, VMT_MSR_KVM_SYSTEM_OLD,
+					VMT_MSR_KVM_WALL, VMT_MSR_KVM_SYSTEM};
+
+	return msrs[reg % COUNT(msrs)];
+}
+
+static struct vmt_out kvmclock_read(union subject_state *s, vmt_ns now, uint32_t reg,
+				    uint32_t width, uint32_t *ret_value)
+{
+	uint64_t value = 0;
+
+	(void)width;
+	(void)vmt_kvmclock_read(&s->kvmclock, reg / 4, kvmclock_msr(reg), &value);
+	*ret_value = (uint32_t)(value ^ (value >> 32) * 31);
+	return kvmclock_advance(s, now);
+}
+
+static struct vmt_out kvmclock_write(union subject_state *s, vmt_ns now, uint32_t reg,
+				     uint32_t width, uint32_t value)
+{
+	struct vmt_out out = kvmclock_advance(s, now);
+
+	(void)vmt_kvmclock_write(&s->kvmclock, now, reg / 4, kvmclock_msr(reg),
+				 (uint64_t)value << (width - 1) * 8, &out);
+	return out;
+}
+
+static struct vmt_out kvmclock_other(union subject_state *s, vmt_ns now, uint32_t which,
+				     uint32_t value)
+{
+	uint32_t entry[VMT_KVMCLOCK_BYTES / 4] = {0};
+
+	if (which == 0)
+		vmt_kvmclock_anchor(&s->kvmclock, now, now, (UINT64_C(1) << 61) + value, 62);
+	else if (which == 1)
+		vmt_kvmclock_stopped(&s->kvmclock);
+	else if (which == 2)
+		vmt_kvmclock_publish(&s->kvmclock, value % CPUS, entry);
+	else
+		vmt_kvmclock_reset(&s->kvmclock);
+	return kvmclock_advance(s, now);
+}
+
+static int kvmclock_save(const union subject_state *s, void *buf, size_t size)
+{
+	return vmt_kvmclock_save(&s->kvmclock, buf, size);
+}
+
+static int kvmclock_load(union subject_state *s, vmt_ns now, const void *buf, size_t size)
+{
+	(void)now;
+	return vmt_kvmclock_load(&s->kvmclock, buf, size);
+}
+
+static const uint16_t kvmclock_likely[][2] = {
+	{3, 0x1001}, {7, 0x1041}, {11, 0x1081}, {2, 0x2000}, {1, 0x3001}, {3, 0}, {15, 1},
+};
+
 const struct subject subjects[SUBJECTS] = {
-	{"pit", 5, 1, 1 << VMT_PIT_OUT0, 0, 1, pit_start, pit_advance, pit_read, pit_write,
+	{"pit", 5, 1, 1 << VMT_PIT_OUT0, 0, 1, 0, pit_start, pit_advance, pit_read, pit_write,
 	 pit_other, pit_save, pit_load, pit_likely, COUNT(pit_likely)},
-	{"rtc", 2, 2, 1 << VMT_RTC_IRQ, 1 << VMT_RTC_IRQ, 5, rtc_start, rtc_advance, rtc_read,
+	{"rtc", 2, 2, 1 << VMT_RTC_IRQ, 1 << VMT_RTC_IRQ, 5, 0, rtc_start, rtc_advance, rtc_read,
 	 rtc_write, rtc_other, rtc_save, rtc_load, rtc_likely, COUNT(rtc_likely)},
-	{"pmtmr", 12, 4, 1 << VMT_PMTMR_SCI, 1 << VMT_PMTMR_SCI, 2, pmtmr_start, pmtmr_advance,
+	{"pmtmr", 12, 4, 1 << VMT_PMTMR_SCI, 1 << VMT_PMTMR_SCI, 2, 0, pmtmr_start, pmtmr_advance,
 	 pmtmr_read, pmtmr_write, pmtmr_other, pmtmr_save, pmtmr_load, pmtmr_likely,
 	 COUNT(pmtmr_likely)},
-	{"hpet", HPET_AHEAD, 8, 7, 7, 1, hpet_start, hpet_advance, hpet_read, hpet_write,
+	{"hpet", HPET_AHEAD, 8, 7, 7, 1, 0, hpet_start, hpet_advance, hpet_read, hpet_write,
 	 hpet_other, hpet_save, hpet_load, hpet_likely, COUNT(hpet_likely)},
+	{"kvmclock", 4 * CPUS, 8, 0, 0, 4, 1, kvmclock_start, kvmclock_advance, kvmclock_read,
+	 kvmclock_write, kvmclock_other, kvmclock_save, kvmclock_load, kvmclock_likely,
+	 COUNT(kvmclock_likely)},
 };

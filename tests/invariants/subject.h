@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <vmtime/hpet.h>
+#include <vmtime/kvmclock.h>
 #include <vmtime/out.h>
 #include <vmtime/pit.h>
 #include <vmtime/pmtmr.h>
@@ -19,6 +20,7 @@ union subject_state {
 	struct vmt_rtc rtc;
 	struct vmt_pmtmr pmtmr;
 	struct vmt_hpet hpet;
+	struct vmt_kvmclock kvmclock;
 };
 
 struct subject {
@@ -28,6 +30,7 @@ struct subject {
 	uint8_t edges;      /* bit n: line n is wired by its rising edges */
 	uint8_t levels;     /* bit n: by its level */
 	uint32_t others;    /* calls of `other` that exist */
+	uint8_t timeless;   /* 1: nothing of it is ever due */
 
 	void (*start)(union subject_state *s, vmt_ns now);
 	struct vmt_out (*advance)(union subject_state *s, vmt_ns now);
@@ -45,7 +48,7 @@ struct subject {
 	uint32_t likely_count;
 };
 
-#define SUBJECTS 4
+#define SUBJECTS 5
 extern const struct subject subjects[SUBJECTS];
 
 #endif

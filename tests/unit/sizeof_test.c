@@ -25,6 +25,7 @@ static void a_kind_keeps_its_number(void **state)
 		sizeof(struct vmt_board_out),
 		sizeof(struct vmt_ledger),
 		sizeof(struct vmt_hpet),
+		sizeof(struct vmt_kvmclock),
 		0,
 	};
 
