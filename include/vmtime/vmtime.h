@@ -9,6 +9,7 @@
 
 #include <vmtime/board.h>
 #include <vmtime/clock.h>
+#include <vmtime/discipline.h>
 #include <vmtime/hpet.h>
 #include <vmtime/kvmclock.h>
 #include <vmtime/out.h>
@@ -31,19 +32,21 @@ VMT_API const char *vmt_version(void);
 
 /* The structs of the library.  A number never changes its meaning; new ones come at the end. */
 enum vmt_kind {
-	VMT_KIND_OUT = 1,          /* struct vmt_out */
-	VMT_KIND_READING = 2,      /* struct vmt_reading */
-	VMT_KIND_CLOCK = 3,        /* struct vmt_clock */
-	VMT_KIND_CHANGE = 4,       /* struct vmt_change */
-	VMT_KIND_PIT = 5,          /* struct vmt_pit */
-	VMT_KIND_RTC = 6,          /* struct vmt_rtc */
-	VMT_KIND_PMTMR = 7,        /* struct vmt_pmtmr */
-	VMT_KIND_BOARD = 8,        /* struct vmt_board */
-	VMT_KIND_BOARD_CONFIG = 9, /* struct vmt_board_config */
-	VMT_KIND_BOARD_OUT = 10,   /* struct vmt_board_out */
-	VMT_KIND_LEDGER = 11,      /* struct vmt_ledger */
-	VMT_KIND_HPET = 12,        /* struct vmt_hpet */
-	VMT_KIND_KVMCLOCK = 13,    /* struct vmt_kvmclock */
+	VMT_KIND_OUT = 1,                /* struct vmt_out */
+	VMT_KIND_READING = 2,            /* struct vmt_reading */
+	VMT_KIND_CLOCK = 3,              /* struct vmt_clock */
+	VMT_KIND_CHANGE = 4,             /* struct vmt_change */
+	VMT_KIND_PIT = 5,                /* struct vmt_pit */
+	VMT_KIND_RTC = 6,                /* struct vmt_rtc */
+	VMT_KIND_PMTMR = 7,              /* struct vmt_pmtmr */
+	VMT_KIND_BOARD = 8,              /* struct vmt_board */
+	VMT_KIND_BOARD_CONFIG = 9,       /* struct vmt_board_config */
+	VMT_KIND_BOARD_OUT = 10,         /* struct vmt_board_out */
+	VMT_KIND_LEDGER = 11,            /* struct vmt_ledger */
+	VMT_KIND_HPET = 12,              /* struct vmt_hpet */
+	VMT_KIND_KVMCLOCK = 13,          /* struct vmt_kvmclock */
+	VMT_KIND_DISCIPLINE = 14,        /* struct vmt_discipline */
+	VMT_KIND_DISCIPLINE_SAMPLE = 15, /* struct vmt_discipline_sample */
 };
 
 /* Bytes of the struct of that kind (enum vmt_kind); 0 when this library knows no such kind. */

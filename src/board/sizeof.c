@@ -23,6 +23,8 @@ size_t vmt_sizeof(uint32_t kind)
 		[VMT_KIND_LEDGER] = sizeof(struct vmt_ledger),
 		[VMT_KIND_HPET] = sizeof(struct vmt_hpet),
 		[VMT_KIND_KVMCLOCK] = sizeof(struct vmt_kvmclock),
+		[VMT_KIND_DISCIPLINE] = sizeof(struct vmt_discipline),
+		[VMT_KIND_DISCIPLINE_SAMPLE] = sizeof(struct vmt_discipline_sample),
 	};
 
 	return kind < sizeof(sizes) / sizeof(sizes[0]) ? sizes[kind] : 0;

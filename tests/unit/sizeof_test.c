@@ -26,6 +26,8 @@ static void a_kind_keeps_its_number(void **state)
 		sizeof(struct vmt_ledger),
 		sizeof(struct vmt_hpet),
 		sizeof(struct vmt_kvmclock),
+		sizeof(struct vmt_discipline),
+		sizeof(struct vmt_discipline_sample),
 		0,
 	};
 

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* discipline.h - how a VM's seconds follow those of its host's clock.
+ *
+ * The virtual clock counts the host's counter at the frequency that is announced for it, and no
+ * crystal keeps to that; the host's own clock is kept to UTC's seconds by NTP.  This is the loop that
+ * takes the virtual clock along: samples of the host's clock in, and from time to time a new
+ * frequency for vmt_clock_discipline() out.
+ *
+ * It keeps virtual time to the host's clock plus what was between them at the start, by frequency
+ * alone: an error of phase is made up for in about a second, by at most VMT_DISCIPLINE_PPT beside the
+ * host's steady frequency, and never by a step.  Steady is the median of the last minute: a host that
+ * slews its clock for half a minute or less moves it by nothing, one whose frequency is another from
+ * now on is followed after that.  What a faster slew leaves, vmt_discipline.phase_ns tells; a step of
+ * the host's UTC is none of this clock's (vmt_clock_step_utc()).
+ *
+ * The host's clock: CLOCK_MONOTONIC, which NTP slews and nobody steps.  Thread rule as in out.h. */
+#ifndef VMTIME_DISCIPLINE_H
+#define VMTIME_DISCIPLINE_H
+
+#include <vmtime/clock.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VMT_DISCIPLINE_PPT INT64_C(100000000) /* 100 ppm */
+/* A new frequency comes no sooner than this after the last one. */
+#define VMT_DISCIPLINE_NS UINT64_C(1000000000)
+#define VMT_DISCIPLINE_MINUTE 63
+
+/* What the host's clock showed at a count of the host's counter. */
+struct vmt_discipline_sample {
+	uint64_t counter;
+	uint64_t host_ns;  /* at that count, ... */
+	uint64_t bound_ns; /* ... give or take this: half of the bracket */
+};
+
+struct vmt_discipline {
+	vmt_ns start_ns;                     /* virtual time ... */
+	uint64_t start_host_ns;              /* ... and the host's, at the start */
+	struct vmt_discipline_sample second; /* where the second that is being measured began */
+	uint64_t changed_host_ns;            /* when the frequency was last changed */
+	int64_t steady_ppt;      /* beside the announced frequency, as `ppt` in clock.h */
+	int64_t phase_ns;        /* of the last sample: how much virtual time is late ... */
+	uint64_t phase_bound_ns; /* ... give or take this */
+	uint32_t measured;       /* of the following are there */
+	uint32_t next;           /* the next to be replaced */
+	int64_t ppt[VMT_DISCIPLINE_MINUTE]; /* the host's frequency, second by second */
+};
+
+/* From here on virtual time is to keep its distance to the host's.  steady_ppt: the host's frequency
+ * beside the announced one, as well as it is known (0; or what adjtimex(2) says).  After a pause, a
+ * load or another counter it is started anew, with the steady_ppt that it had.  -EINVAL: the clock is
+ * paused, or the frequency more than vmt_clock_discipline() takes. */
+VMT_API int vmt_discipline_start(struct vmt_discipline *d, const struct vmt_clock *clock,
+				 const struct vmt_discipline_sample *at, int64_t steady_ppt);
+
+/* A later sample; several a second.  1: *ret_ppt is the frequency to be taken from now on; 0: the
+ * clock is good as it is.  -EINVAL: the clock is paused, or the sample lies before the last one's
+ * second; nothing is changed. */
+VMT_API int vmt_discipline_take(struct vmt_discipline *d, const struct vmt_clock *clock,
+				const struct vmt_discipline_sample *at, int64_t *ret_ppt);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
