@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gate_test.c - threads that play vCPUs, and others that want them out for a moment. */
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "kvm/gate.h"
+
+enum { VCPUS = 3, CLOSERS = 2, ROUNDS = 300 };
+
+static struct {
+	struct gate gate;
+	bool inside[VCPUS];
+	bool kicked[VCPUS]; /* atomic: as immediate_exit of a vCPU */
+	bool stop;          /* atomic */
+	unsigned others;    /* of the vCPUs' threads, that close the gate themselves */
+	uint64_t entered[VCPUS];
+	uint64_t guest; /* atomic: vCPUs in the guest */
+	uint64_t found; /* atomic: how often some were, behind the closed gate */
+	uint64_t word;  /* not atomic: behind the gate is one at a time */
+} s;
+
+static void close_for_all(void)
+{
+	gate_shut(&s.gate);
+	for (int i = 0; i < VCPUS; i++) {
+		__atomic_store_n(&s.kicked[i], true, __ATOMIC_SEQ_CST);
+		gate_wait(&s.gate, &s.inside[i]);
+	}
+}
+
+static void look_round(void)
+{
+	close_for_all();
+	s.word++;
+	__atomic_add_fetch(&s.found, __atomic_load_n(&s.guest, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
+	gate_open(&s.gate);
+}
+
+static void *run_vcpu(void *arg)
+{
+	uintptr_t i = (uintptr_t)arg;
+
+	while (!__atomic_load_n(&s.stop, __ATOMIC_SEQ_CST)) {
+		gate_enter(&s.gate, &s.inside[i]);
+		__atomic_add_fetch(&s.guest, 1, __ATOMIC_SEQ_CST);
+		s.entered[i]++;
+		/* Only a kick brings it out. */
+		while (!__atomic_exchange_n(&s.kicked[i], false, __ATOMIC_SEQ_CST) &&
+		       !__atomic_load_n(&s.stop, __ATOMIC_SEQ_CST))
+			;
+		__atomic_sub_fetch(&s.guest, 1, __ATOMIC_SEQ_CST);
+		gate_leave(&s.gate, &s.inside[i]);
+		if (i < s.others && s.entered[i] % 16 == 0)
+			look_round();
+	}
+	return NULL;
+}
+
+static void *run_closer(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < ROUNDS; i++) {
+		while (!__atomic_load_n(&s.guest, __ATOMIC_SEQ_CST))
+			sched_yield(); /* or it would be closed before anybody is in */
+		look_round();
+	}
+	return NULL;
+}
+
+static void run(unsigned others)
+{
+	pthread_t vcpus[VCPUS], closers[CLOSERS];
+	uint64_t entered = 0;
+
+	memset(&s, 0, sizeof(s));
+	s.others = others;
+	gate_init(&s.gate);
+	for (uintptr_t i = 0; i < VCPUS; i++)
+		assert_int_equal(pthread_create(&vcpus[i], NULL, run_vcpu, (void *)i), 0);
+	for (int i = 0; i < CLOSERS; i++)
+		assert_int_equal(pthread_create(&closers[i], NULL, run_closer, NULL), 0);
+	for (int i = 0; i < CLOSERS; i++)
+		pthread_join(closers[i], NULL);
+	__atomic_store_n(&s.stop, true, __ATOMIC_SEQ_CST);
+	for (int i = 0; i < VCPUS; i++)
+		pthread_join(vcpus[i], NULL);
+	gate_destroy(&s.gate);
+	for (int i = 0; i < VCPUS; i++)
+		entered += s.entered[i];
+	assert_true(entered >= ROUNDS);
+	assert_int_equal(s.found, 0);
+	assert_true(s.word >= CLOSERS * ROUNDS);
+}
+
+static void nobody_is_in_the_guest_behind_a_closed_gate(void **state)
+{
+	(void)state;
+	run(0);
+}
+
+/* As when a guest's CPU registers its page while another one's are being written. */
+static void a_vcpu_may_close_it_for_the_others(void **state)
+{
+	(void)state;
+	run(2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nobody_is_in_the_guest_behind_a_closed_gate),
+		cmocka_unit_test(a_vcpu_may_close_it_for_the_others),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
