@@ -47,7 +47,7 @@ static const struct {
 	[PIT] = {"--pit", {"user", "kernel", "none"}, {NULL}},
 	[RTC] = {"--rtc", {"exact", "pc", "none"}, {NULL}},
 	[PM_TIMER] = {"--pm-timer", {"on", "off"}, {NULL}},
-	[KVM_CLOCK] = {"--kvm-clock", {"kernel", "none"}, {"user"}},
+	[KVM_CLOCK] = {"--kvm-clock", {"user", "kernel", "none"}, {NULL}},
 	[STEAL] = {"--steal", {"kernel", "none"}, {"user"}},
 	[TICKS] = {"--ticks", {"discard", "catchup", "delay", "merge"}, {NULL}},
 	[TSC_HINT] = {"--tsc-hint", {"on", "off"}, {NULL}},
@@ -57,7 +57,7 @@ static const struct {
 	[HYPERV] = {"--hyperv", {"off"}, {"on", "only"}},
 	[TSC] = {"--tsc", {"host"}, {"portable"}},
 	[RDTSC] = {"--rdtsc", {"native"}, {"trap", "count"}},
-	[DISCIPLINE] = {"--discipline", {"off"}, {"on"}},
+	[DISCIPLINE] = {"--discipline", {"on", "off"}, {NULL}},
 	[RATE] = {"--rate", {"1"}, {NULL}},
 	[ON_PAUSE] = {"--on-pause", {"auto"}, {"continue", "freeze"}},
 	[ON_RESTORE] = {"--on-restore", {"auto"}, {"continue", "freeze"}},
@@ -288,10 +288,10 @@ static int take_date(struct parse *p)
 	if (!parse_date(p->date, &seconds, &tail) || !parse_tail(tail, &rest))
 		return bad("--date", p->date,
 			   "not `now` or an instant such as 2026-03-29T01:30:00Z");
-	if (m->kvm_clock)
+	if (m->kvm_clock == MACHINE_KVM_CLOCK_KERNEL)
 		return bad("--date", p->date,
-			   "the kernel's kvm-clock always shows the host's date (add --kvm-clock "
-			   "none)");
+			   "the kernel's kvm-clock always shows the host's date (take --kvm-clock "
+			   "user)");
 	m->has_date = true;
 	m->date_ns = seconds * NS_PER_S + rest;
 	return CMD_OK;
@@ -305,13 +305,16 @@ static void settle_choices(struct parse *p)
 						MACHINE_RTC_NONE};
 	static const enum vmt_ticks ticks[] = {VMT_TICKS_DISCARD, VMT_TICKS_CATCHUP,
 					       VMT_TICKS_DELAY, VMT_TICKS_MERGE};
+	static const enum machine_kvm_clock clocks[] = {
+		MACHINE_KVM_CLOCK_USER, MACHINE_KVM_CLOCK_KERNEL, MACHINE_KVM_CLOCK_NONE};
 	struct machine_config *m = &p->o->machine;
 
 	m->pit = pits[p->picked[PIT]];
 	m->rtc = rtcs[p->picked[RTC]];
 	m->pm_timer = p->picked[PM_TIMER] == 0;
 	m->hpet = p->picked[HPET] == 0;
-	m->kvm_clock = p->picked[KVM_CLOCK] == 0;
+	m->kvm_clock = clocks[p->picked[KVM_CLOCK]];
+	m->discipline = p->picked[DISCIPLINE] == 0;
 	m->steal = p->picked[STEAL] == 0;
 	m->ticks = ticks[p->picked[TICKS]];
 	m->tsc_hint = p->picked[TSC_HINT] == 0;

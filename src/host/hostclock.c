@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,6 +98,19 @@ int hostclock_pair(unsigned tries, struct hostclock_pair *ret_pair)
 	p->monotonic_ns = (uint64_t)tightest(CLOCK_MONOTONIC, tries, &p->monotonic_tsc_lo,
 					     &p->monotonic_tsc_hi);
 	return 0;
+}
+
+/* `freq` is in ppm of 16 bits' fraction; each microsecond that a tick has more is as many ticks a
+ * second of microseconds. */
+int64_t hostclock_steady_ppt(void)
+{
+	const int64_t ppt_of_us = 1000000;
+	struct timex t = {0};
+	int64_t hz = sysconf(_SC_CLK_TCK);
+
+	if (adjtimex(&t) < 0 || hz <= 0)
+		return 0;
+	return (int64_t)t.freq * ppt_of_us / 65536 + (t.tick - 1000000 / hz) * hz * ppt_of_us;
 }
 
 int hostclock_source(char *buf, unsigned size)

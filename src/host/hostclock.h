@@ -30,6 +30,11 @@ struct hostclock_pair {
 /* The tightest of `tries` (1..1000) tries for each clock.  0, or negative errno. */
 int hostclock_pair(unsigned tries, struct hostclock_pair *ret_pair);
 
+/* By how much CLOCK_MONOTONIC runs faster than the clocksource's announced frequency, in 10^-12, as
+ * NTP has it set now (adjtimex(2)); a correction of phase that is under way is not in it.  0 where
+ * nobody tells. */
+int64_t hostclock_steady_ppt(void);
+
 /* True when the kernel's clocksource is the TSC, which is the host's own word that it is stable. */
 bool hostclock_tsc_is_stable(void);
 

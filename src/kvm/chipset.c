@@ -55,9 +55,37 @@ uint32_t chipset_ack_gsis(const struct vmt_board_config *config)
 	return gsis | 1U << VM_GSI_TICK;
 }
 
+static void wake(int fd)
+{
+	const uint64_t one = 1;
+
+	(void)!write(fd, &one, sizeof(one)); /* a full counter wakes as well */
+}
+
+static uint64_t counter_of(const struct chipset *c)
+{
+	return c->counts_tsc ? hostclock_tsc() : hostclock_monotonic_ns();
+}
+
 vmt_ns chipset_now(const struct chipset *c)
 {
-	return vmt_clock_now(&c->clock, c->counts_tsc ? hostclock_tsc() : hostclock_monotonic_ns());
+	const struct vmt_clock clock = liveclock_get(&c->clock);
+
+	return vmt_clock_now(&clock, counter_of(c));
+}
+
+void chipset_mark(struct chipset *c, const int64_t *ppt, struct chipset_mark *ret_mark)
+{
+	struct vmt_clock *clock = &ret_mark->clock;
+
+	pthread_mutex_lock(&c->lock);
+	ret_mark->counter = counter_of(c);
+	*clock = liveclock_get(&c->clock);
+	if (ppt && vmt_clock_discipline(clock, ret_mark->counter, *ppt, clock, NULL) == 0) {
+		liveclock_set(&c->clock, clock);
+		wake(c->wake_fd); /* its sleep ends at another count */
+	}
+	pthread_mutex_unlock(&c->lock);
 }
 
 /* When CLOCK_MONOTONIC will show what the TSC shows at `counter`; rounded up. */
@@ -80,17 +108,10 @@ static uint64_t monotonic_of_tsc(const struct vmt_clock *clock, uint64_t counter
 
 uint64_t chipset_monotonic_at(const struct chipset *c, vmt_ns at)
 {
-	uint64_t counter = vmt_clock_counter_at(&c->clock, at);
+	const struct vmt_clock clock = liveclock_get(&c->clock);
+	uint64_t counter = vmt_clock_counter_at(&clock, at);
 
-	return c->counts_tsc && counter != UINT64_MAX ? monotonic_of_tsc(&c->clock, counter)
-						      : counter;
-}
-
-static void wake(int fd)
-{
-	const uint64_t one = 1;
-
-	(void)!write(fd, &one, sizeof(one)); /* a full counter wakes as well */
+	return c->counts_tsc && counter != UINT64_MAX ? monotonic_of_tsc(&clock, counter) : counter;
 }
 
 /* Called with the lock held. */
@@ -350,7 +371,7 @@ int chipset_init(struct chipset *c, const struct vmt_board_config *config,
 	int result;
 
 	memset(c, 0, sizeof(*c));
-	c->clock = *clock;
+	liveclock_set(&c->clock, clock);
 	c->counts_tsc = counts_tsc;
 	c->pm_timer = config->faces & VMT_HAS_PMTMR;
 	c->pm_timer_port = config->pmtmr_port;

@@ -6,7 +6,8 @@
  * lock is released: pulses and levels reach KVM in the order in which they were due.  The PM timer
  * and the HPET's counter are read without the lock.
  *
- * The clock changes only while neither a vCPU nor the deadlines' thread (deadline.h) runs. */
+ * The clock's rate may change at any time; that it jumps, only while neither a vCPU nor the
+ * deadlines' thread (deadline.h) runs. */
 #ifndef KVM_CHIPSET_H
 #define KVM_CHIPSET_H
 
@@ -17,6 +18,7 @@
 #include <vmtime/clock.h>
 
 #include "host/why.h"
+#include "kvm/liveclock.h"
 #include "kvm/vm.h"
 
 /* A change of the machine's time: of its clock, or of what its guest has set the RTC to. */
@@ -31,8 +33,8 @@ struct chipset_change {
 struct chipset {
 	pthread_mutex_t lock;
 	struct vmt_board board;
-	struct vmt_clock clock;
-	bool counts_tsc; /* the clock's counter: the TSC, else CLOCK_MONOTONIC in ns */
+	struct liveclock clock; /* changed under the lock */
+	bool counts_tsc;        /* the clock's counter: the TSC, else CLOCK_MONOTONIC in ns */
 	bool pm_timer;
 	bool hpet;
 	uint16_t pm_timer_port;
@@ -102,6 +104,14 @@ bool chipset_settle_rtc(struct chipset *c, struct chipset_change *ret_change);
 
 /* Virtual time. */
 vmt_ns chipset_now(const struct chipset *c);
+
+/* Where the clock is at a count of its counter: read behind the lock, and the anchor of a new rate,
+ * vmt_clock_discipline(), if `ppt` is not NULL (one that is not possible is ignored). */
+struct chipset_mark {
+	uint64_t counter;
+	struct vmt_clock clock; /* from here on */
+};
+void chipset_mark(struct chipset *c, const int64_t *ppt, struct chipset_mark *ret_mark);
 
 /* CLOCK_MONOTONIC at which a virtual time will have come, rounded up; of one that is more than a
  * second away, an earlier one: look again then.  UINT64_MAX: never. */

@@ -62,8 +62,9 @@ static void *run(void *arg)
 		p[FIXED + i] = (struct pollfd){.fd = d->acks[i].ack_fd, .events = POLLIN};
 	while (!p[2].revents) {
 		deadline = chipset_advance(d->chipset, acks, &listen);
-		/* Setting the timer takes back that it has expired: nobody reads it. */
-		if (deadline != armed || p[0].revents)
+		/* Setting the timer takes back that it has expired: nobody reads it.  Who was woken
+		 * may have the same deadline at another count. */
+		if (deadline != armed || p[0].revents || p[1].revents)
 			arm(d, deadline);
 		armed = deadline;
 		acks = 0;

@@ -15,6 +15,7 @@
 #include "kvm/deadline.h"
 #include "kvm/machine.h"
 #include "kvm/memory.h"
+#include "kvm/pvclock.h"
 #include "kvm/thread.h"
 
 enum { NS_PER_MS = 1000000 };
@@ -41,6 +42,11 @@ struct machine {
 	uint32_t n_vcpus;   /* created */
 	struct deadline deadline;
 	bool running;
+
+	struct gate gate;
+	struct pvclock pvclock;
+	bool has_pvclock;   /* it is initialised */
+	struct event *tick; /* pvclock_tick() */
 
 	pthread_mutex_t lock; /* of the next two */
 	struct vcpu_end vcpu_end;
@@ -138,7 +144,7 @@ static int create_vcpus(struct machine *m, struct why *why)
 	const struct machine_config *config = m->config;
 	struct cpuid_config cpuid_config = {
 		.cpus = config->cpus,
-		.kvm_leaves = config->kvm_clock,
+		.kvm_leaves = config->kvm_clock != MACHINE_KVM_CLOCK_NONE,
 		.steal = config->steal,
 		.invariant = config->invariant_tsc,
 		.tsc_deadline = shows_tsc_deadline(m),
@@ -159,6 +165,8 @@ static int create_vcpus(struct machine *m, struct why *why)
 		if (result < 0)
 			break;
 		v->ports = &m->ports;
+		v->gate = &m->gate;
+		v->pvclock = &m->pvclock;
 		v->ended = on_vcpu_end;
 		v->owner = m;
 		m->n_vcpus++;
@@ -203,7 +211,8 @@ static int load_image(struct machine *m, struct boot_state *ret_state, struct wh
 		return why_set(why, result, "the ACPI tables do not fit into the guest's memory");
 	/* Calibration by polling needs exits below 10 us, and nothing else tells such a guest.  In
 	 * front, so that one in `append` comes later and counts, and that no ` -- ` is before. */
-	if (!config->kvm_clock && config->tsc_hint && is_linux(config->kernel)) {
+	if (config->kvm_clock == MACHINE_KVM_CLOCK_NONE && config->tsc_hint &&
+	    is_linux(config->kernel)) {
 		if (asprintf(&append, "tsc_early_khz=%u%s%s", m->vm.tsc_khz,
 			     config->append[0] ? " " : "", config->append) < 0)
 			return why_set(why, -ENOMEM, "no memory for the command line");
@@ -322,6 +331,43 @@ static int power_on(struct machine *m, struct why *why)
 	return result == 0 ? watch_rtc(m, why) : result;
 }
 
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct machine *m = arg;
+
+	(void)fd;
+	(void)what;
+	if (m->running)
+		pvclock_tick(&m->pvclock);
+}
+
+/* Virtual time runs, nobody looks at it yet. */
+static int start_pvclock(struct machine *m, struct why *why)
+{
+	static const struct timeval period = {.tv_usec = PVCLOCK_TICK_MS * 1000};
+	const struct pvclock_config config = {
+		.chipset = &m->chipset,
+		.gate = &m->gate,
+		.memory = &m->memory,
+		.vcpus = m->vcpus,
+		.cpus = m->config->cpus,
+		.tsc_khz = m->vm.tsc_khz,
+		.tsc_offset = m->tsc_offset,
+		.shown = m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
+		.disciplined = m->config->discipline,
+		.stable = m->chipset.counts_tsc,
+	};
+	int result = pvclock_init(&m->pvclock, &config, why);
+
+	m->has_pvclock = result == 0;
+	if (result < 0 || !(config.shown || config.disciplined))
+		return result;
+	m->tick = event_new(m->base, -1, EV_PERSIST, on_tick, m);
+	if (!m->tick || event_add(m->tick, &period) < 0)
+		return why_set(why, -ENOMEM, "no memory for a machine");
+	return 0;
+}
+
 /* All that there is to do before a vCPU runs, in this order. */
 static int set_up(struct machine *m, struct why *why)
 {
@@ -337,12 +383,16 @@ static int set_up(struct machine *m, struct why *why)
 	struct boot_state state;
 	int result = vm_create(&m->memory, &config, &m->vm, why);
 
+	if (result == 0 && m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
+		result = vm_filter_msrs(&m->vm, why);
 	if (result == 0)
 		result = create_vcpus(m, why);
 	if (result == 0)
 		result = load_image(m, &state, why);
 	if (result == 0 && first)
 		result = power_on(m, why);
+	if (result == 0 && first)
+		result = start_pvclock(m, why);
 	/* Not before all else is known to be good: opening empties a file. */
 	if (result == 0 && first)
 		result = open_consoles(m, why);
@@ -385,6 +435,7 @@ static int reset(struct machine *m)
 	empty_memory(&m->memory);
 	chipset_reset(&m->chipset);
 	ports_reset(&m->ports);
+	pvclock_reset(&m->pvclock);
 	m->vcpu_ended = false; /* no vCPU's thread is there */
 	return start(m, &m->end.reason);
 }
@@ -453,6 +504,7 @@ int machine_create(const struct machine_config *config, struct event_base *base,
 	m->base = base;
 	m->vm.fd = m->vm.kvm_fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
+	gate_init(&m->gate);
 	ports_init(&m->ports, &m->chipset, config->exit_port);
 	m->vcpus = calloc(config->cpus, sizeof(*m->vcpus));
 	m->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -521,6 +573,11 @@ uint64_t machine_destroy(struct machine *m, struct why *why)
 		event_free(m->set_event);
 	if (m->settle)
 		event_free(m->settle);
+	if (m->tick)
+		event_free(m->tick);
+	if (m->has_pvclock)
+		pvclock_destroy(&m->pvclock);
+	gate_destroy(&m->gate);
 	if (m->powered)
 		chipset_destroy(&m->chipset);
 	ports_destroy(&m->ports);

@@ -22,6 +22,11 @@
 #include "kvm/vcpu.h"
 
 enum machine_pit { MACHINE_PIT_NONE = 0, MACHINE_PIT_USER, MACHINE_PIT_KERNEL };
+enum machine_kvm_clock {
+	MACHINE_KVM_CLOCK_NONE = 0,
+	MACHINE_KVM_CLOCK_KERNEL,
+	MACHINE_KVM_CLOCK_USER
+};
 enum machine_rtc { MACHINE_RTC_NONE = 0, MACHINE_RTC_PC, MACHINE_RTC_EXACT };
 
 struct machine_config {
@@ -35,7 +40,8 @@ struct machine_config {
 	enum machine_rtc rtc; /* MACHINE_RTC_EXACT: vmt_rtc_exact() */
 	bool pm_timer;
 	bool hpet;
-	bool kvm_clock; /* KVM's CPUID leaves; the clock itself is the kernel's */
+	enum machine_kvm_clock kvm_clock; /* NONE: KVM's CPUID leaves are absent */
+	bool discipline;                  /* virtual time keeps to the host's clock */
 	bool steal;
 	bool invariant_tsc;
 	bool tsc_hint; /* without kvm_clock: tsc_early_khz= is added to a Linux command line */

@@ -95,7 +95,7 @@ void timestate_read(struct chipset *c, bool host_date, struct timestate *ret_sta
 
 	*t = (struct timestate){0};
 	t->now_ns = chipset_hold(c);
-	clock = c->clock;
+	clock = liveclock_get(&c->clock);
 	t->change = c->change;
 	t->has_rtc = c->board.config.faces & VMT_HAS_RTC;
 	t->rtc_offset_ns = c->rtc_offset_ns;

@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "kvm/gate.h"
+#include "kvm/pvclock.h"
 #include "kvm/thread.h"
 #include "kvm/vcpu.h"
 
@@ -304,6 +306,20 @@ static bool handle_mmio(struct vcpu *v)
 	return true;
 }
 
+/* One that is not there is #GP. */
+static bool handle_msr(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	uint64_t value = run->msr.data;
+	bool known = run->exit_reason == KVM_EXIT_X86_RDMSR
+			     ? pvclock_rdmsr(v->pvclock, v->cpu, run->msr.index, &value)
+			     : pvclock_wrmsr(v->pvclock, v->cpu, run->msr.index, value);
+
+	run->msr.data = value;
+	run->msr.error = !known;
+	return true;
+}
+
 __attribute__((format(printf, 3, 4))) static bool fail(const struct vcpu *v, struct vcpu_end *end,
 						       const char *format, ...)
 {
@@ -345,6 +361,9 @@ static bool handle(struct vcpu *v, struct vcpu_end *end)
 		return handle_io(v, end);
 	case KVM_EXIT_MMIO:
 		return handle_mmio(v);
+	case KVM_EXIT_X86_RDMSR:
+	case KVM_EXIT_X86_WRMSR:
+		return handle_msr(v);
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		return true;
@@ -381,11 +400,17 @@ static void *run_vcpu(void *arg)
 
 	__atomic_store_n(&v->tid, gettid(), __ATOMIC_SEQ_CST);
 	while (!__atomic_load_n(&v->stop, __ATOMIC_SEQ_CST)) {
+		int result;
+
 		if (__atomic_exchange_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST)) {
-			look_again(v);
+			if (__atomic_exchange_n(&v->look, false, __ATOMIC_SEQ_CST))
+				look_again(v);
 			continue; /* it may have been vcpu_stop() */
 		}
-		if (ioctl(v->fd, KVM_RUN, 0) < 0) {
+		gate_enter(v->gate, &v->inside);
+		result = ioctl(v->fd, KVM_RUN, 0);
+		gate_leave(v->gate, &v->inside);
+		if (result < 0) {
 			if (errno == EINTR || errno == EAGAIN)
 				continue;
 			fail(v, &end, "KVM cannot run the guest: %s", strerror(errno));
@@ -415,7 +440,7 @@ int vcpu_start(struct vcpu *v, struct why *why)
 
 /* A thread that is about to enter the guest finds immediate_exit set, one that is there already is
  * fetched by the signal, one that has ended gets none. */
-void vcpu_look_again(struct vcpu *v)
+void vcpu_kick(struct vcpu *v)
 {
 	int tid;
 
@@ -425,13 +450,19 @@ void vcpu_look_again(struct vcpu *v)
 		(void)tgkill(getpid(), tid, THREAD_KICK);
 }
 
+void vcpu_look_again(struct vcpu *v)
+{
+	__atomic_store_n(&v->look, true, __ATOMIC_SEQ_CST);
+	vcpu_kick(v);
+}
+
 void vcpu_stop(struct vcpu *v)
 {
 	if (!v->started)
 		return;
 	/* In this order: who finds immediate_exit set looks at `stop`. */
 	__atomic_store_n(&v->stop, true, __ATOMIC_SEQ_CST);
-	vcpu_look_again(v);
+	vcpu_kick(v);
 	pthread_join(v->thread, NULL);
 	v->started = false;
 }

@@ -42,17 +42,24 @@ struct vcpu_stats {
 	} ports[VCPU_PORTS]; /* further ports are not counted */
 };
 
+struct gate;
+struct pvclock;
+
 struct vcpu {
 	uint32_t cpu;
 	int fd;
 	struct kvm_run *run;
 	uint32_t run_size;
 	struct ports *ports;
+	struct gate *gate;       /* passed into KVM_RUN and back */
+	struct pvclock *pvclock; /* answers the MSRs that vm_filter_msrs() takes from KVM */
 	/* Called in the vCPU's thread, which ends afterwards. */
 	void (*ended)(void *owner, const struct vcpu *vcpu, const struct vcpu_end *end);
 	void *owner;
-	bool stop; /* atomic */
-	int tid;   /* of its thread, 0: none runs; atomic */
+	bool stop;   /* atomic */
+	bool inside; /* the gate: in KVM_RUN; atomic */
+	bool look;   /* vcpu_look_again(); atomic */
+	int tid;     /* of its thread, 0: none runs; atomic */
 	bool started;
 	pthread_t thread;
 	struct vcpu_stats stats; /* read when the thread has ended */
@@ -69,7 +76,7 @@ int vcpu_enter(struct vcpu *vcpu, const struct boot_state *state, struct why *wh
 /* Guest TSC = host TSC + offset, modulo 2^64; -EIO when KVM does not do it. */
 int vcpu_set_tsc_offset(struct vcpu *vcpu, uint64_t offset, struct why *why);
 
-/* Starts the thread; ports, ended and owner are set.  0 or negative errno. */
+/* Starts the thread; ports, gate, pvclock, ended and owner are set.  0 or negative errno. */
 int vcpu_start(struct vcpu *vcpu, struct why *why);
 
 /* KVM looks at the interrupt chips on its behalf once more.
@@ -79,6 +86,9 @@ int vcpu_start(struct vcpu *vcpu, struct why *why);
  * the PIT ticks - and the output, which is high, never rises again.  From any thread, also while
  * this CPU's does not run. */
 void vcpu_look_again(struct vcpu *vcpu);
+
+/* If it is in the guest, or about to enter it: it comes out once.  From any thread. */
+void vcpu_kick(struct vcpu *vcpu);
 
 /* Ends the thread and waits for it.  Never from a vCPU's own thread. */
 void vcpu_stop(struct vcpu *vcpu);

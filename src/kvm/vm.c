@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <vmtime/kvmclock.h>
+
 #include "kvm/vm.h"
 
 /* Just below the firmware area that a PC has at the top of 4 GiB: Intel hosts need four pages of
@@ -234,6 +236,33 @@ int vm_create(const struct guest_memory *memory, const struct vm_config *config,
 		return result;
 	}
 	*ret_vm = vm;
+	return 0;
+}
+
+int vm_filter_msrs(const struct vm *vm, struct why *why)
+{
+	/* Copied as whole longs; a 0 is an MSR that is ours. */
+	uint64_t none = 0;
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_X86_USER_SPACE_MSR,
+		.args = {KVM_MSR_EXIT_REASON_FILTER},
+	};
+	const uint32_t both = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
+	struct kvm_msr_filter filter = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+		.ranges = {{both, 2, VMT_MSR_KVM_WALL_OLD, (uint8_t *)&none},
+			   {both, 2, VMT_MSR_KVM_WALL, (uint8_t *)&none}},
+	};
+
+	if (!vm_capability(vm, KVM_CAP_X86_USER_SPACE_MSR) ||
+	    !vm_capability(vm, KVM_CAP_X86_MSR_FILTER))
+		return why_set(why, -ENODEV,
+			       "this kernel's KVM does not leave kvm-clock to user space, "
+			       "KVM_CAP_X86_MSR_FILTER (use Linux 5.10 or later, or `--kvm-clock "
+			       "kernel`)");
+	if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0 ||
+	    ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) < 0)
+		return refused(why, "to leave kvm-clock to user space");
 	return 0;
 }
 

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pvclock.c - a VM's kvm-clock: registers, pages, and the loop that keeps its seconds. */
+#include <errno.h>
+#include <string.h>
+
+#include "host/hostclock.h"
+#include "kvm/pvclock.h"
+
+enum { PAIR_TRIES = 10 };
+
+#define NS_PER_S UINT64_C(1000000000)
+#define QUIET_NS (NS_PER_S / 4)
+/* The pages may be this late beside the clock. */
+#define LAG_NS 20
+
+/* Both clocks of the host at one count; the counter of the virtual clock is one of them. */
+static int look(const struct pvclock *p, struct vmt_discipline_sample *ret_sample)
+{
+	const struct vmt_clock clock = liveclock_get(&p->config.chipset->clock);
+	struct hostclock_pair pair;
+	int result = hostclock_pair(PAIR_TRIES, &pair);
+	uint64_t half = (pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2 + 1;
+
+	if (result < 0)
+		return result;
+	*ret_sample = (struct vmt_discipline_sample){
+		.counter = pair.monotonic_tsc_lo + half,
+		.host_ns = pair.monotonic_ns,
+		.bound_ns = half * NS_PER_S / clock.counter_hz + 1,
+	};
+	return 0;
+}
+
+static bool steers(const struct pvclock *p)
+{
+	return p->config.disciplined && p->config.chipset->counts_tsc;
+}
+
+int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct why *why)
+{
+	struct vmt_discipline_sample at;
+	struct chipset_mark mark;
+	int64_t ppt = hostclock_steady_ppt();
+
+	*p = (struct pvclock){.config = *config};
+	if (vmt_kvmclock_init(&p->face, config->cpus) < 0)
+		return why_set(why, -EINVAL, "kvm-clock has at most %d CPUs", VMT_KVMCLOCK_CPUS);
+	vmt_kvmclock_stable(&p->face, config->stable);
+	pthread_mutex_init(&p->lock, NULL);
+	if (steers(p) && look(p, &at) == 0) {
+		chipset_mark(p->config.chipset, &ppt, &mark);
+		p->looped = vmt_discipline_start(&p->loop, &mark.clock, &at, ppt) == 0;
+	}
+	return 0;
+}
+
+void pvclock_destroy(struct pvclock *p)
+{
+	pthread_mutex_destroy(&p->lock);
+}
+
+void pvclock_reset(struct pvclock *p)
+{
+	vmt_kvmclock_reset(&p->face);
+	p->registered = false;
+}
+
+/* ns of a count of the guest's TSC, as mult / 2^shift. */
+static void factor(const struct pvclock *p, const struct vmt_clock *clock, uint64_t *ret_mult,
+		   uint32_t *ret_shift)
+{
+	enum { SHIFT = 32, KHZ_OF_NS = 1000000 };
+
+	*ret_mult = ((uint64_t)KHZ_OF_NS << SHIFT) / p->config.tsc_khz;
+	*ret_shift = SHIFT;
+	if (p->config.chipset->counts_tsc) {
+		*ret_mult = clock->mult;
+		*ret_shift = clock->shift;
+	}
+}
+
+/* Behind the gate: the line starts anew at the clock, all entries are written. */
+static void write_pages(struct pvclock *p, const int64_t *ppt)
+{
+	struct chipset_mark mark;
+	uint64_t tsc, mult;
+	uint32_t shift;
+
+	chipset_mark(p->config.chipset, ppt, &mark);
+	tsc = p->config.chipset->counts_tsc ? mark.counter : hostclock_tsc();
+	factor(p, &mark.clock, &mult, &shift);
+	pthread_mutex_lock(&p->lock);
+	(void)vmt_kvmclock_anchor(&p->face, tsc + p->config.tsc_offset,
+				  vmt_clock_now(&mark.clock, mark.counter), mult, shift);
+	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++) {
+		uint64_t place = vmt_kvmclock_place(&p->face, cpu);
+		void *entry = place == VMT_KVMCLOCK_NOWHERE
+				      ? NULL
+				      : memory_at(p->config.memory, place, VMT_KVMCLOCK_BYTES);
+
+		if (entry)
+			vmt_kvmclock_publish(&p->face, cpu, entry);
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void shut(struct pvclock *p)
+{
+	gate_shut(p->config.gate);
+	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
+		vcpu_kick(&p->config.vcpus[cpu]);
+	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
+		gate_wait(p->config.gate, &p->config.vcpus[cpu].inside);
+}
+
+static void publish(struct pvclock *p, const int64_t *ppt)
+{
+	shut(p);
+	write_pages(p, ppt);
+	gate_open(p->config.gate);
+}
+
+static void publish_wall(struct pvclock *p)
+{
+	const struct vmt_clock clock = liveclock_get(&p->config.chipset->clock);
+	uint64_t place;
+	void *entry;
+
+	pthread_mutex_lock(&p->lock); /* two CPUs that ask at once write one after the other */
+	place = vmt_kvmclock_wall_place(&p->face);
+	entry = place == VMT_KVMCLOCK_NOWHERE
+			? NULL
+			: memory_at(p->config.memory, place, VMT_KVMCLOCK_WALL_BYTES);
+	if (entry)
+		vmt_kvmclock_publish_wall(clock.utc_offset_ns, entry);
+	pthread_mutex_unlock(&p->lock);
+}
+
+bool pvclock_rdmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t *ret_value)
+{
+	int result;
+
+	pthread_mutex_lock(&p->lock);
+	result = vmt_kvmclock_read(&p->face, cpu, msr, ret_value);
+	pthread_mutex_unlock(&p->lock);
+	return result == 0 && p->config.shown;
+}
+
+bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value)
+{
+	static const int64_t announced = 0;
+	bool first = false;
+	struct vmt_out out;
+	int result;
+
+	if (!p->config.shown)
+		return false;
+	pthread_mutex_lock(&p->lock);
+	result =
+		vmt_kvmclock_write(&p->face, chipset_now(p->config.chipset), cpu, msr, value, &out);
+	if (result == 0 && out.dirty & VMT_KVMCLOCK_DIRTY_CPU && !p->registered) {
+		first = p->registered = true;
+		p->quiet_ns = hostclock_monotonic_ns() + QUIET_NS;
+	}
+	pthread_mutex_unlock(&p->lock);
+	if (result < 0)
+		return false;
+	if (out.dirty & VMT_KVMCLOCK_DIRTY_WALL)
+		publish_wall(p);
+	if (out.dirty & VMT_KVMCLOCK_DIRTY_CPU)
+		publish(p, first && steers(p) ? &announced : NULL);
+	return true;
+}
+
+/* By how much the pages are behind the clock.  *ret_quiet: leave them alone. */
+static uint64_t lag(struct pvclock *p, uint64_t host_ns, bool *ret_quiet)
+{
+	struct chipset_mark mark;
+	vmt_ns shown, now;
+	bool comparable;
+
+	chipset_mark(p->config.chipset, NULL, &mark);
+	pthread_mutex_lock(&p->lock);
+	comparable = p->registered && p->config.chipset->counts_tsc;
+	*ret_quiet = p->registered && host_ns < p->quiet_ns;
+	shown = vmt_kvmclock_at(&p->face, mark.counter + p->config.tsc_offset);
+	pthread_mutex_unlock(&p->lock);
+	now = vmt_clock_now(&mark.clock, mark.counter);
+	return comparable && now > shown ? now - shown : 0;
+}
+
+void pvclock_tick(struct pvclock *p)
+{
+	const struct vmt_clock clock = liveclock_get(&p->config.chipset->clock);
+	struct vmt_discipline_sample at;
+	uint64_t behind;
+	int64_t ppt = 0;
+	bool quiet, steered;
+
+	if (look(p, &at) < 0)
+		return;
+	behind = lag(p, at.host_ns, &quiet);
+	if (quiet)
+		return;
+	steered = p->looped && vmt_discipline_take(&p->loop, &clock, &at, &ppt) == 1;
+	if (!steered &&
+	    (at.host_ns - p->written_ns < NS_PER_S || (behind <= LAG_NS && p->config.stable)))
+		return;
+	publish(p, steered ? &ppt : NULL);
+	p->written_ns = at.host_ns;
+}
+
+bool pvclock_phase(const struct pvclock *p, int64_t *ret_ns, uint64_t *ret_bound_ns)
+{
+	*ret_ns = p->loop.phase_ns;
+	*ret_bound_ns = p->loop.phase_bound_ns;
+	return p->looped;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pvclock.h - a VM's kvm-clock: its registers, its pages, and the loop that keeps its seconds.
+ *
+ * KVM hands the registers over (vm_filter_msrs()); what they say is written into the guest's memory
+ * while the gate is shut, all CPUs' entries at once and as one line: a guest whose vDSO found an odd
+ * version would spin until the writer, which may be preempted, has its turn.
+ *
+ * Ten times a second pvclock_tick() looks at the host's clock, and at most once a second it changes
+ * the virtual clock's rate (discipline.h) and the pages with it, or takes the pages, whose factor
+ * is rounded down, back to the clock.  The first quarter of a second after a guest has registered
+ * its first page the rate is the announced one: from that page Linux computes the TSC's frequency. */
+#ifndef KVM_PVCLOCK_H
+#define KVM_PVCLOCK_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <vmtime/discipline.h>
+#include <vmtime/kvmclock.h>
+
+#include "kvm/chipset.h"
+#include "kvm/gate.h"
+#include "kvm/memory.h"
+#include "kvm/vcpu.h"
+
+#define PVCLOCK_TICK_MS 100
+
+struct pvclock_config {
+	struct chipset *chipset;
+	struct gate *gate;
+	const struct guest_memory *memory;
+	struct vcpu *vcpus;
+	uint32_t cpus;
+	uint32_t tsc_khz;    /* as it is announced to the guest */
+	uint64_t tsc_offset; /* guest TSC - host TSC */
+	bool shown;          /* the guest has kvm-clock: else only the clock is disciplined */
+	bool disciplined;
+	bool stable; /* the host relies on its TSC: all CPUs show one line */
+};
+
+struct pvclock {
+	struct pvclock_config config;
+	pthread_mutex_t lock; /* of the next ones; taken behind the gate */
+	struct vmt_kvmclock face;
+	bool registered;     /* some CPU has a page */
+	uint64_t quiet_ns;   /* until then (CLOCK_MONOTONIC) the rate is the announced one */
+	bool looped;         /* `loop` was started; pvclock_tick()'s thread, as these: */
+	uint64_t written_ns; /* when the pages were written last, CLOCK_MONOTONIC */
+	struct vmt_discipline loop;
+};
+
+/* The chipset's clock has just been started.  0, or negative errno. */
+int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct why *why);
+void pvclock_destroy(struct pvclock *p);
+
+/* A bus reset, while no vCPU runs. */
+void pvclock_reset(struct pvclock *p);
+
+/* A guest's access on CPU `cpu`, in that vCPU's thread and outside KVM_RUN.  False: there is no such
+ * register (#GP). */
+bool pvclock_rdmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t *ret_value);
+bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value);
+
+/* Every PVCLOCK_TICK_MS, in the thread that starts and stops the vCPUs. */
+void pvclock_tick(struct pvclock *p);
+
+/* How late virtual time was beside the host's at the last tick; false: not disciplined. */
+bool pvclock_phase(const struct pvclock *p, int64_t *ret_ns, uint64_t *ret_bound_ns);
+
+#endif
