@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pvclock_test.c - what a guest that registers its pages finds in its memory.  No KVM: threads of
+ * the test play the vCPUs. */
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "chipset_bench.h"
+#include "kvm/pvclock.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+#define OFFSET UINT64_C(0xffffff0000000000) /* the guest's TSC is not the host's */
+#define MEMORY_BYTES MEMORY_MIN
+
+enum { CPUS = 2, PAGE = 0x5000, WALL = 0x6004, ROUNDS = 2000 };
+
+/* The version alone is in the first of two pages. */
+enum { ACROSS = 0x8ffc };
+
+/* An entry as the guest has it. */
+struct entry {
+	uint32_t version, pad;
+	uint64_t tsc, ns;
+	uint32_t mul;
+	int8_t shift;
+	uint8_t flags, rest[2];
+};
+
+struct bench {
+	struct chipset *chipset;
+	struct gate gate;
+	struct guest_memory memory;
+	struct kvm_run run[CPUS];
+	struct vcpu vcpus[CPUS];
+	struct pvclock p;
+	bool stop; /* atomic */
+	uint64_t odd;
+};
+
+static struct bench *bench_on(bool tsc, bool shown, bool disciplined)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+	struct pvclock_config config = {
+		.cpus = CPUS,
+		.tsc_offset = OFFSET,
+		.shown = shown,
+		.disciplined = disciplined,
+		.stable = tsc,
+	};
+	struct why why;
+
+	assert_non_null(b);
+	b->chipset = create(tsc);
+	config.tsc_khz = (uint32_t)(liveclock_get(&b->chipset->clock).counter_hz / 1000);
+	if (!tsc)
+		config.tsc_khz = 2000000;
+	gate_init(&b->gate);
+	assert_int_equal(memory_create(MEMORY_BYTES, &b->memory, &why), 0);
+	for (int i = 0; i < CPUS; i++)
+		b->vcpus[i].run = &b->run[i];
+	config.chipset = b->chipset;
+	config.gate = &b->gate;
+	config.memory = &b->memory;
+	config.vcpus = b->vcpus;
+	assert_int_equal(pvclock_init(&b->p, &config, &why), 0);
+	return b;
+}
+
+static struct bench *bench(void)
+{
+	return bench_on(true, true, false);
+}
+
+static void take_down(struct bench *b)
+{
+	pvclock_destroy(&b->p);
+	memory_destroy(&b->memory);
+	gate_destroy(&b->gate);
+	destroy(b->chipset);
+	free(b);
+}
+
+static struct entry entry_at(const struct bench *b, uint64_t gpa)
+{
+	struct entry e;
+
+	memcpy(&e, memory_at(&b->memory, gpa, sizeof(e)), sizeof(e));
+	return e;
+}
+
+/* Linux's formula. */
+static uint64_t guest_ns(const struct entry *e, uint64_t tsc)
+{
+	__extension__ unsigned __int128 ns = tsc - e->tsc;
+
+	ns <<= e->shift;
+	return e->ns + (uint64_t)(ns * e->mul >> 32);
+}
+
+static void the_guest_finds_virtual_time_in_its_page(void **state)
+{
+	struct bench *b = bench();
+	struct entry e;
+
+	(void)state;
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	e = entry_at(b, PAGE);
+	assert_int_equal(e.version & 1, 0);
+	assert_int_not_equal(e.version, 0);
+	assert_int_equal(e.flags, VMT_KVMCLOCK_STABLE);
+	for (int i = 0; i < 100; i++) {
+		vmt_ns before = chipset_now(b->chipset);
+		uint64_t ns = guest_ns(&e, hostclock_tsc() + OFFSET);
+
+		assert_in_range(ns, before ? before - 1 : 0, chipset_now(b->chipset));
+	}
+	take_down(b);
+}
+
+static void all_pages_say_one_line(void **state)
+{
+	struct bench *b = bench();
+	struct entry first, second;
+
+	(void)state;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM_OLD, PAGE | 1));
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, (PAGE + 64) | 1));
+	first = entry_at(b, PAGE);
+	second = entry_at(b, PAGE + 64);
+	first.version = second.version;
+	assert_memory_equal(&first, &second, sizeof(first));
+	take_down(b);
+}
+
+static void a_page_that_was_given_back_is_left_alone(void **state)
+{
+	struct bench *b = bench();
+	uint64_t value;
+
+	(void)state;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, 0));
+	memset(memory_at(&b->memory, PAGE, VMT_KVMCLOCK_BYTES), 0x5a, VMT_KVMCLOCK_BYTES);
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, (PAGE + 64) | 1));
+	assert_int_equal(entry_at(b, PAGE).mul, 0x5a5a5a5a);
+	assert_true(pvclock_rdmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM_OLD, &value));
+	assert_int_equal(value, (PAGE + 64) | 1);
+	take_down(b);
+}
+
+static void a_page_that_is_not_memory_is_nowhere(void **state)
+{
+	static const uint64_t places[] = {
+		MEMORY_BYTES - VMT_KVMCLOCK_BYTES + 4, /* its end is beyond */
+		MEMORY_BYTES,
+		0xfed00000, /* the HPET */
+		0xfee00000, /* the LAPIC */
+		UINT64_MAX & ~3ULL,
+		UINT64_C(1) << 63,
+	};
+	struct bench *b = bench();
+	uint64_t value;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, places[i] | 1));
+		assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_WALL, places[i]));
+		assert_true(pvclock_rdmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, &value));
+		assert_true(value == (places[i] | 1));
+	}
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM,
+				  (MEMORY_BYTES - VMT_KVMCLOCK_BYTES) | 1));
+	assert_true(entry_at(b, MEMORY_BYTES - VMT_KVMCLOCK_BYTES).mul > 0);
+	take_down(b);
+}
+
+static void the_wall_clock_is_utc_at_virtual_time_0(void **state)
+{
+	struct bench *b = bench();
+	struct vmt_clock clock = liveclock_get(&b->chipset->clock);
+	const int64_t utc = INT64_C(1700000000987654321);
+	uint32_t wall[3];
+
+	(void)state;
+	clock.utc_offset_ns = utc;
+	liveclock_set(&b->chipset->clock, &clock);
+	for (int i = 0; i < 2; i++) { /* Linux asks by writing the same again */
+		memset(memory_at(&b->memory, WALL, sizeof(wall)), 0xff, sizeof(wall));
+		assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_WALL, WALL));
+		memcpy(wall, memory_at(&b->memory, WALL, sizeof(wall)), sizeof(wall));
+		assert_int_equal(wall[0] & 1, 0);
+		assert_int_equal(wall[1], utc / (int64_t)NS_PER_S);
+		assert_int_equal(wall[2], utc % (int64_t)NS_PER_S);
+	}
+	take_down(b);
+}
+
+static void other_registers_and_a_clock_that_is_not_shown_are_not_there(void **state)
+{
+	struct bench *b = bench();
+	uint64_t value;
+
+	(void)state;
+	assert_false(pvclock_wrmsr(&b->p, 0, 0x13, 1));
+	assert_false(pvclock_rdmsr(&b->p, 0, 0x4b564d02, &value));
+	take_down(b);
+	b = bench_on(true, false, true);
+	assert_false(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	assert_false(pvclock_rdmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, &value));
+	assert_int_equal(entry_at(b, PAGE).mul, 0);
+	take_down(b);
+}
+
+static void a_reset_forgets_the_pages(void **state)
+{
+	struct bench *b = bench();
+	uint64_t value;
+
+	(void)state;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	pvclock_reset(&b->p);
+	assert_true(pvclock_rdmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, &value));
+	assert_int_equal(value, 0);
+	take_down(b);
+}
+
+/* A host whose TSC is not to be relied on: no promise, and a line that is renewed each second. */
+static void without_a_stable_tsc_nothing_is_promised(void **state)
+{
+	struct bench *b = bench_on(false, true, true);
+	struct entry before, e;
+
+	(void)state;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	before = entry_at(b, PAGE);
+	assert_int_equal(before.flags, 0);
+	assert_int_equal(before.mul, 2147483648U); /* half a ns a count, at the announced 2 GHz */
+	b->p.quiet_ns = 0;
+	pvclock_tick(&b->p);
+	e = entry_at(b, PAGE);
+	assert_true(e.ns >= before.ns && e.tsc > before.tsc);
+	assert_int_not_equal(e.version, before.version);
+	take_down(b);
+}
+
+/* The guest takes the TSC's frequency from its first page. */
+static void the_first_page_says_the_announced_frequency(void **state)
+{
+	static const int64_t ppt = 80000000;
+	struct bench *b = bench_on(true, true, true);
+	struct chipset_mark mark;
+	uint64_t khz, hz;
+
+	(void)state;
+	chipset_mark(b->chipset, &ppt, &mark);
+	assert_int_equal(mark.clock.discipline_ppt, ppt);
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	khz = (UINT64_C(1000000) << 32) / entry_at(b, PAGE).mul;
+	hz = liveclock_get(&b->chipset->clock).counter_hz;
+	assert_int_equal(khz >> entry_at(b, PAGE).shift, hz / 1000);
+	assert_int_equal(liveclock_get(&b->chipset->clock).discipline_ppt, 0);
+	b->p.loop.start_host_ns -= 1000000; /* a millisecond late for long */
+	b->p.loop.changed_host_ns -= 10 * NS_PER_S;
+	pvclock_tick(&b->p); /* not yet */
+	assert_int_equal(liveclock_get(&b->chipset->clock).discipline_ppt, 0);
+	b->p.quiet_ns = 0;
+	pvclock_tick(&b->p);
+	assert_true(liveclock_get(&b->chipset->clock).discipline_ppt > 0);
+	take_down(b);
+}
+
+static void a_page_that_lags_is_taken_to_the_clock_forward(void **state)
+{
+	struct bench *b = bench();
+	struct entry before, e;
+	uint64_t tsc;
+
+	(void)state;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	b->p.quiet_ns = 0;
+	b->p.face.ns -= 1000; /* as after a long time */
+	before = entry_at(b, PAGE);
+	pvclock_tick(&b->p);
+	e = entry_at(b, PAGE);
+	assert_int_not_equal(e.version, before.version);
+	tsc = hostclock_tsc() + OFFSET;
+	assert_in_range(guest_ns(&e, tsc), guest_ns(&before, tsc) - 1, guest_ns(&before, tsc) + 1);
+	before = e;
+	b->p.face.ns -= 1000;
+	pvclock_tick(&b->p); /* the second is not over */
+	assert_int_equal(entry_at(b, PAGE).version, before.version);
+	take_down(b);
+}
+
+static void *run_guest(void *arg)
+{
+	struct bench *b = arg;
+	struct vcpu *v = &b->vcpus[1];
+	const uint32_t *version = memory_at(&b->memory, ACROSS, VMT_KVMCLOCK_BYTES);
+
+	while (!__atomic_load_n(&b->stop, __ATOMIC_SEQ_CST)) {
+		gate_enter(&b->gate, &v->inside);
+		while (!__atomic_exchange_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST) &&
+		       !__atomic_load_n(&b->stop, __ATOMIC_SEQ_CST))
+			b->odd += __atomic_load_n(version, __ATOMIC_ACQUIRE) & 1;
+		gate_leave(&b->gate, &v->inside);
+	}
+	return NULL;
+}
+
+/* A vDSO that finds one spins until the writer has its turn again.  Here the writer is held up
+ * between its two writes of the version by a page that the host has to find first. */
+static void no_cpu_ever_sees_an_odd_version(void **state)
+{
+	struct bench *b = bench();
+	void *second = memory_at(&b->memory, ACROSS + 4, MEMORY_PAGE);
+	pthread_t guest;
+
+	(void)state;
+	assert_int_equal(pthread_create(&guest, NULL, run_guest, b), 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		while (!__atomic_load_n(&b->vcpus[1].inside, __ATOMIC_SEQ_CST))
+			sched_yield();
+		assert_int_equal(madvise(second, MEMORY_PAGE, MADV_DONTNEED), 0);
+		assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, ACROSS | 1));
+	}
+	__atomic_store_n(&b->stop, true, __ATOMIC_SEQ_CST);
+	pthread_join(guest, NULL);
+	assert_int_equal(b->odd, 0);
+	take_down(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_guest_finds_virtual_time_in_its_page),
+		cmocka_unit_test(all_pages_say_one_line),
+		cmocka_unit_test(a_page_that_was_given_back_is_left_alone),
+		cmocka_unit_test(a_page_that_is_not_memory_is_nowhere),
+		cmocka_unit_test(the_wall_clock_is_utc_at_virtual_time_0),
+		cmocka_unit_test(other_registers_and_a_clock_that_is_not_shown_are_not_there),
+		cmocka_unit_test(a_reset_forgets_the_pages),
+		cmocka_unit_test(without_a_stable_tsc_nothing_is_promised),
+		cmocka_unit_test(the_first_page_says_the_announced_frequency),
+		cmocka_unit_test(a_page_that_lags_is_taken_to_the_clock_forward),
+		cmocka_unit_test(no_cpu_ever_sees_an_odd_version),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
