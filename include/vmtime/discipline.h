@@ -2,16 +2,16 @@
 /* discipline.h - how a VM's seconds follow those of its host's clock.
  *
  * The virtual clock counts the host's counter at the frequency that is announced for it, and no
- * crystal keeps to that; the host's own clock is kept to UTC's seconds by NTP.  This is the loop that
- * takes the virtual clock along: samples of the host's clock in, and from time to time a new
+ * crystal keeps to that; the host's own clock is kept to UTC's seconds by NTP.  This is the loop
+ * that takes the virtual clock along: samples of the host's clock in, and from time to time a new
  * frequency for vmt_clock_discipline() out.
  *
  * It keeps virtual time to the host's clock plus what was between them at the start, by frequency
- * alone: an error of phase is made up for in about a second, by at most VMT_DISCIPLINE_PPT beside the
- * host's steady frequency, and never by a step.  Steady is the median of the last minute: a host that
- * slews its clock for half a minute or less moves it by nothing, one whose frequency is another from
- * now on is followed after that.  What a faster slew leaves, vmt_discipline.phase_ns tells; a step of
- * the host's UTC is none of this clock's (vmt_clock_step_utc()).
+ * alone: an error of phase is made up for in about a second, by at most VMT_DISCIPLINE_PPT beside
+ * the host's steady frequency, and never by a step.  Steady is the median of the last minute: a
+ * host that slews its clock for half a minute or less moves it by nothing, one whose frequency is
+ * another from now on is followed after that.  What a faster slew leaves, vmt_discipline.phase_ns
+ * tells; a step of the host's UTC is none of this clock's (vmt_clock_step_utc()).
  *
  * The host's clock: CLOCK_MONOTONIC, which NTP slews and nobody steps.  Thread rule as in out.h. */
 #ifndef VMTIME_DISCIPLINE_H
@@ -48,10 +48,11 @@ struct vmt_discipline {
 	int64_t ppt[VMT_DISCIPLINE_MINUTE]; /* the host's frequency, second by second */
 };
 
-/* From here on virtual time is to keep its distance to the host's.  steady_ppt: the host's frequency
- * beside the announced one, as well as it is known (0; or what adjtimex(2) says).  After a pause, a
- * load or another counter it is started anew, with the steady_ppt that it had.  -EINVAL: the clock is
- * paused, or the frequency more than vmt_clock_discipline() takes. */
+/* From `at` on, which lies after the clock's anchor, virtual time is to keep its distance to the
+ * host's.  steady_ppt: the host's frequency beside the announced one, as well as it is known (0; or
+ * what adjtimex(2) says).  After a pause, a load or another counter it is started anew, with the
+ * steady_ppt that it had.  -EINVAL: the clock is paused, `at` lies before its anchor, or the
+ * frequency is more than vmt_clock_discipline() takes. */
 VMT_API int vmt_discipline_start(struct vmt_discipline *d, const struct vmt_clock *clock,
 				 const struct vmt_discipline_sample *at, int64_t steady_ppt);
 

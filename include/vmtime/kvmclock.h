@@ -10,18 +10,18 @@
  * rounded down, at full speed and without an exit, and one of 12 bytes with the UTC at which that
  * was 0.  Each carries a version that is odd while it is written.
  *
- * The entries of all CPUs say the same line, as the guest's vDSO, which reads the first CPU's alone,
- * and the flag TSC_STABLE ask for.  Its shift is 0 above 1 GHz and the smallest that serves below,
- * and mul is rounded down: Linux, which computes the TSC's frequency from them, then gets it to the
- * kHz (up to 60 GHz; with a negative shift, as KVM's own has it, it would get even numbers only).
- * Rounded down, the line is slow by less than 1 ns in 2^32 counts and falls behind the virtual
- * clock; each vmt_kvmclock_anchor() takes it back there, forward.
+ * The entries of all CPUs say the same line, as the guest's vDSO, which reads the first CPU's
+ * alone, and the flag TSC_STABLE ask for.  Its shift is 0 above 1 GHz and the smallest that serves
+ * below, and mul is rounded down: Linux, which computes the TSC's frequency from them, then gets it
+ * to the kHz (up to 60 GHz; with a negative shift, as KVM's own has it, it would get even numbers
+ * only). Rounded down, the line is slow by less than 1 ns in 2^32 counts and falls behind the
+ * virtual clock; each vmt_kvmclock_anchor() takes it back there, forward.
  *
  * A guest's write cannot be wrong: the register holds what was written, and an address that is not
  * one of the guest's memory, or not a multiple of 4, has no page.
  *
- * KVM clears the registers of a CPU that gets an INIT; with its LAPIC in the kernel nobody else sees
- * that, so here they stay until the guest writes them or the machine is reset. */
+ * KVM clears the registers of a CPU that gets an INIT; with its LAPIC in the kernel nobody else
+ * sees that, so here they stay until the guest writes them or the machine is reset. */
 #ifndef VMTIME_KVMCLOCK_H
 #define VMTIME_KVMCLOCK_H
 
@@ -106,8 +106,8 @@ VMT_API uint64_t vmt_kvmclock_wall_place(const struct vmt_kvmclock *s);
  * guest runs meanwhile, nor while the entries of the others are written. */
 VMT_API void vmt_kvmclock_publish(struct vmt_kvmclock *s, uint32_t cpu, void *entry);
 
-/* The same of the wall clock, UTC = virtual time + utc_offset_ns.  Before 1970 it is 0, from 2106 on
- * it wraps: the entry has 32 bits for seconds, and no sign.  Other CPUs may run. */
+/* The same of the wall clock, UTC = virtual time + utc_offset_ns.  Before 1970 it is 0, from
+ * 2106 on it wraps: the entry has 32 bits for seconds, and no sign.  Other CPUs may run. */
 VMT_API void vmt_kvmclock_publish_wall(int64_t utc_offset_ns, void *entry);
 
 /* Save: bytes written, or -ENOSPC (VMT_KVMCLOCK_SAVED suffices).  Load, into a state initialised

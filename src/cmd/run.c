@@ -250,9 +250,9 @@ const struct cmd_verb cmd_run = {
 	"                  [--cpus N] [--memory SIZE]\n"
 	"                  [--serial stdio|none|unix:PATH|file:PATH]... [--qmp PATH]\n"
 	"                  [--pit user|kernel|none] [--rtc exact|pc|none] [--hpet on|off]\n"
-	"                  [--pm-timer on|off] [--kvm-clock kernel|none]\n"
+	"                  [--pm-timer on|off] [--kvm-clock user|kernel|none]\n"
 	"                  [--steal kernel|none] [--invtsc on|off]\n"
 	"                  [--tsc-hint on|off] [--ticks discard|catchup|delay|merge]\n"
-	"                  [--date ISO8601|now] [--exit-port] [--verbose]\n\n"
+	"                  [--discipline on|off] [--date ISO8601|now] [--exit-port] [--verbose]\n\n"
 	"  vmtime run --kernel vmlinuz --initrd initrd.cpio --append console=ttyS0 --cpus 2\n",
 };

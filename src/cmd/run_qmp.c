@@ -73,14 +73,17 @@ json_t *run_qmp_time(const struct timestate *t)
 	char utc[CMD_UTC_SIZE];
 
 	cmd_format_utc(utc, sizeof(utc), t->utc_ns);
-	return json_pack(
-		"{s:i,s:s,s:s,s:o,s:s,s:o*,s:o,s:o,s:s,s:o,s:o,s:o*,s:o}", "schema_version", 1,
-		"vmtime", VMTIME_VERSION, "kind", "query-vmtime", "now_ns", size(t->now_ns), "utc",
-		utc, "utc_bound_ns", t->has_bound ? size(t->utc_bound_ns) : NULL, "utc_offset_ns",
-		integer(t->utc_offset_ns), "rate_ppb", integer(t->rate_ppb), "state",
-		t->clock_state == VMT_CLOCK_RUNNING ? "running" : "paused", "last_change",
-		run_qmp_change(&t->change, t->has_bound), "faces", faces_of(t), "rtc_offset_ns",
-		t->has_rtc ? integer(t->rtc_offset_ns) : NULL, "ticks", ticks_of(t));
+	return json_pack("{s:i,s:s,s:s,s:o,s:s,s:o*,s:o,s:o,s:o*,s:o*,s:s,s:o,s:o,s:o*,s:o}",
+			 "schema_version", 1, "vmtime", VMTIME_VERSION, "kind", "query-vmtime",
+			 "now_ns", size(t->now_ns), "utc", utc, "utc_bound_ns",
+			 t->has_bound ? size(t->utc_bound_ns) : NULL, "utc_offset_ns",
+			 integer(t->utc_offset_ns), "rate_ppb", integer(t->rate_ppb), "phase_ns",
+			 t->has_phase ? integer(t->phase_ns) : NULL, "phase_bound_ns",
+			 t->has_phase ? size(t->phase_bound_ns) : NULL, "state",
+			 t->clock_state == VMT_CLOCK_RUNNING ? "running" : "paused", "last_change",
+			 run_qmp_change(&t->change, t->has_bound), "faces", faces_of(t),
+			 "rtc_offset_ns", t->has_rtc ? integer(t->rtc_offset_ns) : NULL, "ticks",
+			 ticks_of(t));
 }
 
 static json_t *query_vmtime(void *owner, const json_t *arguments, struct why *why)

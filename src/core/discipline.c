@@ -80,7 +80,8 @@ static void measure(struct vmt_discipline *d, const struct vmt_clock *clock,
 int vmt_discipline_start(struct vmt_discipline *d, const struct vmt_clock *clock,
 			 const struct vmt_discipline_sample *at, int64_t steady_ppt)
 {
-	if (clock->state == VMT_CLOCK_PAUSED || steady_ppt < -MAX_PPT || steady_ppt > MAX_PPT)
+	if (clock->state == VMT_CLOCK_PAUSED || at->counter < clock->base_counter ||
+	    steady_ppt < -MAX_PPT || steady_ppt > MAX_PPT)
 		return -EINVAL;
 	memset(d, 0, sizeof(*d));
 	d->start_ns = vmt_clock_now(clock, at->counter);

@@ -9,8 +9,8 @@
 
 #include <stdint.h>
 
-/* `words` are those of the whole entry; the first is not looked at.  Whatever the guest has put into
- * the version, it is odd meanwhile, then even and another one. */
+/* `words` are those of the whole entry; the first is not looked at.  Whatever the guest has put
+ * into the version, it is odd meanwhile, then even and another one. */
 static inline void vmt_page_publish(uint32_t *entry, const uint32_t *words, uint32_t count)
 {
 	uint32_t odd = (__atomic_load_n(entry, __ATOMIC_RELAXED) + 1) | 1;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gate.h - keeps all vCPUs out of the guest for a moment.
  *
- * Each vCPU's thread passes it on its way into KVM_RUN and back.  Who closes it has every vCPU kicked
- * out and waits; threads that handle an exit meanwhile are out already and find it closed when they
- * want to go back.  So what is done behind a closed gate takes no time that the guest can see.
+ * Each vCPU's thread passes it on its way into KVM_RUN and back.  Who closes it has every vCPU
+ * kicked out and waits; threads that handle an exit meanwhile are out already and find it closed
+ * when they want to go back.  So what is done behind a closed gate takes no time that the guest can
+ * see.
  *
- * Closing costs the vCPUs an exit, opening wakes them.  A vCPU's own thread may close it, too, while
- * it handles an exit.  One at a time: others that want to close it wait. */
+ * Closing costs the vCPUs an exit, opening wakes them.  A vCPU's own thread may close it, too,
+ * while it handles an exit.  One at a time: others that want to close it wait. */
 #ifndef KVM_GATE_H
 #define KVM_GATE_H
 

@@ -549,6 +549,11 @@ void machine_watch(struct machine *m, const struct machine_watch *watch)
 void machine_time(struct machine *m, struct timestate *ret_time)
 {
 	timestate_read(&m->chipset, !m->config->has_date, ret_time);
+	if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
+		ret_time->faces[ret_time->n_faces++] =
+			(struct timestate_face){"kvm-clock", VMT_NEVER};
+	ret_time->has_phase =
+		pvclock_phase(&m->pvclock, &ret_time->phase_ns, &ret_time->phase_bound_ns);
 }
 
 void machine_stats(struct machine *m, struct machine_stats *ret_stats)

@@ -47,9 +47,10 @@ int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct 
 		return why_set(why, -EINVAL, "kvm-clock has at most %d CPUs", VMT_KVMCLOCK_CPUS);
 	vmt_kvmclock_stable(&p->face, config->stable);
 	pthread_mutex_init(&p->lock, NULL);
-	if (steers(p) && look(p, &at) == 0) {
-		chipset_mark(p->config.chipset, &ppt, &mark);
-		p->looped = vmt_discipline_start(&p->loop, &mark.clock, &at, ppt) == 0;
+	if (steers(p)) {
+		chipset_mark(p->config.chipset, &ppt, &mark); /* before the look: it is its anchor */
+		p->looped = look(p, &at) == 0 &&
+			    vmt_discipline_start(&p->loop, &mark.clock, &at, ppt) == 0;
 	}
 	return 0;
 }

@@ -2,13 +2,14 @@
 /* pvclock.h - a VM's kvm-clock: its registers, its pages, and the loop that keeps its seconds.
  *
  * KVM hands the registers over (vm_filter_msrs()); what they say is written into the guest's memory
- * while the gate is shut, all CPUs' entries at once and as one line: a guest whose vDSO found an odd
- * version would spin until the writer, which may be preempted, has its turn.
+ * while the gate is shut, all CPUs' entries at once and as one line: a guest whose vDSO found an
+ * odd version would spin until the writer, which may be preempted, has its turn.
  *
- * Ten times a second pvclock_tick() looks at the host's clock, and at most once a second it changes
- * the virtual clock's rate (discipline.h) and the pages with it, or takes the pages, whose factor
- * is rounded down, back to the clock.  The first quarter of a second after a guest has registered
- * its first page the rate is the announced one: from that page Linux computes the TSC's frequency. */
+ * Ten times a second pvclock_tick() looks at the host's clock, and at most once a second it
+ * changes the virtual clock's rate (discipline.h) and the pages with it, or takes the pages,
+ * whose factor is rounded down, back to the clock.  The first quarter of a second after a guest
+ * has registered its first page the rate is the announced one: from that page Linux computes the
+ * TSC's frequency. */
 #ifndef KVM_PVCLOCK_H
 #define KVM_PVCLOCK_H
 
@@ -56,8 +57,8 @@ void pvclock_destroy(struct pvclock *p);
 /* A bus reset, while no vCPU runs. */
 void pvclock_reset(struct pvclock *p);
 
-/* A guest's access on CPU `cpu`, in that vCPU's thread and outside KVM_RUN.  False: there is no such
- * register (#GP). */
+/* A guest's access on CPU `cpu`, in that vCPU's thread and outside KVM_RUN.  False: there is no
+ * such register (#GP). */
 bool pvclock_rdmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t *ret_value);
 bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value);
 

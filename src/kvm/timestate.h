@@ -5,7 +5,7 @@
 
 #include "kvm/chipset.h"
 
-/* Names as in the contract with users: "pit", "rtc", "acpi_pm", "hpet"; of
+/* Names as in the contract with users: "pit", "rtc", "acpi_pm", "hpet", "kvm-clock"; of
  * sources "hpet0" to "hpet2", one for each timer. */
 struct timestate_face {
 	const char *name;
@@ -21,16 +21,19 @@ struct timestate_ticks {
 struct timestate {
 	vmt_ns now_ns;
 	int64_t utc_ns, utc_offset_ns;
-	bool has_bound;        /* utc follows the host's clock, not a date that somebody chose */
-	uint64_t utc_bound_ns; /* half width: so far is utc_ns from the host's UTC at most */
-	int64_t rate_ppb;      /* by how much it is faster than the host counter's announced rate */
-	uint32_t clock_state;  /* enum vmt_clock_state */
+	bool has_bound;          /* utc follows the host's clock, not a date that somebody chose */
+	uint64_t utc_bound_ns;   /* half width: so far is utc_ns from the host's UTC at most */
+	bool has_phase;          /* virtual time is kept to the host's clock */
+	int64_t phase_ns;        /* so late it is beside it ... */
+	uint64_t phase_bound_ns; /* ... give or take this */
+	int64_t rate_ppb;     /* by how much it is faster than the host counter's announced rate */
+	uint32_t clock_state; /* enum vmt_clock_state */
 	struct chipset_change change; /* the last one */
 	bool has_rtc;
 	int64_t rtc_offset_ns; /* what the guest has set, minus UTC */
 	uint32_t policy;       /* enum vmt_ticks */
 	unsigned n_faces, n_ticks;
-	struct timestate_face faces[VMT_FACES];
+	struct timestate_face faces[VMT_FACES + 1]; /* kvm-clock is none of the board's */
 	struct timestate_ticks ticks[VMT_SOURCES];
 };
 

@@ -15,8 +15,9 @@ import arch
 
 # Which part a public header belongs to.
 PUBLIC = {
-    'out.h': 'core', 'clock.h': 'core',
+    'out.h': 'core', 'clock.h': 'core', 'discipline.h': 'core',
     'pit.h': 'faces', 'rtc.h': 'faces', 'pmtmr.h': 'faces', 'hpet.h': 'faces',
+    'kvmclock.h': 'faces',
     'board.h': 'board', 'vmtime.h': 'board',
 }
 

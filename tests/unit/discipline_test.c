@@ -264,6 +264,8 @@ static void what_cannot_be_is_refused(void **state)
 	assert_int_equal(vmt_discipline_take(&h.d, &paused, &at, &ppt), -EINVAL);
 	assert_int_equal(vmt_discipline_start(&h.d, &paused, &at, 0), -EINVAL);
 	assert_int_equal(vmt_discipline_start(&h.d, &h.clock, &at, 1000 * PPM + 1), -EINVAL);
+	at.counter = h.clock.base_counter - 1;
+	assert_int_equal(vmt_discipline_start(&h.d, &h.clock, &at, 0), -EINVAL);
 	assert_memory_equal(&before, &h.d, sizeof(before));
 	assert_int_equal(ppt, 5);
 }

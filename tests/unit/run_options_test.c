@@ -68,7 +68,8 @@ static void without_options_it_is_a_small_pc(void **state)
 	assert_int_equal(m->serial[1].kind, CONSOLE_NONE);
 	assert_int_equal(m->pit, MACHINE_PIT_USER);
 	assert_int_equal(m->rtc, MACHINE_RTC_EXACT);
-	assert_true(m->pm_timer && m->hpet && m->kvm_clock && m->steal && m->tsc_hint);
+	assert_true(m->pm_timer && m->hpet && m->steal && m->tsc_hint && m->discipline);
+	assert_int_equal(m->kvm_clock, MACHINE_KVM_CLOCK_USER);
 	assert_false(m->invariant_tsc || m->ticks != VMT_TICKS_DISCARD || m->exit_port ||
 		     m->has_date);
 }
@@ -90,11 +91,14 @@ static void each_option_changes_what_it_names(void **state)
 	assert_true(m->exit_port && options.verbose);
 	TAKES("--pit", "none", "--rtc", "none", "--pm-timer=off", "--hpet=off", "--kvm-clock",
 	      "none", "--steal", "none", "--tsc-hint", "off", "--invtsc", "on", "--ticks",
-	      "catchup");
+	      "catchup", "--discipline", "off");
 	assert_int_equal(m->pit, MACHINE_PIT_NONE);
 	assert_int_equal(m->rtc, MACHINE_RTC_NONE);
-	assert_false(m->pm_timer || m->hpet || m->kvm_clock || m->steal || m->tsc_hint);
+	assert_false(m->pm_timer || m->hpet || m->steal || m->tsc_hint || m->discipline);
+	assert_int_equal(m->kvm_clock, MACHINE_KVM_CLOCK_NONE);
 	assert_true(m->invariant_tsc && m->ticks == VMT_TICKS_CATCHUP);
+	TAKES("--kvm-clock", "kernel");
+	assert_int_equal(m->kvm_clock, MACHINE_KVM_CLOCK_KERNEL);
 	TAKES("--rtc", "pc");
 	assert_int_equal(m->rtc, MACHINE_RTC_PC);
 	assert_null(options.qmp);
@@ -109,9 +113,9 @@ static void each_option_changes_what_it_names(void **state)
 static void the_defaults_of_what_is_to_come_are_taken(void **state)
 {
 	(void)state;
-	TAKES("--vmclock", "off", "--hyperv", "off", "--tsc", "host", "--rdtsc", "native",
-	      "--discipline", "off", "--rate", "1", "--on-pause", "auto", "--on-restore", "auto",
-	      "--on-migrate=auto", "--date", "now");
+	TAKES("--vmclock", "off", "--hyperv", "off", "--tsc", "host", "--rdtsc", "native", "--rate",
+	      "1", "--on-pause", "auto", "--on-restore", "auto", "--on-migrate=auto", "--date",
+	      "now");
 	REFUSES("--on-pause freeze is not in this version yet", "--on-pause", "freeze");
 	REFUSES("--tsc 2000000 is not in this version yet", "--tsc", "2000000");
 	REFUSES("--rate 1/2 is not in this version yet", "--rate", "1/2");
@@ -166,7 +170,7 @@ static void dates(void **state)
 	const struct machine_config *m = &options.machine;
 
 	(void)state;
-#define DATE(text) "--kvm-clock", "none", "--date", text
+#define DATE(text) "--date", text
 	TAKES(DATE("2026-03-29T01:30:00Z"));
 	assert_true(m->has_date && m->date_ns == 1774747800000000000);
 	TAKES(DATE("2026-03-29T01:30:00"));
@@ -181,7 +185,7 @@ static void dates(void **state)
 	REFUSES("1969", DATE("1969-12-31T23:59:59Z"));
 	REFUSES("tomorrow", DATE("tomorrow"));
 	REFUSES("+2", DATE("2026-03-29T01:30:00+2"));
-	REFUSES("--kvm-clock none", "--date", "2030-01-01T00:00:00Z");
+	REFUSES("--kvm-clock user", "--kvm-clock", "kernel", "--date", "2030-01-01T00:00:00Z");
 }
 
 int main(void)

@@ -28,6 +28,9 @@ static void all_that_is_known_is_told(void **state)
 		.has_bound = true,
 		.utc_bound_ns = 381,
 		.rate_ppb = -1500,
+		.has_phase = true,
+		.phase_ns = -17,
+		.phase_bound_ns = 90,
 		.change = {CHIPSET_CHANGE_RTC, 4000000000, -1000000000, 3600000000000, 0},
 		.has_rtc = true,
 		.rtc_offset_ns = 3600000000000,
@@ -43,6 +46,7 @@ static void all_that_is_known_is_told(void **state)
 		"{\"schema_version\":1,\"vmtime\":\"0.1.0\",\"kind\":\"query-vmtime\","
 		"\"now_ns\":5000000001,\"utc\":\"2026-11-26T01:16:40.018466413Z\","
 		"\"utc_bound_ns\":381,\"utc_offset_ns\":1795655795018466412,\"rate_ppb\":-1500,"
+		"\"phase_ns\":-17,\"phase_bound_ns\":90,"
 		"\"state\":\"running\",\"last_change\":{\"kind\":\"rtc\",\"why\":\"guest\","
 		"\"at_ns\":4000000000,\"before\":{\"rtc_offset_ns\":-1000000000},"
 		"\"after\":{\"rtc_offset_ns\":3600000000000},\"bound_ns\":0},"
