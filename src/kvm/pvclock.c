@@ -48,7 +48,8 @@ int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct 
 	vmt_kvmclock_stable(&p->face, config->stable);
 	pthread_mutex_init(&p->lock, NULL);
 	if (steers(p)) {
-		chipset_mark(p->config.chipset, &ppt, &mark); /* before the look: it is its anchor */
+		chipset_mark(p->config.chipset, &ppt,
+			     &mark); /* before the look: it is its anchor */
 		p->looped = look(p, &at) == 0 &&
 			    vmt_discipline_start(&p->loop, &mark.clock, &at, ppt) == 0;
 	}
