@@ -23,6 +23,7 @@ struct run {
 	struct event_base *base;
 	struct machine *machine;
 	struct run_qmp qmp;
+	struct machine_watch watch;
 	int signal_fd;
 	struct event *signal_event;
 	int signal; /* that ended it; 0: none */
@@ -157,6 +158,25 @@ static int report(const struct run *r, const struct machine_end *end, bool verbo
 	}
 }
 
+static void on_reset(void *owner)
+{
+	struct run *r = owner;
+
+	run_qmp_reset(&r->qmp);
+}
+
+static void on_change(void *owner, const struct chipset_change *change)
+{
+	struct run *r = owner;
+
+	if (change->kind == VMT_CHANGE_COUNTER)
+		fprintf(stderr,
+			"vmtime run: the host no longer relies on its TSC: virtual time goes on by "
+			"CLOCK_MONOTONIC; kvm-clock is not exact to the ns any more and slower to "
+			"read in the guest (see current_clocksource and the host's log)\n");
+	run_qmp_changed(&r->qmp, change);
+}
+
 static int run_machine(struct run *r, const struct run_options *o)
 {
 	struct why why = {{0}};
@@ -168,6 +188,8 @@ static int run_machine(struct run *r, const struct run_options *o)
 
 	if (result < 0)
 		return cmd_error("run", status_of(result), "%s", why.text);
+	r->watch = (struct machine_watch){on_reset, on_change, r};
+	machine_watch(r->machine, &r->watch);
 	result = watch_signals(r);
 	if (result < 0)
 		why_set(&why, result, "cannot watch signals: %s", strerror(-result));

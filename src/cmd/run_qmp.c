@@ -23,6 +23,11 @@ json_t *run_qmp_change(const struct chipset_change *c, bool has_bound)
 				 "at_ns", size(c->at_ns), "before", "rtc_offset_ns",
 				 integer(c->before_ns), "after", "rtc_offset_ns",
 				 integer(c->after_ns), "bound_ns", size(c->bound_ns));
+	if (c->kind == VMT_CHANGE_COUNTER)
+		return json_pack("{s:s,s:s,s:o,s:{s:o},s:{s:o},s:o}", "kind", "counter", "why",
+				 "host-clocksource", "at_ns", size(c->at_ns), "before", "now_ns",
+				 integer(c->before_ns), "after", "now_ns", integer(c->after_ns),
+				 "bound_ns", size(c->bound_ns));
 	return json_pack("{s:s,s:s,s:o,s:{s:o,s:o},s:o*}", "kind", "start", "why", "power-on",
 			 "at_ns", size(c->at_ns), "after", "now_ns", size(c->at_ns),
 			 "utc_offset_ns", integer(c->after_ns), "bound_ns",
@@ -124,10 +129,8 @@ static const struct qmp_command commands[] = {
 	{NULL, NULL, NULL},
 };
 
-static void on_reset(void *owner)
+void run_qmp_reset(struct run_qmp *qmp)
 {
-	struct run_qmp *qmp = owner;
-
 	qmp_event(qmp->server, "RESET",
 		  json_pack("{s:b,s:s}", "guest", 1, "reason", "guest-reset"));
 }
@@ -139,10 +142,8 @@ int64_t run_qmp_seconds(int64_t ns)
 	return ns / second + ns % second / (second / 2);
 }
 
-static void on_change(void *owner, const struct chipset_change *change)
+void run_qmp_changed(struct run_qmp *qmp, const struct chipset_change *change)
 {
-	struct run_qmp *qmp = owner;
-
 	if (change->kind == CHIPSET_CHANGE_RTC)
 		qmp_event(qmp->server, "RTC_CHANGE",
 			  json_pack("{s:o}", "offset", integer(run_qmp_seconds(change->after_ns))));
@@ -152,19 +153,13 @@ static void on_change(void *owner, const struct chipset_change *change)
 int run_qmp_open(struct run_qmp *qmp, const char *path, struct event_base *base,
 		 struct machine *machine, struct why *why)
 {
-	int result;
-
 	*qmp = (struct run_qmp){
 		.machine = machine,
 		.config = {.package = "vmtime " VMTIME_VERSION, .commands = commands, .owner = qmp},
-		.watch = {.reset = on_reset, .change = on_change, .owner = qmp},
 	};
 	(void)sscanf(VMTIME_VERSION, "%u.%u.%u", &qmp->config.version[0], &qmp->config.version[1],
 		     &qmp->config.version[2]);
-	result = qmp_open(path, &qmp->config, base, &qmp->server, why);
-	if (result == 0)
-		machine_watch(machine, &qmp->watch);
-	return result;
+	return qmp_open(path, &qmp->config, base, &qmp->server, why);
 }
 
 /* In the words of the protocol. */

@@ -11,7 +11,7 @@
 #include "kvm/chipset.h"
 #include "kvm/vcpu.h"
 
-enum { RTC_GSI = 8, TICK_INPUT = 2, PAIR_TRIES = 2 };
+enum { RTC_GSI = 8, TICK_INPUT = 2, PAIR_TRIES = 2, LEAVE_TRIES = 50 };
 
 #define NS_PER_S 1000000000ULL
 
@@ -62,30 +62,67 @@ static void wake(int fd)
 	(void)!write(fd, &one, sizeof(one)); /* a full counter wakes as well */
 }
 
-static uint64_t counter_of(const struct chipset *c)
+static uint64_t count(const struct counted_clock *now)
 {
-	return c->counts_tsc ? hostclock_tsc() : hostclock_monotonic_ns();
+	return now->tsc ? hostclock_tsc() : hostclock_monotonic_ns();
 }
 
 vmt_ns chipset_now(const struct chipset *c)
 {
-	const struct vmt_clock clock = liveclock_get(&c->clock);
+	const struct counted_clock now = liveclock_get(&c->clock);
 
-	return vmt_clock_now(&clock, counter_of(c));
+	return vmt_clock_now(&now.clock, count(&now));
+}
+
+static void set_clock(struct chipset *c, const struct counted_clock *now)
+{
+	liveclock_set(&c->clock, now);
+	wake(c->wake_fd); /* its sleep ends at another count */
 }
 
 void chipset_mark(struct chipset *c, const int64_t *ppt, struct chipset_mark *ret_mark)
 {
-	struct vmt_clock *clock = &ret_mark->clock;
+	struct counted_clock *now = &ret_mark->now;
 
 	pthread_mutex_lock(&c->lock);
-	ret_mark->counter = counter_of(c);
-	*clock = liveclock_get(&c->clock);
-	if (ppt && vmt_clock_discipline(clock, ret_mark->counter, *ppt, clock, NULL) == 0) {
-		liveclock_set(&c->clock, clock);
-		wake(c->wake_fd); /* its sleep ends at another count */
+	*now = liveclock_get(&c->clock);
+	ret_mark->counter = count(now);
+	if (ppt &&
+	    vmt_clock_discipline(&now->clock, ret_mark->counter, *ppt, &now->clock, NULL) == 0)
+		set_clock(c, now);
+	pthread_mutex_unlock(&c->lock);
+}
+
+bool chipset_leave_tsc(struct chipset *c, struct chipset_change *ret_change)
+{
+	struct hostclock_pair pair;
+	struct counted_clock now;
+	struct vmt_change change;
+	uint64_t half = 0, hz;
+	bool left = false;
+
+	pthread_mutex_lock(&c->lock);
+	now = liveclock_get(&c->clock);
+	hz = now.clock.counter_hz;
+	if (now.tsc && hostclock_pair(LEAVE_TRIES, &pair) == 0) {
+		half = (pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2 + 1;
+		now.tsc = 0;
+		left = vmt_clock_counter(&now.clock, pair.monotonic_tsc_lo + half,
+					 pair.monotonic_ns, NS_PER_S, &now.clock, &change) == 0;
+	}
+	if (left) {
+		set_clock(c, &now);
+		c->change = (struct chipset_change){
+			.kind = VMT_CHANGE_COUNTER,
+			.at_ns = change.after_ns,
+			.before_ns = (int64_t)change.before_ns,
+			.after_ns = (int64_t)change.after_ns,
+			.bound_ns = half * NS_PER_S / hz + 1,
+		};
+		*ret_change = c->change;
 	}
 	pthread_mutex_unlock(&c->lock);
+	return left;
 }
 
 /* When CLOCK_MONOTONIC will show what the TSC shows at `counter`; rounded up. */
@@ -108,10 +145,10 @@ static uint64_t monotonic_of_tsc(const struct vmt_clock *clock, uint64_t counter
 
 uint64_t chipset_monotonic_at(const struct chipset *c, vmt_ns at)
 {
-	const struct vmt_clock clock = liveclock_get(&c->clock);
-	uint64_t counter = vmt_clock_counter_at(&clock, at);
+	const struct counted_clock now = liveclock_get(&c->clock);
+	uint64_t counter = vmt_clock_counter_at(&now.clock, at);
 
-	return c->counts_tsc && counter != UINT64_MAX ? monotonic_of_tsc(&clock, counter) : counter;
+	return now.tsc && counter != UINT64_MAX ? monotonic_of_tsc(&now.clock, counter) : counter;
 }
 
 /* Called with the lock held. */
@@ -371,8 +408,7 @@ int chipset_init(struct chipset *c, const struct vmt_board_config *config,
 	int result;
 
 	memset(c, 0, sizeof(*c));
-	liveclock_set(&c->clock, clock);
-	c->counts_tsc = counts_tsc;
+	liveclock_set(&c->clock, &(struct counted_clock){*clock, counts_tsc});
 	c->pm_timer = config->faces & VMT_HAS_PMTMR;
 	c->pm_timer_port = config->pmtmr_port;
 	c->hpet = config->faces & VMT_HAS_HPET;

@@ -26,15 +26,15 @@ enum { CHIPSET_CHANGE_RTC = 256 }; /* beside enum vmt_change_kind */
 struct chipset_change {
 	uint32_t kind;
 	vmt_ns at_ns;
-	int64_t before_ns, after_ns; /* RTC: the guest's time minus UTC; START: after, UTC - now */
-	uint64_t bound_ns;           /* half width of the error that it adds to UTC */
+	/* RTC: the guest's time minus UTC; START: after, UTC - now; COUNTER: virtual time */
+	int64_t before_ns, after_ns;
+	uint64_t bound_ns; /* half width of the error that it adds to UTC */
 };
 
 struct chipset {
 	pthread_mutex_t lock;
 	struct vmt_board board;
 	struct liveclock clock; /* changed under the lock */
-	bool counts_tsc;        /* the clock's counter: the TSC, else CLOCK_MONOTONIC in ns */
 	bool pm_timer;
 	bool hpet;
 	uint16_t pm_timer_port;
@@ -109,9 +109,13 @@ vmt_ns chipset_now(const struct chipset *c);
  * vmt_clock_discipline(), if `ppt` is not NULL (one that is not possible is ignored). */
 struct chipset_mark {
 	uint64_t counter;
-	struct vmt_clock clock; /* from here on */
+	struct counted_clock now; /* from here on */
 };
 void chipset_mark(struct chipset *c, const int64_t *ppt, struct chipset_mark *ret_mark);
+
+/* The host relies on its TSC no longer: from here on the clock counts CLOCK_MONOTONIC, without a
+ * step.  False when it does already, or both cannot be read at once. */
+bool chipset_leave_tsc(struct chipset *c, struct chipset_change *ret_change);
 
 /* CLOCK_MONOTONIC at which a virtual time will have come, rounded up; of one that is more than a
  * second away, an earlier one: look again then.  UINT64_MAX: never. */

@@ -7,21 +7,26 @@
 
 #include <vmtime/clock.h>
 
+struct counted_clock {
+	struct vmt_clock clock;
+	uint64_t tsc; /* 1: its counter is the TSC; 0: CLOCK_MONOTONIC in ns */
+};
+
 struct liveclock {
 	uint32_t version; /* odd while it is changed */
-	struct vmt_clock clock;
+	struct counted_clock now;
 };
 
 typedef uint64_t __attribute__((may_alias)) liveclock_word;
 
-enum { LIVECLOCK_WORDS = sizeof(struct vmt_clock) / sizeof(liveclock_word) };
+enum { LIVECLOCK_WORDS = sizeof(struct counted_clock) / sizeof(liveclock_word) };
 
-_Static_assert(sizeof(struct vmt_clock) % sizeof(liveclock_word) == 0, "copied word by word");
+_Static_assert(sizeof(struct counted_clock) % sizeof(liveclock_word) == 0, "copied word by word");
 
-static inline void liveclock_set(struct liveclock *c, const struct vmt_clock *clock)
+static inline void liveclock_set(struct liveclock *c, const struct counted_clock *now)
 {
-	const liveclock_word *from = (const liveclock_word *)clock;
-	liveclock_word *to = (liveclock_word *)&c->clock;
+	const liveclock_word *from = (const liveclock_word *)now;
+	liveclock_word *to = (liveclock_word *)&c->now;
 	uint32_t odd = __atomic_load_n(&c->version, __ATOMIC_RELAXED) + 1;
 
 	__atomic_store_n(&c->version, odd, __ATOMIC_RELAXED);
@@ -31,11 +36,11 @@ static inline void liveclock_set(struct liveclock *c, const struct vmt_clock *cl
 	__atomic_store_n(&c->version, odd + 1, __ATOMIC_RELEASE);
 }
 
-static inline struct vmt_clock liveclock_get(const struct liveclock *c)
+static inline struct counted_clock liveclock_get(const struct liveclock *c)
 {
-	const liveclock_word *from = (const liveclock_word *)&c->clock;
-	struct vmt_clock clock;
-	liveclock_word *to = (liveclock_word *)&clock;
+	const liveclock_word *from = (const liveclock_word *)&c->now;
+	struct counted_clock now;
+	liveclock_word *to = (liveclock_word *)&now;
 	uint32_t before;
 
 	do {
@@ -44,7 +49,7 @@ static inline struct vmt_clock liveclock_get(const struct liveclock *c)
 			to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	} while (__atomic_load_n(&c->version, __ATOMIC_RELAXED) != before);
-	return clock;
+	return now;
 }
 
 #endif

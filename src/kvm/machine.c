@@ -334,11 +334,12 @@ static int power_on(struct machine *m, struct why *why)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct machine *m = arg;
+	struct chipset_change change;
 
 	(void)fd;
 	(void)what;
-	if (m->running)
-		pvclock_tick(&m->pvclock);
+	if (m->running && pvclock_tick(&m->pvclock, &change) && m->watch)
+		m->watch->change(m->watch->owner, &change);
 }
 
 /* Virtual time runs, nobody looks at it yet. */
@@ -355,12 +356,12 @@ static int start_pvclock(struct machine *m, struct why *why)
 		.tsc_offset = m->tsc_offset,
 		.shown = m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
 		.disciplined = m->config->discipline,
-		.stable = m->chipset.counts_tsc,
+		.stable = liveclock_get(&m->chipset.clock).tsc,
 	};
 	int result = pvclock_init(&m->pvclock, &config, why);
 
 	m->has_pvclock = result == 0;
-	if (result < 0 || !(config.shown || config.disciplined))
+	if (result < 0)
 		return result;
 	m->tick = event_new(m->base, -1, EV_PERSIST, on_tick, m);
 	if (!m->tick || event_add(m->tick, &period) < 0)

@@ -16,7 +16,7 @@ enum { PAIR_TRIES = 10 };
 /* Both clocks of the host at one count; the counter of the virtual clock is one of them. */
 static int look(const struct pvclock *p, struct vmt_discipline_sample *ret_sample)
 {
-	const struct vmt_clock clock = liveclock_get(&p->config.chipset->clock);
+	const struct counted_clock now = liveclock_get(&p->config.chipset->clock);
 	struct hostclock_pair pair;
 	int result = hostclock_pair(PAIR_TRIES, &pair);
 	uint64_t half = (pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2 + 1;
@@ -26,14 +26,14 @@ static int look(const struct pvclock *p, struct vmt_discipline_sample *ret_sampl
 	*ret_sample = (struct vmt_discipline_sample){
 		.counter = pair.monotonic_tsc_lo + half,
 		.host_ns = pair.monotonic_ns,
-		.bound_ns = half * NS_PER_S / clock.counter_hz + 1,
+		.bound_ns = half * NS_PER_S / now.clock.counter_hz + 1,
 	};
 	return 0;
 }
 
 static bool steers(const struct pvclock *p)
 {
-	return p->config.disciplined && p->config.chipset->counts_tsc;
+	return p->config.disciplined && liveclock_get(&p->config.chipset->clock).tsc;
 }
 
 int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct why *why)
@@ -51,7 +51,7 @@ int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct 
 		chipset_mark(p->config.chipset, &ppt,
 			     &mark); /* before the look: it is its anchor */
 		p->looped = look(p, &at) == 0 &&
-			    vmt_discipline_start(&p->loop, &mark.clock, &at, ppt) == 0;
+			    vmt_discipline_start(&p->loop, &mark.now.clock, &at, ppt) == 0;
 	}
 	return 0;
 }
@@ -68,16 +68,16 @@ void pvclock_reset(struct pvclock *p)
 }
 
 /* ns of a count of the guest's TSC, as mult / 2^shift. */
-static void factor(const struct pvclock *p, const struct vmt_clock *clock, uint64_t *ret_mult,
+static void factor(const struct pvclock *p, const struct counted_clock *now, uint64_t *ret_mult,
 		   uint32_t *ret_shift)
 {
 	enum { SHIFT = 32, KHZ_OF_NS = 1000000 };
 
 	*ret_mult = ((uint64_t)KHZ_OF_NS << SHIFT) / p->config.tsc_khz;
 	*ret_shift = SHIFT;
-	if (p->config.chipset->counts_tsc) {
-		*ret_mult = clock->mult;
-		*ret_shift = clock->shift;
+	if (now->tsc) {
+		*ret_mult = now->clock.mult;
+		*ret_shift = now->clock.shift;
 	}
 }
 
@@ -89,11 +89,11 @@ static void write_pages(struct pvclock *p, const int64_t *ppt)
 	uint32_t shift;
 
 	chipset_mark(p->config.chipset, ppt, &mark);
-	tsc = p->config.chipset->counts_tsc ? mark.counter : hostclock_tsc();
-	factor(p, &mark.clock, &mult, &shift);
+	tsc = mark.now.tsc ? mark.counter : hostclock_tsc();
+	factor(p, &mark.now, &mult, &shift);
 	pthread_mutex_lock(&p->lock);
 	(void)vmt_kvmclock_anchor(&p->face, tsc + p->config.tsc_offset,
-				  vmt_clock_now(&mark.clock, mark.counter), mult, shift);
+				  vmt_clock_now(&mark.now.clock, mark.counter), mult, shift);
 	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++) {
 		uint64_t place = vmt_kvmclock_place(&p->face, cpu);
 		void *entry = place == VMT_KVMCLOCK_NOWHERE
@@ -124,7 +124,7 @@ static void publish(struct pvclock *p, const int64_t *ppt)
 
 static void publish_wall(struct pvclock *p)
 {
-	const struct vmt_clock clock = liveclock_get(&p->config.chipset->clock);
+	const struct vmt_clock clock = liveclock_get(&p->config.chipset->clock).clock;
 	uint64_t place;
 	void *entry;
 
@@ -183,33 +183,55 @@ static uint64_t lag(struct pvclock *p, uint64_t host_ns, bool *ret_quiet)
 
 	chipset_mark(p->config.chipset, NULL, &mark);
 	pthread_mutex_lock(&p->lock);
-	comparable = p->registered && p->config.chipset->counts_tsc;
+	comparable = p->registered && mark.now.tsc;
 	*ret_quiet = p->registered && host_ns < p->quiet_ns;
 	shown = vmt_kvmclock_at(&p->face, mark.counter + p->config.tsc_offset);
 	pthread_mutex_unlock(&p->lock);
-	now = vmt_clock_now(&mark.clock, mark.counter);
+	now = vmt_clock_now(&mark.now.clock, mark.counter);
 	return comparable && now > shown ? now - shown : 0;
 }
 
-void pvclock_tick(struct pvclock *p)
+/* Once a second: the host may have found that its TSC is not to be relied on (its watchdog, or
+ * somebody who wrote current_clocksource). */
+static bool loses_tsc(struct pvclock *p, uint64_t host_ns, struct chipset_change *ret_change)
 {
-	const struct vmt_clock clock = liveclock_get(&p->config.chipset->clock);
+	if (!p->config.stable || host_ns - p->checked_ns < NS_PER_S)
+		return false;
+	p->checked_ns = host_ns;
+	if (hostclock_tsc_is_stable())
+		return false;
+	shut(p);
+	if (chipset_leave_tsc(p->config.chipset, ret_change)) {
+		p->config.stable = p->looped = false;
+		vmt_kvmclock_stable(&p->face, 0);
+		write_pages(p, NULL);
+	}
+	gate_open(p->config.gate);
+	return !p->config.stable;
+}
+
+bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change)
+{
+	const struct vmt_clock clock = liveclock_get(&p->config.chipset->clock).clock;
 	struct vmt_discipline_sample at;
 	uint64_t behind;
 	int64_t ppt = 0;
 	bool quiet, steered;
 
 	if (look(p, &at) < 0)
-		return;
+		return false;
+	if (loses_tsc(p, at.host_ns, ret_change))
+		return true;
 	behind = lag(p, at.host_ns, &quiet);
 	if (quiet)
-		return;
+		return false;
 	steered = p->looped && vmt_discipline_take(&p->loop, &clock, &at, &ppt) == 1;
-	if (!steered &&
-	    (at.host_ns - p->written_ns < NS_PER_S || (behind <= LAG_NS && p->config.stable)))
-		return;
+	if (!steered && (!p->config.shown || at.host_ns - p->written_ns < NS_PER_S ||
+			 (behind <= LAG_NS && p->config.stable)))
+		return false;
 	publish(p, steered ? &ppt : NULL);
 	p->written_ns = at.host_ns;
+	return false;
 }
 
 bool pvclock_phase(const struct pvclock *p, int64_t *ret_ns, uint64_t *ret_bound_ns)

@@ -46,7 +46,8 @@ struct pvclock {
 	bool registered;     /* some CPU has a page */
 	uint64_t quiet_ns;   /* until then (CLOCK_MONOTONIC) the rate is the announced one */
 	bool looped;         /* `loop` was started; pvclock_tick()'s thread, as these: */
-	uint64_t written_ns; /* when the pages were written last, CLOCK_MONOTONIC */
+	uint64_t written_ns; /* when the pages were written last, CLOCK_MONOTONIC ... */
+	uint64_t checked_ns; /* ... and the host asked for its clocksource */
 	struct vmt_discipline loop;
 };
 
@@ -62,8 +63,9 @@ void pvclock_reset(struct pvclock *p);
 bool pvclock_rdmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t *ret_value);
 bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value);
 
-/* Every PVCLOCK_TICK_MS, in the thread that starts and stops the vCPUs. */
-void pvclock_tick(struct pvclock *p);
+/* Every PVCLOCK_TICK_MS, in the thread that starts and stops the vCPUs.  True: the host no longer
+ * relies on its TSC, and the clock counts something else (once). */
+bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change);
 
 /* How late virtual time was beside the host's at the last tick; false: not disciplined. */
 bool pvclock_phase(const struct pvclock *p, int64_t *ret_ns, uint64_t *ret_bound_ns);

@@ -90,12 +90,14 @@ static void look_at(const struct vmt_board *b, struct timestate *t)
 void timestate_read(struct chipset *c, bool host_date, struct timestate *ret_state)
 {
 	struct timestate *t = ret_state;
+	struct counted_clock now;
 	struct vmt_clock clock;
 	i128 rate;
 
 	*t = (struct timestate){0};
 	t->now_ns = chipset_hold(c);
-	clock = liveclock_get(&c->clock);
+	now = liveclock_get(&c->clock);
+	clock = now.clock;
 	t->change = c->change;
 	t->has_rtc = c->board.config.faces & VMT_HAS_RTC;
 	t->rtc_offset_ns = c->rtc_offset_ns;
@@ -108,5 +110,5 @@ void timestate_read(struct chipset *c, bool host_date, struct timestate *ret_sta
 	rate = (i128)(PPT + clock.discipline_ppt) * clock.rate_num / clock.rate_den - PPT;
 	t->rate_ppb = (int64_t)(rate / PPT_PER_PPB);
 	if (host_date)
-		bound_utc(&clock, c->counts_tsc, t);
+		bound_utc(&clock, now.tsc, t);
 }

@@ -90,13 +90,14 @@ static bool holds(struct chipset *c)
 static void others_go_on_meanwhile_and_it_is_let_go(void **state)
 {
 	struct chipset *c = create(true);
-	struct vmt_clock slow;
+	struct counted_clock slow;
 	struct waiter w;
 
 	(void)state;
 	/* A clock so slow that without being let go this test would last seven minutes. */
 	slow = liveclock_get(&c->clock);
-	assert_int_equal(vmt_clock_rate(&slow, hostclock_tsc(), 1, 1000, &slow, NULL), 0);
+	assert_int_equal(vmt_clock_rate(&slow.clock, hostclock_tsc(), 1, 1000, &slow.clock, NULL),
+			 0);
 	liveclock_set(&c->clock, &slow);
 	start(&w, c);
 	while (!holds(c))
@@ -206,9 +207,38 @@ static void a_level_goes_where_it_is_routed(void **state)
 	destroy(c);
 }
 
+/* The host's clocksource is no longer the TSC. */
+static void another_counter_makes_no_step(void **state)
+{
+	struct chipset *c = create(true);
+	uint64_t lo[2], now[2], hi[2];
+	struct chipset_change change;
+	vmt_ns before, after;
+
+	(void)state;
+	before = chipset_now(c);
+	assert_true(chipset_leave_tsc(c, &change));
+	after = chipset_now(c);
+	assert_int_equal(change.kind, VMT_CHANGE_COUNTER);
+	assert_in_range(change.at_ns, before, after);
+	assert_int_equal(change.before_ns, change.after_ns);
+	assert_int_equal(liveclock_get(&c->clock).tsc, 0);
+	/* CLOCK_MONOTONIC is what is counted now: the same progress in both. */
+	for (int i = 0; i < 2; i++) {
+		lo[i] = hostclock_monotonic_ns();
+		now[i] = chipset_now(c);
+		hi[i] = hostclock_monotonic_ns();
+		usleep(20000);
+	}
+	assert_in_range(now[1] - now[0], lo[1] - hi[0], hi[1] - lo[0]);
+	assert_false(chipset_leave_tsc(c, &change)); /* once */
+	destroy(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(another_counter_makes_no_step),
 		cmocka_unit_test(on_the_tsc),
 		cmocka_unit_test(on_the_monotonic_clock),
 		cmocka_unit_test(others_go_on_meanwhile_and_it_is_let_go),

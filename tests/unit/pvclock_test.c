@@ -53,7 +53,7 @@ static struct bench *bench_on(bool tsc, bool shown, bool disciplined)
 
 	assert_non_null(b);
 	b->chipset = create(tsc);
-	config.tsc_khz = (uint32_t)(liveclock_get(&b->chipset->clock).counter_hz / 1000);
+	config.tsc_khz = (uint32_t)(liveclock_get(&b->chipset->clock).clock.counter_hz / 1000);
 	if (!tsc)
 		config.tsc_khz = 2000000;
 	gate_init(&b->gate);
@@ -80,6 +80,15 @@ static void take_down(struct bench *b)
 	gate_destroy(&b->gate);
 	destroy(b->chipset);
 	free(b);
+}
+
+static void tick(struct bench *b)
+{
+	struct chipset_change change;
+
+	/* What this machine takes its own time from is not asked here. */
+	b->p.checked_ns = hostclock_monotonic_ns();
+	assert_false(pvclock_tick(&b->p, &change));
 }
 
 static struct entry entry_at(const struct bench *b, uint64_t gpa)
@@ -179,12 +188,12 @@ static void a_page_that_is_not_memory_is_nowhere(void **state)
 static void the_wall_clock_is_utc_at_virtual_time_0(void **state)
 {
 	struct bench *b = bench();
-	struct vmt_clock clock = liveclock_get(&b->chipset->clock);
+	struct counted_clock clock = liveclock_get(&b->chipset->clock);
 	const int64_t utc = INT64_C(1700000000987654321);
 	uint32_t wall[3];
 
 	(void)state;
-	clock.utc_offset_ns = utc;
+	clock.clock.utc_offset_ns = utc;
 	liveclock_set(&b->chipset->clock, &clock);
 	for (int i = 0; i < 2; i++) { /* Linux asks by writing the same again */
 		memset(memory_at(&b->memory, WALL, sizeof(wall)), 0xff, sizeof(wall));
@@ -238,7 +247,7 @@ static void without_a_stable_tsc_nothing_is_promised(void **state)
 	assert_int_equal(before.flags, 0);
 	assert_int_equal(before.mul, 2147483648U); /* half a ns a count, at the announced 2 GHz */
 	b->p.quiet_ns = 0;
-	pvclock_tick(&b->p);
+	tick(b);
 	e = entry_at(b, PAGE);
 	assert_true(e.ns >= before.ns && e.tsc > before.tsc);
 	assert_int_not_equal(e.version, before.version);
@@ -257,19 +266,41 @@ static void the_first_page_says_the_announced_frequency(void **state)
 	(void)state;
 	assert_true(pvclock_phase(&b->p, &phase_ns, &hz));
 	chipset_mark(b->chipset, &ppt, &mark);
-	assert_int_equal(mark.clock.discipline_ppt, ppt);
+	assert_int_equal(mark.now.clock.discipline_ppt, ppt);
 	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
 	khz = (UINT64_C(1000000) << 32) / entry_at(b, PAGE).mul;
-	hz = liveclock_get(&b->chipset->clock).counter_hz;
+	hz = liveclock_get(&b->chipset->clock).clock.counter_hz;
 	assert_int_equal(khz >> entry_at(b, PAGE).shift, hz / 1000);
-	assert_int_equal(liveclock_get(&b->chipset->clock).discipline_ppt, 0);
+	assert_int_equal(liveclock_get(&b->chipset->clock).clock.discipline_ppt, 0);
 	b->p.loop.start_host_ns -= 1000000; /* a millisecond late for long */
 	b->p.loop.changed_host_ns -= 10 * NS_PER_S;
-	pvclock_tick(&b->p); /* not yet */
-	assert_int_equal(liveclock_get(&b->chipset->clock).discipline_ppt, 0);
+	tick(b); /* not yet */
+	assert_int_equal(liveclock_get(&b->chipset->clock).clock.discipline_ppt, 0);
 	b->p.quiet_ns = 0;
-	pvclock_tick(&b->p);
-	assert_true(liveclock_get(&b->chipset->clock).discipline_ppt > 0);
+	tick(b);
+	assert_true(liveclock_get(&b->chipset->clock).clock.discipline_ppt > 0);
+	take_down(b);
+}
+
+static void a_tsc_that_the_host_gives_up_takes_the_promise_back(void **state)
+{
+	struct bench *b = bench_on(true, true, true);
+	struct chipset_change change;
+	struct entry before, e;
+	uint64_t tsc;
+
+	(void)state;
+	if (hostclock_tsc_is_stable())
+		skip(); /* this machine relies on it */
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	before = entry_at(b, PAGE);
+	assert_true(pvclock_tick(&b->p, &change));
+	assert_int_equal(change.kind, VMT_CHANGE_COUNTER);
+	e = entry_at(b, PAGE);
+	assert_int_equal(e.flags, 0);
+	tsc = e.tsc;
+	assert_true(guest_ns(&e, tsc) >= guest_ns(&before, tsc));
+	assert_false(pvclock_tick(&b->p, &change)); /* told once */
 	take_down(b);
 }
 
@@ -284,14 +315,14 @@ static void a_page_that_lags_is_taken_to_the_clock_forward(void **state)
 	b->p.quiet_ns = 0;
 	b->p.face.ns -= 1000; /* as after a long time */
 	before = entry_at(b, PAGE);
-	pvclock_tick(&b->p);
+	tick(b);
 	e = entry_at(b, PAGE);
 	assert_int_not_equal(e.version, before.version);
 	tsc = hostclock_tsc() + OFFSET;
 	assert_in_range(guest_ns(&e, tsc), guest_ns(&before, tsc) - 1, guest_ns(&before, tsc) + 1);
 	before = e;
 	b->p.face.ns -= 1000;
-	pvclock_tick(&b->p); /* the second is not over */
+	tick(b); /* the second is not over */
 	assert_int_equal(entry_at(b, PAGE).version, before.version);
 	take_down(b);
 }
@@ -346,6 +377,7 @@ int main(void)
 		cmocka_unit_test(a_reset_forgets_the_pages),
 		cmocka_unit_test(without_a_stable_tsc_nothing_is_promised),
 		cmocka_unit_test(the_first_page_says_the_announced_frequency),
+		cmocka_unit_test(a_tsc_that_the_host_gives_up_takes_the_promise_back),
 		cmocka_unit_test(a_page_that_lags_is_taken_to_the_clock_forward),
 		cmocka_unit_test(no_cpu_ever_sees_an_odd_version),
 	};

@@ -98,11 +98,24 @@ static void seconds_of_rtc_change_are_the_nearest(void **state)
 		assert_int_equal(run_qmp_seconds(cases[i].ns), cases[i].seconds);
 }
 
+static void another_counter_is_told(void **state)
+{
+	const struct chipset_change change = {VMT_CHANGE_COUNTER, 5000000000, 4999999999,
+					      5000000000, 70};
+
+	(void)state;
+	becomes(run_qmp_change(&change, true),
+		"{\"kind\":\"counter\",\"why\":\"host-clocksource\",\"at_ns\":5000000000,"
+		"\"before\":{\"now_ns\":4999999999},\"after\":{\"now_ns\":5000000000},"
+		"\"bound_ns\":70}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_that_is_known_is_told),
 		cmocka_unit_test(what_is_not_known_is_absent),
+		cmocka_unit_test(another_counter_is_told),
 		cmocka_unit_test(seconds_of_rtc_change_are_the_nearest),
 	};
 
