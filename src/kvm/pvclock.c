@@ -81,15 +81,32 @@ static void factor(const struct pvclock *p, const struct counted_clock *now, uin
 	}
 }
 
-/* Behind the gate: the line starts anew at the clock, all entries are written. */
+/* Behind the gate: where the line starts anew, virtual time at a count of the host's TSC. */
+static void take_anchor(struct pvclock *p, const int64_t *ppt, struct chipset_mark *ret_mark,
+			uint64_t *ret_tsc)
+{
+	struct vmt_discipline_sample at;
+
+	chipset_mark(p->config.chipset, ppt, ret_mark);
+	*ret_tsc = ret_mark->counter;
+	if (ret_mark->now.tsc)
+		return;
+	if (look(p, &at) == 0) {
+		ret_mark->counter = at.host_ns;
+		*ret_tsc = at.counter;
+	} else {
+		*ret_tsc = hostclock_tsc();
+	}
+}
+
+/* Behind the gate: all entries are written. */
 static void write_pages(struct pvclock *p, const int64_t *ppt)
 {
 	struct chipset_mark mark;
 	uint64_t tsc, mult;
 	uint32_t shift;
 
-	chipset_mark(p->config.chipset, ppt, &mark);
-	tsc = mark.now.tsc ? mark.counter : hostclock_tsc();
+	take_anchor(p, ppt, &mark, &tsc);
 	factor(p, &mark.now, &mult, &shift);
 	pthread_mutex_lock(&p->lock);
 	(void)vmt_kvmclock_anchor(&p->face, tsc + p->config.tsc_offset,
@@ -191,23 +208,29 @@ static uint64_t lag(struct pvclock *p, uint64_t host_ns, bool *ret_quiet)
 	return comparable && now > shown ? now - shown : 0;
 }
 
-/* Once a second: the host may have found that its TSC is not to be relied on (its watchdog, or
- * somebody who wrote current_clocksource). */
-static bool loses_tsc(struct pvclock *p, uint64_t host_ns, struct chipset_change *ret_change)
+bool pvclock_leave_tsc(struct pvclock *p, struct chipset_change *ret_change)
 {
-	if (!p->config.stable || host_ns - p->checked_ns < NS_PER_S)
-		return false;
-	p->checked_ns = host_ns;
-	if (hostclock_tsc_is_stable())
-		return false;
+	bool left;
+
 	shut(p);
-	if (chipset_leave_tsc(p->config.chipset, ret_change)) {
+	left = chipset_leave_tsc(p->config.chipset, ret_change);
+	if (left) {
 		p->config.stable = p->looped = false;
 		vmt_kvmclock_stable(&p->face, 0);
 		write_pages(p, NULL);
 	}
 	gate_open(p->config.gate);
-	return !p->config.stable;
+	return left;
+}
+
+/* Once a second: the host may have found that its TSC is not to be relied on (its watchdog, or
+ * somebody who wrote current_clocksource). */
+static bool loses_tsc(struct pvclock *p, uint64_t host_ns)
+{
+	if (!p->config.stable || host_ns - p->checked_ns < NS_PER_S)
+		return false;
+	p->checked_ns = host_ns;
+	return !hostclock_tsc_is_stable();
 }
 
 bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change)
@@ -220,8 +243,8 @@ bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change)
 
 	if (look(p, &at) < 0)
 		return false;
-	if (loses_tsc(p, at.host_ns, ret_change))
-		return true;
+	if (loses_tsc(p, at.host_ns))
+		return pvclock_leave_tsc(p, ret_change);
 	behind = lag(p, at.host_ns, &quiet);
 	if (quiet)
 		return false;

@@ -67,6 +67,9 @@ bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value
  * relies on its TSC, and the clock counts something else (once). */
 bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change);
 
+/* What it does then.  False: the clock counts CLOCK_MONOTONIC already. */
+bool pvclock_leave_tsc(struct pvclock *p, struct chipset_change *ret_change);
+
 /* How late virtual time was beside the host's at the last tick; false: not disciplined. */
 bool pvclock_phase(const struct pvclock *p, int64_t *ret_ns, uint64_t *ret_bound_ns);
 
