@@ -11,11 +11,9 @@
 #include "kvm/chipset.h"
 #include "kvm/vcpu.h"
 
-enum { RTC_GSI = 8, TICK_INPUT = 2, PAIR_TRIES = 2, LEAVE_TRIES = 50 };
+enum { RTC_GSI = 8, TICK_INPUT = 2 };
 
 #define NS_PER_S 1000000000ULL
-
-__extension__ typedef unsigned __int128 u128;
 
 enum { LINES = VMT_SOURCE_HPET2 + 1, NO_GSI = VM_GSIS };
 
@@ -60,95 +58,6 @@ static void wake(int fd)
 	const uint64_t one = 1;
 
 	(void)!write(fd, &one, sizeof(one)); /* a full counter wakes as well */
-}
-
-static uint64_t count(const struct counted_clock *now)
-{
-	return now->tsc ? hostclock_tsc() : hostclock_monotonic_ns();
-}
-
-vmt_ns chipset_now(const struct chipset *c)
-{
-	const struct counted_clock now = liveclock_get(&c->clock);
-
-	return vmt_clock_now(&now.clock, count(&now));
-}
-
-static void set_clock(struct chipset *c, const struct counted_clock *now)
-{
-	liveclock_set(&c->clock, now);
-	wake(c->wake_fd); /* its sleep ends at another count */
-}
-
-void chipset_mark(struct chipset *c, const int64_t *ppt, struct chipset_mark *ret_mark)
-{
-	struct counted_clock *now = &ret_mark->now;
-
-	pthread_mutex_lock(&c->lock);
-	*now = liveclock_get(&c->clock);
-	ret_mark->counter = count(now);
-	if (ppt &&
-	    vmt_clock_discipline(&now->clock, ret_mark->counter, *ppt, &now->clock, NULL) == 0)
-		set_clock(c, now);
-	pthread_mutex_unlock(&c->lock);
-}
-
-bool chipset_leave_tsc(struct chipset *c, struct chipset_change *ret_change)
-{
-	struct hostclock_pair pair;
-	struct counted_clock now;
-	struct vmt_change change;
-	uint64_t half = 0, hz;
-	bool left = false;
-
-	pthread_mutex_lock(&c->lock);
-	now = liveclock_get(&c->clock);
-	hz = now.clock.counter_hz;
-	if (now.tsc && hostclock_pair(LEAVE_TRIES, &pair) == 0) {
-		half = (pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2 + 1;
-		now.tsc = 0;
-		left = vmt_clock_counter(&now.clock, pair.monotonic_tsc_lo + half,
-					 pair.monotonic_ns, NS_PER_S, &now.clock, &change) == 0;
-	}
-	if (left) {
-		set_clock(c, &now);
-		c->change = (struct chipset_change){
-			.kind = VMT_CHANGE_COUNTER,
-			.at_ns = change.after_ns,
-			.before_ns = (int64_t)change.before_ns,
-			.after_ns = (int64_t)change.after_ns,
-			.bound_ns = half * NS_PER_S / hz + 1,
-		};
-		*ret_change = c->change;
-	}
-	pthread_mutex_unlock(&c->lock);
-	return left;
-}
-
-/* When CLOCK_MONOTONIC will show what the TSC shows at `counter`; rounded up. */
-static uint64_t monotonic_of_tsc(const struct vmt_clock *clock, uint64_t counter)
-{
-	struct hostclock_pair pair;
-	uint64_t middle, ns;
-
-	if (hostclock_pair(PAIR_TRIES, &pair) < 0)
-		return 1; /* at once, to look again */
-	middle = pair.monotonic_tsc_lo + (pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2;
-	if (counter <= middle)
-		return 1;
-	if (counter - middle > clock->counter_hz)
-		return pair.monotonic_ns + NS_PER_S;
-	ns = (uint64_t)(((u128)(counter - middle) * NS_PER_S + clock->counter_hz - 1) /
-			clock->counter_hz);
-	return pair.monotonic_ns + ns;
-}
-
-uint64_t chipset_monotonic_at(const struct chipset *c, vmt_ns at)
-{
-	const struct counted_clock now = liveclock_get(&c->clock);
-	uint64_t counter = vmt_clock_counter_at(&now.clock, at);
-
-	return now.tsc && counter != UINT64_MAX ? monotonic_of_tsc(&now.clock, counter) : counter;
 }
 
 /* Called with the lock held. */
