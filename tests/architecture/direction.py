@@ -19,6 +19,7 @@ PUBLIC = {
     'pit.h': 'faces', 'rtc.h': 'faces', 'pmtmr.h': 'faces', 'hpet.h': 'faces',
     'kvmclock.h': 'faces',
     'board.h': 'board', 'vmtime.h': 'board',
+    'read.h': 'guest',
 }
 
 

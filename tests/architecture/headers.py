@@ -3,7 +3,8 @@
 """Each public header is whole by itself, in C11, C17 and C++17, with every warning an error, for
 gcc and for clang where they are; and holds nothing that another language could not follow: only
 fixed-width integers, no bit-field, union or enum as a member or argument, no function that only a
-macro can call."""
+macro can call.  read.h, for programs in a guest, is all inline: for C and C++ alone, from C++11 on,
+and compiled with what it does."""
 import pathlib
 import re
 import shutil
@@ -14,6 +15,20 @@ import arch
 
 COMPILERS = [('gcc', '-std=c11'), ('gcc', '-std=c17'), ('g++', '-std=c++17'),
              ('clang', '-std=c11'), ('clang', '-std=c17'), ('clang++', '-std=c++17')]
+READER = 'read.h'
+READER_COMPILERS = [('gcc', '-std=c11'), ('gcc', '-std=gnu17'), ('g++', '-std=c++11'),
+                    ('g++', '-std=c++20'), ('clang', '-std=c11'), ('clang', '-std=gnu17'),
+                    ('clang++', '-std=c++11'), ('clang++', '-std=c++20')]
+READER_USE = '''int main(void)
+{
+	static struct vmt_read r;
+
+	vmt_read_open(&r);
+	vmt_read_renew(&r, VMT_READ_GROWTH_PPM);
+	return vmt_read_now(&r).latest_ns + vmt_read_now_ordered(&r).latest_ns +
+	       vmt_read_realtime(&r).latest_ns + vmt_read_ns(&r) + vmt_read_ns_ordered(&r) < 0;
+}
+'''
 WARNINGS = ['-Wall', '-Wextra', '-Wpedantic', '-Wconversion', '-Wshadow', '-Wundef', '-Werror']
 
 FOREIGN = (r'\b(?:long|short|bool|_Bool|unsigned|signed|union|float|double|__int128|wchar_t'
@@ -38,13 +53,14 @@ def foreign_forms(label, text):
             for pattern, why in rules for line, token in arch.found(pattern, code)]
 
 
-def compiles(compiler, standard, include, header, directory):
+def compiles(compiler, standard, include, header, directory, use='int main(void) { return 0; }\n',
+             how=('-fsyntax-only',)):
     """Complaints of one compiler about a file that includes nothing but the header, twice."""
     cplusplus = compiler.endswith('++')
     source = directory / ('alone.cc' if cplusplus else 'alone.c')
     source.write_text(f'#include <vmtime/{header}>\n#include <vmtime/{header}>\n'
-                      'int main(void) { return 0; }\n')
-    done = subprocess.run([compiler, standard, *WARNINGS, f'-I{include}', '-fsyntax-only', source],
+                      + use)
+    done = subprocess.run([compiler, standard, *WARNINGS, f'-I{include}', *how, source],
                           text=True, capture_output=True, check=False)
     if done.returncode == 0:
         return []
@@ -57,7 +73,8 @@ def test(report, args):
     headers = sorted((include / 'vmtime').glob('*.h'))
     report.check('there are public headers', [] if headers else ['include/vmtime is empty'])
     report.check('public headers hold only what any language can follow',
-                 [c for h in headers for c in foreign_forms(h.name, h.read_text())])
+                 [c for h in headers if h.name != READER
+                  for c in foreign_forms(h.name, h.read_text())])
     listed = (include / 'vmtime/meson.build').read_text()
     report.check('every public header is installed',
                  [f'{h.name} is not in include/vmtime/meson.build' for h in headers
@@ -71,6 +88,14 @@ def test(report, args):
             report.check(title, [c for h in headers
                                  for c in compiles(compiler, standard, include, h.name,
                                                    pathlib.Path(name))])
+        for compiler, standard in READER_COMPILERS:
+            for level in ('-O0', '-O2'):
+                title = f'{READER} compiles with what it does: {compiler} {standard} {level}'
+                if not shutil.which(compiler):
+                    report.skip(title, f'{compiler} is not installed')
+                    continue
+                report.check(title, compiles(compiler, standard, include, READER,
+                                             pathlib.Path(name), READER_USE, (level, '-c', '-o', f'{name}/alone.o')))
 
 
 def self_test(report):
@@ -107,6 +132,14 @@ static inline uint32_t vmt_quick(void) { return 1; }
                'gnu.h': '#ifndef A\n#define A\nstruct vmt_x { int a; int b[0]; };\n#endif\n'}
         for file, content in bad.items():
             (directory / 'vmtime' / file).write_text(content)
+        (directory / 'vmtime/odd.h').write_text(
+            '#ifndef A\n#define A\nstatic inline int vmt_x(int n) { int a; if (n) a = n; '
+            'return a; }\n#endif\n')
+        if shutil.which('gcc'):
+            report.catches('what only an optimizer sees', compiles(
+                'gcc', '-std=c11', directory, 'odd.h', directory,
+                'int main(int c, char **v) { (void)v; return vmt_x(c - 1); }\n', ('-O2', '-c', '-o', directory / 'odd.o')),
+                'gcc')
         for compiler, standard in COMPILERS:
             if shutil.which(compiler):
                 for file in bad:
