@@ -69,7 +69,8 @@ if nm -u "$build/src/libvmtime.a" 2>/dev/null | grep -q -E '__((a|t|ub)san|gcov)
 	exit 77
 fi
 mkdir "$work/user" "$work/root" && cd "$work/user" || exit 99
-cp "$source/examples/embed.c" "$source/examples/embed.py" "$source/examples/embed.txt" . || exit 99
+cp "$source/examples/embed.c" "$source/examples/embed.py" "$source/examples/embed.txt" \
+	"$source/examples/read.c" . || exit 99
 
 # First the checks themselves, on bad samples: each must see its fault.
 sees()
@@ -136,6 +137,20 @@ static=$(pkg --cflags --libs --static)
 	if command -v "${CXX%% *}" >/dev/null; then
 		$CXX -std=c++17 -o version++ version.cc $flags -Wl,-rpath,"$libdir" >log 2>&1
 		check 'C++ links and runs' 'it does not' tells version.txt ./version++
+	fi
+}
+# The reader links nothing of ours.
+# shellcheck disable=SC2086 # the same
+{
+	alone="-Wall -Wextra -Wpedantic -Werror -O2 $(pkg --cflags)"
+	check 'the reader compiles alone as C11' 'cc failed' $CC -std=c11 $alone -o read read.c
+	check 'and runs' 'it does not' ./read
+	check 'it needs no library of ours' 'it does' sh -c '! ldd ./read | grep -i vmtime'
+	if command -v "${CXX%% *}" >/dev/null; then
+		cp read.c read.cc
+		check 'the reader compiles alone as C++11' 'c++ failed' \
+			$CXX -std=c++11 $alone -o read++ read.cc
+		check 'and runs too' 'it does not' ./read++
 	fi
 }
 check 'Python finds the library and runs' 'not what embed.txt says' \
