@@ -75,8 +75,8 @@ static struct vmt_read_page true_page(int64_t *ret_raw_ns)
 {
 	static struct vmt_read_page page;
 	static int64_t raw_ns;
-	uint64_t tsc_end, mul;
-	int64_t raw_end;
+	uint64_t tsc_end = 0, mul;
+	int64_t raw_end = 0;
 	int shift = 0;
 
 	if (!page.version) {
