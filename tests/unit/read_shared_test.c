@@ -12,14 +12,17 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include <vmtime/read.h>
 
+#define CLOCKSOURCE "/sys/devices/system/clocksource/clocksource0/current_clocksource"
 #define SECOND INT64_C(1000000000)
 #define QUARTERS \
 	(UINT64_C(1) << 60) /* a time from here on is in quarters of a count, else halves */
@@ -339,10 +342,72 @@ static void the_real_page_agrees_with_clock_gettime(void **state)
 	}
 }
 
+static int exit_status(pid_t child)
+{
+	int status;
+
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+enum { AS_IT_SHOULD = 0, NOT_ALLOWED = 77 };
+
+/* This process alone sees another clocksource. */
+static int open_with_source(const char *source, uint32_t status)
+{
+	char name[] = "/tmp/read_test.XXXXXX";
+	const int fd = mkstemp(name);
+	struct vmt_read r;
+	bool seen;
+
+	if (fd < 0)
+		return NOT_ALLOWED;
+	seen = write(fd, source, strlen(source)) > 0 && unshare(CLONE_NEWNS) == 0 &&
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount(name, CLOCKSOURCE, NULL, MS_BIND, NULL) == 0;
+	close(fd);
+	unlink(name);
+	if (!seen)
+		return NOT_ALLOWED;
+	if (vmt_read_open(&r) != status || vmt_read_now(&r).status != status)
+		return 1;
+	return status == VMT_READ_PAGE && r.raw_growth_ppm != 0 ? 2 : AS_IT_SHOULD;
+}
+
+static void open_takes_the_page_on_kvm_clock_alone(void **state)
+{
+	static const struct {
+		const char *source;
+		uint32_t status;
+	} cases[] = {
+		{"kvm-clock\n", VMT_READ_PAGE},
+		{"kvm-clock-2\n", VMT_READ_OTHER_SOURCE},
+		{"kvm-cloc\n", VMT_READ_OTHER_SOURCE},
+		{"hyperv_clocksource_tsc_page\n", VMT_READ_OTHER_SOURCE},
+	};
+
+	(void)state;
+	real();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		pid_t child = fork();
+		int status;
+
+		if (child == 0)
+			_exit(open_with_source(cases[i].source, cases[i].status));
+		status = exit_status(child);
+		if (status == NOT_ALLOWED) {
+			print_message("# no mount namespaces here, or not for this user\n");
+			skip();
+		}
+		assert_int_equal(status, AS_IT_SHOULD);
+	}
+}
+
 static void open_obeys_the_clocksource(void **state)
 {
 	char source[32] = "";
-	FILE *file = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "r");
+	FILE *file = fopen(CLOCKSOURCE, "r");
 	struct vmt_read r = real(), opened;
 	uint32_t status = vmt_read_open(&opened);
 
@@ -361,15 +426,6 @@ static void open_obeys_the_clocksource(void **state)
 	}
 }
 
-static int exit_status(pid_t child)
-{
-	int status;
-
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
 static void a_child_reads_on(void **state)
 {
 	struct vmt_read r = real();
@@ -385,8 +441,6 @@ static void a_child_reads_on(void **state)
 	}
 	assert_int_equal(exit_status(child), 0);
 }
-
-enum { AS_IT_SHOULD = 0, NOT_ALLOWED = 77 };
 
 /* In a namespace whose clocks are 10,000 s ahead: the page is found, and is the same. */
 static int in_time_namespace(int64_t before)
@@ -447,6 +501,7 @@ int main(void)
 		cmocka_unit_test(no_offset_is_torn),
 		cmocka_unit_test(realtime_holds_while_it_is_renewed),
 		cmocka_unit_test(the_real_page_agrees_with_clock_gettime),
+		cmocka_unit_test(open_takes_the_page_on_kvm_clock_alone),
 		cmocka_unit_test(open_obeys_the_clocksource),
 		cmocka_unit_test(a_child_reads_on),
 		cmocka_unit_test(a_time_namespace_does_not_move_virtual_time),
