@@ -16,6 +16,7 @@
 #include <vmtime/pit.h>
 #include <vmtime/pmtmr.h>
 #include <vmtime/rtc.h>
+#include <vmtime/tsc.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,6 +48,8 @@ enum vmt_kind {
 	VMT_KIND_KVMCLOCK = 13,          /* struct vmt_kvmclock */
 	VMT_KIND_DISCIPLINE = 14,        /* struct vmt_discipline */
 	VMT_KIND_DISCIPLINE_SAMPLE = 15, /* struct vmt_discipline_sample */
+	VMT_KIND_TSC = 17,               /* struct vmt_tsc */
+	VMT_KIND_TSC_HOST = 18,          /* struct vmt_tsc_host */
 };
 
 /* Bytes of the struct of that kind (enum vmt_kind); 0 when this library knows no such kind. */

@@ -360,6 +360,78 @@ static const uint16_t kvmclock_likely[][2] = {
 	{3, 0x1001}, {7, 0x1041}, {11, 0x1081}, {2, 0x2000}, {1, 0x3001}, {3, 0}, {15, 1},
 };
 
+/* The host's count is virtual time's. */
+static void tsc_start(union subject_state *s, vmt_ns now)
+{
+	const struct vmt_tsc_host host = {
+		.khz = 2500000, .frac = VMT_TSC_FRAC_VMX, .tolerance_ppm = 250};
+
+	vmt_tsc_init(&s->tsc.tsc, CPUS, &host);
+	vmt_tsc_set(&s->tsc.tsc, now, 0);
+	s->tsc.host = now;
+}
+
+static struct vmt_out tsc_advance(union subject_state *s, vmt_ns now)
+{
+	s->tsc.host = now;
+	return (struct vmt_out){.deadline = VMT_NEVER, .ready = now};
+}
+
+static uint32_t tsc_msr(uint32_t reg)
+{
+	return reg % 2 ? VMT_MSR_TSC_ADJUST : VMT_MSR_TSC;
+}
+
+static struct vmt_out tsc_read(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+			       uint32_t *ret_value)
+{
+	uint64_t value = 0;
+
+	(void)width;
+	(void)vmt_tsc_read(&s->tsc.tsc, now, reg / 2, tsc_msr(reg), &value);
+	*ret_value = (uint32_t)(value ^ (value >> 32) * 31);
+	return tsc_advance(s, now);
+}
+
+static struct vmt_out tsc_write(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+				uint32_t value)
+{
+	struct vmt_out out = tsc_advance(s, now);
+
+	out.dirty = vmt_tsc_write(&s->tsc.tsc, now, reg / 2, tsc_msr(reg),
+				  (uint64_t)value << (width - 1) * 8) > 0;
+	return out;
+}
+
+static struct vmt_out tsc_other(union subject_state *s, vmt_ns now, uint32_t which, uint32_t value)
+{
+	if (which == 0)
+		(void)vmt_tsc_scale(&s->tsc.tsc, now, value >> 8);
+	else if (which == 1)
+		vmt_tsc_set(&s->tsc.tsc, now, value);
+	else
+		vmt_tsc_reset(&s->tsc.tsc);
+	return tsc_advance(s, now);
+}
+
+static int tsc_save(const union subject_state *s, void *buf, size_t size)
+{
+	return vmt_tsc_save(&s->tsc.tsc, s->tsc.host, buf, size);
+}
+
+/* Another frequency than the saved one is no failure. */
+static int tsc_load(union subject_state *s, vmt_ns now, const void *buf, size_t size)
+{
+	int result = vmt_tsc_load(&s->tsc.tsc, now, buf, size);
+
+	if (result < 0)
+		return result;
+	s->tsc.host = now;
+	return 0;
+}
+
+static const uint16_t tsc_likely[][2] = {{0, 0}, {1, 0}, {3, 1}, {5, 1}, {1, 1}, {7, 1}};
+
 const struct subject subjects[SUBJECTS] = {
 	{"pit", 5, 1, 1 << VMT_PIT_OUT0, 0, 1, 0, pit_start, pit_advance, pit_read, pit_write,
 	 pit_other, pit_save, pit_load, pit_likely, COUNT(pit_likely)},
@@ -373,4 +445,6 @@ const struct subject subjects[SUBJECTS] = {
 	{"kvmclock", 4 * CPUS, 8, 0, 0, 4, 1, kvmclock_start, kvmclock_advance, kvmclock_read,
 	 kvmclock_write, kvmclock_other, kvmclock_save, kvmclock_load, kvmclock_likely,
 	 COUNT(kvmclock_likely)},
+	{"tsc", 2 * CPUS, 8, 0, 0, 3, 1, tsc_start, tsc_advance, tsc_read, tsc_write, tsc_other,
+	 tsc_save, tsc_load, tsc_likely, COUNT(tsc_likely)},
 };

@@ -13,6 +13,7 @@
 #include <vmtime/pit.h>
 #include <vmtime/pmtmr.h>
 #include <vmtime/rtc.h>
+#include <vmtime/tsc.h>
 
 /* A state of any face, whole, so that copies compare. */
 union subject_state {
@@ -21,6 +22,10 @@ union subject_state {
 	struct vmt_pmtmr pmtmr;
 	struct vmt_hpet hpet;
 	struct vmt_kvmclock kvmclock;
+	struct {
+		struct vmt_tsc tsc;
+		uint64_t host; /* its count at the last call: what is saved is of that instant */
+	} tsc;
 };
 
 struct subject {
@@ -48,7 +53,7 @@ struct subject {
 	uint32_t likely_count;
 };
 
-#define SUBJECTS 5
+#define SUBJECTS 6
 extern const struct subject subjects[SUBJECTS];
 
 #endif
