@@ -16,6 +16,7 @@
 #include <vmtime/pit.h>
 #include <vmtime/pmtmr.h>
 #include <vmtime/rtc.h>
+#include <vmtime/steal.h>
 #include <vmtime/tsc.h>
 
 #ifdef __cplusplus
@@ -48,6 +49,7 @@ enum vmt_kind {
 	VMT_KIND_KVMCLOCK = 13,          /* struct vmt_kvmclock */
 	VMT_KIND_DISCIPLINE = 14,        /* struct vmt_discipline */
 	VMT_KIND_DISCIPLINE_SAMPLE = 15, /* struct vmt_discipline_sample */
+	VMT_KIND_STEAL = 16,             /* struct vmt_steal */
 	VMT_KIND_TSC = 17,               /* struct vmt_tsc */
 	VMT_KIND_TSC_HOST = 18,          /* struct vmt_tsc_host */
 };

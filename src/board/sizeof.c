@@ -25,6 +25,7 @@ size_t vmt_sizeof(uint32_t kind)
 		[VMT_KIND_KVMCLOCK] = sizeof(struct vmt_kvmclock),
 		[VMT_KIND_DISCIPLINE] = sizeof(struct vmt_discipline),
 		[VMT_KIND_DISCIPLINE_SAMPLE] = sizeof(struct vmt_discipline_sample),
+		[VMT_KIND_STEAL] = sizeof(struct vmt_steal),
 		[VMT_KIND_TSC] = sizeof(struct vmt_tsc),
 		[VMT_KIND_TSC_HOST] = sizeof(struct vmt_tsc_host),
 	};

@@ -29,6 +29,7 @@ enum vmt_snap_kind {
 	VMT_SNAP_PMTMR = 5,
 	VMT_SNAP_HPET = 6,
 	VMT_SNAP_KVMCLOCK = 7,
+	VMT_SNAP_STEAL = 8,
 	VMT_SNAP_TSC = 9,
 };
 

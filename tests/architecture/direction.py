@@ -17,7 +17,7 @@ import arch
 PUBLIC = {
     'out.h': 'core', 'clock.h': 'core', 'discipline.h': 'core',
     'pit.h': 'faces', 'rtc.h': 'faces', 'pmtmr.h': 'faces', 'hpet.h': 'faces',
-    'kvmclock.h': 'faces', 'tsc.h': 'faces',
+    'kvmclock.h': 'faces', 'steal.h': 'faces', 'tsc.h': 'faces',
     'board.h': 'board', 'vmtime.h': 'board',
     'read.h': 'guest',
 }

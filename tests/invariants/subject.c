@@ -432,6 +432,69 @@ static int tsc_load(union subject_state *s, vmt_ns now, const void *buf, size_t 
 
 static const uint16_t tsc_likely[][2] = {{0, 0}, {1, 0}, {3, 1}, {5, 1}, {1, 1}, {7, 1}};
 
+static void steal_start(union subject_state *s, vmt_ns now)
+{
+	(void)now;
+	vmt_steal_init(&s->steal, CPUS);
+}
+
+static struct vmt_out steal_advance(union subject_state *s, vmt_ns now)
+{
+	(void)s;
+	return (struct vmt_out){.deadline = VMT_NEVER, .ready = now};
+}
+
+static struct vmt_out steal_read(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+				 uint32_t *ret_value)
+{
+	uint64_t value = 0;
+
+	(void)width;
+	(void)vmt_steal_read(&s->steal, reg, VMT_MSR_KVM_STEAL, &value);
+	*ret_value = (uint32_t)(value ^ (value >> 32) * 31);
+	return steal_advance(s, now);
+}
+
+static struct vmt_out steal_write(union subject_state *s, vmt_ns now, uint32_t reg, uint32_t width,
+				  uint32_t value)
+{
+	struct vmt_out out = steal_advance(s, now);
+
+	(void)vmt_steal_write(&s->steal, now, reg, VMT_MSR_KVM_STEAL,
+			      (uint64_t)value << (width - 1) * 6, &out);
+	return out;
+}
+
+/* `value` also plays what the guest left in its entry. */
+static struct vmt_out steal_other(union subject_state *s, vmt_ns now, uint32_t which,
+				  uint32_t value)
+{
+	uint32_t entry[VMT_STEAL_BYTES / 4] = {value};
+
+	if (which == 0)
+		vmt_steal_add(&s->steal, value % CPUS, value);
+	else if (which == 1)
+		vmt_steal_publish(&s->steal, value % CPUS, entry);
+	else
+		vmt_steal_reset(&s->steal);
+	return steal_advance(s, now);
+}
+
+static int steal_save(const union subject_state *s, void *buf, size_t size)
+{
+	return vmt_steal_save(&s->steal, buf, size);
+}
+
+static int steal_load(union subject_state *s, vmt_ns now, const void *buf, size_t size)
+{
+	(void)now;
+	return vmt_steal_load(&s->steal, buf, size);
+}
+
+static const uint16_t steal_likely[][2] = {
+	{0, 0x1001}, {1, 0x1041}, {2, 0x1081}, {0, 0}, {1, 0x1003}, {3, 0x1001},
+};
+
 const struct subject subjects[SUBJECTS] = {
 	{"pit", 5, 1, 1 << VMT_PIT_OUT0, 0, 1, 0, pit_start, pit_advance, pit_read, pit_write,
 	 pit_other, pit_save, pit_load, pit_likely, COUNT(pit_likely)},
@@ -447,4 +510,6 @@ const struct subject subjects[SUBJECTS] = {
 	 COUNT(kvmclock_likely)},
 	{"tsc", 2 * CPUS, 8, 0, 0, 3, 1, tsc_start, tsc_advance, tsc_read, tsc_write, tsc_other,
 	 tsc_save, tsc_load, tsc_likely, COUNT(tsc_likely)},
+	{"steal", CPUS, 8, 0, 0, 3, 1, steal_start, steal_advance, steal_read, steal_write,
+	 steal_other, steal_save, steal_load, steal_likely, COUNT(steal_likely)},
 };

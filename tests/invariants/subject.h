@@ -13,6 +13,7 @@
 #include <vmtime/pit.h>
 #include <vmtime/pmtmr.h>
 #include <vmtime/rtc.h>
+#include <vmtime/steal.h>
 #include <vmtime/tsc.h>
 
 /* A state of any face, whole, so that copies compare. */
@@ -22,6 +23,7 @@ union subject_state {
 	struct vmt_pmtmr pmtmr;
 	struct vmt_hpet hpet;
 	struct vmt_kvmclock kvmclock;
+	struct vmt_steal steal;
 	struct {
 		struct vmt_tsc tsc;
 		uint64_t host; /* its count at the last call: what is saved is of that instant */
@@ -53,7 +55,7 @@ struct subject {
 	uint32_t likely_count;
 };
 
-#define SUBJECTS 6
+#define SUBJECTS 7
 extern const struct subject subjects[SUBJECTS];
 
 #endif

@@ -28,7 +28,7 @@ static void a_kind_keeps_its_number(void **state)
 		sizeof(struct vmt_kvmclock),
 		sizeof(struct vmt_discipline),
 		sizeof(struct vmt_discipline_sample),
-		0, /* steal time's */
+		sizeof(struct vmt_steal),
 		sizeof(struct vmt_tsc),
 		sizeof(struct vmt_tsc_host),
 		0,
