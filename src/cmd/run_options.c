@@ -48,7 +48,7 @@ static const struct {
 	[RTC] = {"--rtc", {"exact", "pc", "none"}, {NULL}},
 	[PM_TIMER] = {"--pm-timer", {"on", "off"}, {NULL}},
 	[KVM_CLOCK] = {"--kvm-clock", {"user", "kernel", "none"}, {NULL}},
-	[STEAL] = {"--steal", {"kernel", "none"}, {"user"}},
+	[STEAL] = {"--steal", {"kernel", "user", "none"}, {NULL}},
 	[TICKS] = {"--ticks", {"discard", "catchup", "delay", "merge"}, {NULL}},
 	[TSC_HINT] = {"--tsc-hint", {"on", "off"}, {NULL}},
 	[INVTSC] = {"--invtsc", {"off", "on"}, {NULL}},
@@ -307,6 +307,8 @@ static void settle_choices(struct parse *p)
 					       VMT_TICKS_DELAY, VMT_TICKS_MERGE};
 	static const enum machine_kvm_clock clocks[] = {
 		MACHINE_KVM_CLOCK_USER, MACHINE_KVM_CLOCK_KERNEL, MACHINE_KVM_CLOCK_NONE};
+	static const enum machine_steal steals[] = {MACHINE_STEAL_KERNEL, MACHINE_STEAL_USER,
+						    MACHINE_STEAL_NONE};
 	struct machine_config *m = &p->o->machine;
 
 	m->pit = pits[p->picked[PIT]];
@@ -315,7 +317,7 @@ static void settle_choices(struct parse *p)
 	m->hpet = p->picked[HPET] == 0;
 	m->kvm_clock = clocks[p->picked[KVM_CLOCK]];
 	m->discipline = p->picked[DISCIPLINE] == 0;
-	m->steal = p->picked[STEAL] == 0;
+	m->steal = steals[p->picked[STEAL]];
 	m->ticks = ticks[p->picked[TICKS]];
 	m->tsc_hint = p->picked[TSC_HINT] == 0;
 	m->invariant_tsc = p->picked[INVTSC] == 1;
@@ -441,6 +443,11 @@ int run_parse(int argc, char **argv, struct run_options *o)
 	if (p.n_serial == 0)
 		o->machine.serial[0].kind = CONSOLE_STDIO;
 	settle_choices(&p);
+	if (o->machine.steal == MACHINE_STEAL_USER &&
+	    o->machine.kvm_clock == MACHINE_KVM_CLOCK_NONE)
+		return bad("--steal", "user",
+			   "without KVM's clock the guest sees none of KVM (leave out --kvm-clock "
+			   "none)");
 	status = check_places(&p);
 	if (!status)
 		status = take_date(&p);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* machine.c - a whole virtual machine: from its configuration to why it ended. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -16,6 +17,7 @@
 #include "kvm/machine.h"
 #include "kvm/memory.h"
 #include "kvm/pvclock.h"
+#include "kvm/steal.h"
 #include "kvm/thread.h"
 
 enum { NS_PER_MS = 1000000 };
@@ -46,7 +48,8 @@ struct machine {
 	struct gate gate;
 	struct pvclock pvclock;
 	bool has_pvclock;   /* it is initialised */
-	struct event *tick; /* pvclock_tick() */
+	struct steal steal; /* all 0: KVM's, or none */
+	struct event *tick; /* of both */
 
 	pthread_mutex_t lock; /* of the next two */
 	struct vcpu_end vcpu_end;
@@ -76,30 +79,6 @@ static void on_vcpu_end(void *owner, const struct vcpu *vcpu, const struct vcpu_
 	(void)!write(m->end_fd, &one, sizeof(one));
 }
 
-static void add_port_stats(struct vcpu_stats *sum, const struct vcpu_port_stats *port)
-{
-	for (unsigned i = 0; i < VCPU_PORTS; i++) {
-		struct vcpu_port_stats *s = &sum->ports[(port->port - 1 + i) % VCPU_PORTS];
-
-		if (s->port == 0)
-			s->port = port->port;
-		if (s->port != port->port)
-			continue;
-		s->reads += port->reads;
-		s->writes += port->writes;
-		return;
-	}
-}
-
-static void add_stats(struct vcpu_stats *sum, const struct vcpu_stats *stats)
-{
-	for (unsigned i = 0; i < VCPU_REASONS; i++)
-		sum->exits[i] += stats->exits[i];
-	for (unsigned i = 0; i < VCPU_PORTS; i++)
-		if (stats->ports[i].port)
-			add_port_stats(sum, &stats->ports[i]);
-}
-
 /* Ends everything that runs and closes the KVM VM; memory, board and clock stay. */
 static void tear_down(struct machine *m)
 {
@@ -114,7 +93,7 @@ static void tear_down(struct machine *m)
 		chipset_connect(&m->chipset, NULL);
 	ports_connect(&m->ports, NULL);
 	for (uint32_t i = 0; i < m->n_vcpus; i++) {
-		add_stats(&m->stats.vcpus, &m->vcpus[i].stats);
+		vcpu_add_stats(&m->stats.vcpus, &m->vcpus[i].stats);
 		vcpu_destroy(&m->vcpus[i]);
 	}
 	m->n_vcpus = 0;
@@ -145,7 +124,7 @@ static int create_vcpus(struct machine *m, struct why *why)
 	struct cpuid_config cpuid_config = {
 		.cpus = config->cpus,
 		.kvm_leaves = config->kvm_clock != MACHINE_KVM_CLOCK_NONE,
-		.steal = config->steal,
+		.steal = config->steal != MACHINE_STEAL_NONE,
 		.invariant = config->invariant_tsc,
 		.tsc_deadline = shows_tsc_deadline(m),
 		.tsc_khz = m->vm.tsc_khz,
@@ -167,6 +146,7 @@ static int create_vcpus(struct machine *m, struct why *why)
 		v->ports = &m->ports;
 		v->gate = &m->gate;
 		v->pvclock = &m->pvclock;
+		v->steal = config->steal == MACHINE_STEAL_USER ? &m->steal : NULL;
 		v->ended = on_vcpu_end;
 		v->owner = m;
 		m->n_vcpus++;
@@ -340,11 +320,14 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (m->running && pvclock_tick(&m->pvclock, &change) && m->watch)
 		m->watch->change(m->watch->owner, &change);
+	if (m->running)
+		steal_tick(&m->steal);
 }
 
 /* Virtual time runs, nobody looks at it yet. */
-static int start_pvclock(struct machine *m, struct why *why)
+static int start_pages(struct machine *m, struct why *why)
 {
+	static_assert(PVCLOCK_TICK_MS == STEAL_TICK_MS, "one event serves both");
 	static const struct timeval period = {.tv_usec = PVCLOCK_TICK_MS * 1000};
 	const struct pvclock_config config = {
 		.chipset = &m->chipset,
@@ -361,6 +344,8 @@ static int start_pvclock(struct machine *m, struct why *why)
 	int result = pvclock_init(&m->pvclock, &config, why);
 
 	m->has_pvclock = result == 0;
+	if (result == 0 && m->config->steal == MACHINE_STEAL_USER)
+		result = steal_init(&m->steal, &m->memory, m->vcpus, config.cpus, why);
 	if (result < 0)
 		return result;
 	m->tick = event_new(m->base, -1, EV_PERSIST, on_tick, m);
@@ -384,8 +369,9 @@ static int set_up(struct machine *m, struct why *why)
 	struct boot_state state;
 	int result = vm_create(&m->memory, &config, &m->vm, why);
 
-	if (result == 0 && m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
-		result = vm_filter_msrs(&m->vm, why);
+	if (result == 0)
+		result = vm_filter_msrs(&m->vm, m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
+					m->config->steal == MACHINE_STEAL_USER, why);
 	if (result == 0)
 		result = create_vcpus(m, why);
 	if (result == 0)
@@ -393,7 +379,7 @@ static int set_up(struct machine *m, struct why *why)
 	if (result == 0 && first)
 		result = power_on(m, why);
 	if (result == 0 && first)
-		result = start_pvclock(m, why);
+		result = start_pages(m, why);
 	/* Not before all else is known to be good: opening empties a file. */
 	if (result == 0 && first)
 		result = open_consoles(m, why);
@@ -437,6 +423,7 @@ static int reset(struct machine *m)
 	chipset_reset(&m->chipset);
 	ports_reset(&m->ports);
 	pvclock_reset(&m->pvclock);
+	steal_reset(&m->steal);
 	m->vcpu_ended = false; /* no vCPU's thread is there */
 	return start(m, &m->end.reason);
 }
@@ -583,6 +570,7 @@ uint64_t machine_destroy(struct machine *m, struct why *why)
 		event_free(m->tick);
 	if (m->has_pvclock)
 		pvclock_destroy(&m->pvclock);
+	steal_destroy(&m->steal);
 	gate_destroy(&m->gate);
 	if (m->powered)
 		chipset_destroy(&m->chipset);

@@ -27,6 +27,7 @@ enum machine_kvm_clock {
 	MACHINE_KVM_CLOCK_KERNEL,
 	MACHINE_KVM_CLOCK_USER
 };
+enum machine_steal { MACHINE_STEAL_NONE = 0, MACHINE_STEAL_KERNEL, MACHINE_STEAL_USER };
 enum machine_rtc { MACHINE_RTC_NONE = 0, MACHINE_RTC_PC, MACHINE_RTC_EXACT };
 
 struct machine_config {
@@ -42,7 +43,7 @@ struct machine_config {
 	bool hpet;
 	enum machine_kvm_clock kvm_clock; /* NONE: KVM's CPUID leaves are absent */
 	bool discipline;                  /* virtual time keeps to the host's clock */
-	bool steal;
+	enum machine_steal steal;         /* needs kvm_clock; without, there is none */
 	bool invariant_tsc;
 	bool tsc_hint; /* without kvm_clock: tsc_early_khz= is added to a Linux command line */
 	enum vmt_ticks ticks; /* with the kernel's PIT: DELAY and CATCHUP are its reinjection */

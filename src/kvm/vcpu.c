@@ -11,6 +11,7 @@
 
 #include "kvm/gate.h"
 #include "kvm/pvclock.h"
+#include "kvm/steal.h"
 #include "kvm/thread.h"
 #include "kvm/vcpu.h"
 
@@ -261,6 +262,30 @@ static void count_port(struct vcpu_stats *stats, uint16_t port, bool write, uint
 	}
 }
 
+static void add_port_stats(struct vcpu_stats *sum, const struct vcpu_port_stats *port)
+{
+	for (unsigned i = 0; i < VCPU_PORTS; i++) {
+		struct vcpu_port_stats *s = &sum->ports[(port->port - 1 + i) % VCPU_PORTS];
+
+		if (s->port == 0)
+			s->port = port->port;
+		if (s->port != port->port)
+			continue;
+		s->reads += port->reads;
+		s->writes += port->writes;
+		return;
+	}
+}
+
+void vcpu_add_stats(struct vcpu_stats *sum, const struct vcpu_stats *stats)
+{
+	for (unsigned i = 0; i < VCPU_REASONS; i++)
+		sum->exits[i] += stats->exits[i];
+	for (unsigned i = 0; i < VCPU_PORTS; i++)
+		if (stats->ports[i].port)
+			add_port_stats(sum, &stats->ports[i]);
+}
+
 static bool handle_io(struct vcpu *v, struct vcpu_end *end)
 {
 	struct kvm_run *run = v->run;
@@ -306,14 +331,25 @@ static bool handle_mmio(struct vcpu *v)
 	return true;
 }
 
+static bool read_msr(struct vcpu *v, uint32_t msr, uint64_t *ret_value)
+{
+	return pvclock_rdmsr(v->pvclock, v->cpu, msr, ret_value) ||
+	       (v->steal && steal_rdmsr(v->steal, v->cpu, msr, ret_value));
+}
+
+static bool write_msr(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+	return pvclock_wrmsr(v->pvclock, v->cpu, msr, value) ||
+	       (v->steal && steal_wrmsr(v->steal, v->cpu, msr, value));
+}
+
 /* One that is not there is #GP. */
 static bool handle_msr(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
 	uint64_t value = run->msr.data;
-	bool known = run->exit_reason == KVM_EXIT_X86_RDMSR
-			     ? pvclock_rdmsr(v->pvclock, v->cpu, run->msr.index, &value)
-			     : pvclock_wrmsr(v->pvclock, v->cpu, run->msr.index, value);
+	bool known = run->exit_reason == KVM_EXIT_X86_RDMSR ? read_msr(v, run->msr.index, &value)
+							    : write_msr(v, run->msr.index, value);
 
 	run->msr.data = value;
 	run->msr.error = !known;
@@ -399,6 +435,8 @@ static void *run_vcpu(void *arg)
 	struct vcpu_end end = {0};
 
 	__atomic_store_n(&v->tid, gettid(), __ATOMIC_SEQ_CST);
+	if (v->steal)
+		steal_begin(v->steal, v->cpu);
 	while (!__atomic_load_n(&v->stop, __ATOMIC_SEQ_CST)) {
 		int result;
 
@@ -407,6 +445,8 @@ static void *run_vcpu(void *arg)
 				look_again(v);
 			continue; /* it may have been vcpu_stop() */
 		}
+		if (v->steal)
+			steal_look(v->steal, v->cpu);
 		gate_enter(v->gate, &v->inside);
 		result = ioctl(v->fd, KVM_RUN, 0);
 		gate_leave(v->gate, &v->inside);
@@ -420,6 +460,8 @@ static void *run_vcpu(void *arg)
 		v->ended(v->owner, v, &end);
 		break;
 	}
+	if (v->steal)
+		steal_end(v->steal, v->cpu);
 	__atomic_store_n(&v->tid, 0, __ATOMIC_SEQ_CST);
 	return NULL;
 }

@@ -44,6 +44,7 @@ struct vcpu_stats {
 
 struct gate;
 struct pvclock;
+struct steal;
 
 struct vcpu {
 	uint32_t cpu;
@@ -53,6 +54,7 @@ struct vcpu {
 	struct ports *ports;
 	struct gate *gate;       /* passed into KVM_RUN and back */
 	struct pvclock *pvclock; /* answers the MSRs that vm_filter_msrs() takes from KVM */
+	struct steal *steal;     /* ... its own; NULL: KVM's, or none */
 	/* Called in the vCPU's thread, which ends afterwards. */
 	void (*ended)(void *owner, const struct vcpu *vcpu, const struct vcpu_end *end);
 	void *owner;
@@ -78,6 +80,9 @@ int vcpu_set_tsc_offset(struct vcpu *vcpu, uint64_t offset, struct why *why);
 
 /* Starts the thread; ports, gate, pvclock, ended and owner are set.  0 or negative errno. */
 int vcpu_start(struct vcpu *vcpu, struct why *why);
+
+/* Adds what one vCPU did to a sum. */
+void vcpu_add_stats(struct vcpu_stats *sum, const struct vcpu_stats *stats);
 
 /* KVM looks at the interrupt chips on its behalf once more.
  *

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <vmtime/kvmclock.h>
+#include <vmtime/steal.h>
 
 #include "kvm/vm.h"
 
@@ -239,7 +240,7 @@ int vm_create(const struct guest_memory *memory, const struct vm_config *config,
 	return 0;
 }
 
-int vm_filter_msrs(const struct vm *vm, struct why *why)
+int vm_filter_msrs(const struct vm *vm, bool kvm_clock, bool steal, struct why *why)
 {
 	/* Copied as whole longs; a 0 is an MSR that is ours. */
 	uint64_t none = 0;
@@ -248,21 +249,30 @@ int vm_filter_msrs(const struct vm *vm, struct why *why)
 		.args = {KVM_MSR_EXIT_REASON_FILTER},
 	};
 	const uint32_t both = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
-	struct kvm_msr_filter filter = {
-		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-		.ranges = {{both, 2, VMT_MSR_KVM_WALL_OLD, (uint8_t *)&none},
-			   {both, 2, VMT_MSR_KVM_WALL, (uint8_t *)&none}},
-	};
+	struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_ALLOW};
+	unsigned n = 0;
 
+	if (kvm_clock) {
+		filter.ranges[n++] = (struct kvm_msr_filter_range){both, 2, VMT_MSR_KVM_WALL_OLD,
+								   (uint8_t *)&none};
+		filter.ranges[n++] =
+			(struct kvm_msr_filter_range){both, 2, VMT_MSR_KVM_WALL, (uint8_t *)&none};
+	}
+	if (steal)
+		filter.ranges[n++] =
+			(struct kvm_msr_filter_range){both, 1, VMT_MSR_KVM_STEAL, (uint8_t *)&none};
+	if (n == 0)
+		return 0;
 	if (!vm_capability(vm, KVM_CAP_X86_USER_SPACE_MSR) ||
 	    !vm_capability(vm, KVM_CAP_X86_MSR_FILTER))
 		return why_set(why, -ENODEV,
-			       "this kernel's KVM does not leave kvm-clock to user space, "
-			       "KVM_CAP_X86_MSR_FILTER (use Linux 5.10 or later, or `--kvm-clock "
-			       "kernel`)");
+			       "this kernel's KVM does not leave %s to user space, "
+			       "KVM_CAP_X86_MSR_FILTER (use Linux 5.10 or later, or `%s kernel`)",
+			       kvm_clock ? "kvm-clock" : "steal time",
+			       kvm_clock ? "--kvm-clock" : "--steal");
 	if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0 ||
 	    ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) < 0)
-		return refused(why, "to leave kvm-clock to user space");
+		return refused(why, "to leave its registers to user space");
 	return 0;
 }
 

@@ -64,9 +64,10 @@ int vm_capability(const struct vm *vm, unsigned capability);
 /* What KVM supports of this host's CPUID. */
 int vm_supported_cpuid(const struct vm *vm, struct cpuid_table *ret_table, struct why *why);
 
-/* From now on RDMSR and WRMSR of kvm-clock's registers leave to user space (KVM_EXIT_X86_RDMSR,
- * KVM_EXIT_X86_WRMSR); KVM_SET_MSRS would still reach the kernel's.  -ENODEV: this KVM cannot. */
-int vm_filter_msrs(const struct vm *vm, struct why *why);
+/* From now on RDMSR and WRMSR of kvm-clock's registers, and of steal time's, leave to user space
+ * (KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR); KVM_SET_MSRS would still reach the kernel's.  -ENODEV:
+ * this KVM cannot. */
+int vm_filter_msrs(const struct vm *vm, bool kvm_clock, bool steal, struct why *why);
 
 /* Sets a line. */
 void vm_irq_line(const struct vm *vm, uint32_t gsi, bool level);

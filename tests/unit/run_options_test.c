@@ -68,7 +68,8 @@ static void without_options_it_is_a_small_pc(void **state)
 	assert_int_equal(m->serial[1].kind, CONSOLE_NONE);
 	assert_int_equal(m->pit, MACHINE_PIT_USER);
 	assert_int_equal(m->rtc, MACHINE_RTC_EXACT);
-	assert_true(m->pm_timer && m->hpet && m->steal && m->tsc_hint && m->discipline);
+	assert_true(m->pm_timer && m->hpet && m->tsc_hint && m->discipline);
+	assert_int_equal(m->steal, MACHINE_STEAL_KERNEL);
 	assert_int_equal(m->kvm_clock, MACHINE_KVM_CLOCK_USER);
 	assert_false(m->invariant_tsc || m->ticks != VMT_TICKS_DISCARD || m->exit_port ||
 		     m->has_date);
@@ -99,6 +100,8 @@ static void each_option_changes_what_it_names(void **state)
 	assert_true(m->invariant_tsc && m->ticks == VMT_TICKS_CATCHUP);
 	TAKES("--kvm-clock", "kernel");
 	assert_int_equal(m->kvm_clock, MACHINE_KVM_CLOCK_KERNEL);
+	TAKES("--steal", "user");
+	assert_int_equal(m->steal, MACHINE_STEAL_USER);
 	TAKES("--rtc", "pc");
 	assert_int_equal(m->rtc, MACHINE_RTC_PC);
 	assert_null(options.qmp);
@@ -126,6 +129,7 @@ static void the_defaults_of_what_is_to_come_are_taken(void **state)
 static void what_cannot_be_is_named(void **state)
 {
 	(void)state;
+	REFUSES("--steal user: without KVM's clock", "--steal=user", "--kvm-clock", "none");
 	REFUSES("--cpus 0", "--cpus=0");
 	REFUSES("at most 254", "--cpus", "255");
 	REFUSES("--cpus -1", "--cpus", "-1");
