@@ -6,6 +6,7 @@ The probe (src/guest/probe/probe.h) lets the PIT interrupt it at 1 kHz and halts
 vmtime with its own PIT, with KVM's, and under QEMU, which take turns.  CPU time is the scheduler's
 count of all threads of the VMM and of KVM's thread for its PIT, between two marks of the probe,
 divided by the interrupts that arrived.  The least turn counts, since disturbances only add.
+Lateness is how long each tick that fell due waited for an interrupt, lost ones until the next.
 Needs a working /dev/kvm: elsewhere run it as `vmtime lab -- bench/tick_bench.py ...`.
 """
 import argparse
@@ -165,7 +166,8 @@ def main():
         print(json.dumps({"turns": args.turns, "rate_hz": args.rate, "ticks": rows}))
         return
     print(f"a PIT at {args.rate} Hz, {args.turns} turns of {args.seconds:g} s; "
-          "us of CPU time for each that arrived, and late")
+          f"{round(args.rate * args.seconds)} due a turn; us of CPU time for each that arrived, "
+          "and late")
     print(f"{'':22} {'arrived':>8} {'median':>8} {'least':>8} {'x least':>8} {'late p50':>9} "
           f"{'p99':>7}")
     for row in rows:

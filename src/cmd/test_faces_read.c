@@ -149,7 +149,7 @@ static bool take_tally(struct faces_stream *s, struct words *w)
 	t.stop = take_number(w, FACES_MOST);
 	t.stop_width = take_number(w, FACES_MOST);
 	t.count = take_number(w, UINT32_MAX);
-	t.stored = take_number(w, t.count);
+	t.stored = take_number(w, UINT32_MAX);
 	t.p50 = take_number(w, UINT32_MAX);
 	t.p99 = take_number(w, UINT32_MAX);
 	t.most = take_number(w, UINT32_MAX);

@@ -54,7 +54,7 @@ struct ticks_tally {
 	bool busy;
 	uint64_t start, start_width, stop, stop_width;
 	uint64_t count;  /* of interrupts */
-	uint64_t stored; /* of them have a lateness */
+	uint64_t stored; /* ticks whose lateness is known, those that were lost too */
 	uint64_t p50, p99, most;
 };
 

@@ -40,12 +40,12 @@
  * B says that it begins.  S says that RUN is over and COUNT interrupts came so far; the source goes
  * on until a byte is received.  T is the answer, once the source has stopped and what was on its
  * way has come.  The source was started at a count within [START, START + WIDTH] and stopped within
- * the like; COUNT interrupts came.  Of STORED of them, all before S, follows how long after the
- * latest tick that was due they came, in counts: median, 99th percentile, and the greatest of all.
- * Ticks of PIT and HPET are due from the middle of the start's bracket on.  The RTC's, whose phase
- * nobody is told, and those of a source whose first WIDTH is greater than PERIOD / 4 are due from
- * the earliest of the first PROBE_WARM on (an eighth of all, if that is less), which are not
- * stored. */
+ * the like; COUNT interrupts came.  STORED ticks fell due before the last of them that came before
+ * S; how long each waited for an interrupt, be it its own or a later one, follows in counts:
+ * median, 99th percentile, and the greatest of all.  Ticks of PIT and HPET are due from the middle
+ * of the start's bracket on.  The RTC's, whose phase nobody is told, and those of a source whose
+ * first WIDTH is greater than PERIOD / 4 are due from the earliest of the first PROBE_WARM on (an
+ * eighth of all, if that is less), which are not stored. */
 #ifndef GUEST_PROBE_PROBE_H
 #define GUEST_PROBE_PROBE_H
 
@@ -58,7 +58,7 @@ enum {
 	PROBE_LOW = 0x7000, /* as LOW in start.S */
 	PROBE_BURST = 3,    /* readings of a face in a row */
 	PROBE_WARM = 32,
-	PROBE_SAMPLES = 100000, /* later ones count, and for the greatest */
+	PROBE_SAMPLES = 100000, /* of later ticks only the longest wait counts */
 };
 
 /* acpi.c: what the firmware's tables say. */

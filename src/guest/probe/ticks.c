@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ticks.c - lets a timer interrupt, and counts what arrives and how late. */
+/* ticks.c - lets a timer interrupt, and counts what arrives and how long each tick waits. */
 #include "guest/probe/cpu.h"
 #include "guest/probe/probe.h"
 
@@ -77,21 +77,26 @@ static void find_phase(uint64_t arrival)
 	ticks.warming = --ticks.warm > 0;
 }
 
-static void record(uint64_t arrival)
+static void store(uint64_t late)
 {
-	struct position next = ticks.due;
-	uint64_t late;
-
-	for (step(&next, &ticks.period); arrival + ticks.slack >= next.count;
-	     step(&next, &ticks.period))
-		ticks.due = next;
-	late = arrival > ticks.due.count ? arrival - ticks.due.count : 0;
 	if (late > UINT32_MAX)
 		late = UINT32_MAX;
 	if (late > ticks.most)
 		ticks.most = (uint32_t)late;
 	if (ticks.stored < PROBE_SAMPLES)
 		samples[ticks.stored++] = (uint32_t)late;
+}
+
+/* Each tick that fell due since the last interrupt has waited for this one. */
+static void record(uint64_t arrival)
+{
+	struct position next = ticks.due;
+
+	for (step(&next, &ticks.period); arrival + ticks.slack >= next.count;
+	     step(&next, &ticks.period)) {
+		store(arrival > next.count ? arrival - next.count : 0);
+		ticks.due = next;
+	}
 }
 
 void probe_on_tick(void)
