@@ -130,7 +130,7 @@ static void a_tally_that_cannot_be_is_damage(void **state)
 		"T x 0 10 2 30 3 400 3e0 5 6 7", /* no such source */
 		"T p 2 10 2 30 3 400 3e0 5 6 7", /* neither idle nor busy */
 		"T p 0 30 2 10 3 400 3e0 5 6 7", /* stopped before it started */
-		"T p 0 10 2 30 3 400 3e0 5 6",   "T p 0 10 2 30 3 400 3e0 5 6 7 8"};
+		"T p 0 10 2 30 3 400 3e0 5 6", "T p 0 10 2 30 3 400 3e0 5 6 7 8"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
