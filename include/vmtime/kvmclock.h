@@ -100,11 +100,13 @@ VMT_API void vmt_kvmclock_stopped(struct vmt_kvmclock *s);
 VMT_API uint64_t vmt_kvmclock_place(const struct vmt_kvmclock *s, uint32_t cpu);
 VMT_API uint64_t vmt_kvmclock_wall_place(const struct vmt_kvmclock *s);
 
-/* Writes an entry into the guest's memory; `entry` is aligned to 4.  The version is odd meanwhile
+/* Writes an entry into the guest's memory; `entry` is aligned to 4.  `adjust` is by how much that
+ * CPU's TSC is ahead of the line's counts: what the guest has added to it (tsc.h), else 0.  The version is odd meanwhile
  * and then even and another one, whatever the guest had there.  A flag STOPPED that the guest has
  * not yet taken notice of stays, one that it has cleared does not come back: for that no CPU of the
  * guest runs meanwhile, nor while the entries of the others are written. */
-VMT_API void vmt_kvmclock_publish(struct vmt_kvmclock *s, uint32_t cpu, void *entry);
+VMT_API void vmt_kvmclock_publish(struct vmt_kvmclock *s, uint32_t cpu, uint64_t adjust,
+				  void *entry);
 
 /* The same of the wall clock, UTC = virtual time + utc_offset_ns.  Before 1970 it is 0, from
  * 2106 on it wraps: the entry has 32 bits for seconds, and no sign.  Other CPUs may run. */

@@ -177,6 +177,12 @@ static void on_change(void *owner, const struct chipset_change *change)
 	run_qmp_changed(&r->qmp, change);
 }
 
+static void on_notice(void *owner, const char *text)
+{
+	(void)owner;
+	fprintf(stderr, "vmtime run: %s\n", text);
+}
+
 static int run_machine(struct run *r, const struct run_options *o)
 {
 	struct why why = {{0}};
@@ -188,7 +194,7 @@ static int run_machine(struct run *r, const struct run_options *o)
 
 	if (result < 0)
 		return cmd_error("run", status_of(result), "%s", why.text);
-	r->watch = (struct machine_watch){on_reset, on_change, r};
+	r->watch = (struct machine_watch){on_reset, on_change, on_notice, r};
 	machine_watch(r->machine, &r->watch);
 	result = watch_signals(r);
 	if (result < 0)
@@ -232,6 +238,7 @@ static int main_run(int argc, char **argv)
 		.sockets = sockets,
 		.check = check_images,
 		.arg = &options.machine,
+		.ret_tsc_class = &options.machine.tsc_class,
 	};
 	struct run r = {.signal_fd = -1};
 	unsigned n = 0, n_sockets = 0;

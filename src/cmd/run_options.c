@@ -13,6 +13,8 @@
 #include "cmd/files.h"
 #include "cmd/run.h"
 
+enum { TSC_KHZ_MIN = 1000 };
+
 #define DEFAULT_MEMORY (512ULL << 20)
 #define NS_PER_S 1000000000LL
 
@@ -55,7 +57,7 @@ static const struct {
 	[HPET] = {"--hpet", {"on", "off"}, {NULL}},
 	[VMCLOCK] = {"--vmclock", {"off"}, {"on"}},
 	[HYPERV] = {"--hyperv", {"off"}, {"on", "only"}},
-	[TSC] = {"--tsc", {"host"}, {"portable"}},
+	[TSC] = {"--tsc", {"host", "portable"}, {NULL}},
 	[RDTSC] = {"--rdtsc", {"native"}, {"trap", "count"}},
 	[DISCIPLINE] = {"--discipline", {"on", "off"}, {NULL}},
 	[RATE] = {"--rate", {"1"}, {NULL}},
@@ -92,10 +94,28 @@ static bool is_one_of(const char *const *words, size_t n, const char *word)
 	return false;
 }
 
+static int take_tsc_khz(struct parse *p, const char *value)
+{
+	unsigned long long khz = strtoull(value, NULL, 10);
+
+	if (khz < TSC_KHZ_MIN || khz > UINT32_MAX)
+		return cmd_error("run", CMD_USAGE,
+				 "--tsc %s: not a frequency in kHz (give %d or more)", value,
+				 TSC_KHZ_MIN);
+	p->picked[TSC] = 0;
+	p->o->machine.tsc.khz = (uint32_t)khz;
+	return CMD_OK;
+}
+
 static int pick(struct parse *p, enum choice c, const char *value)
 {
 	char words[64] = "";
 
+	if (c == TSC) {
+		p->o->machine.tsc.khz = 0; /* of an earlier --tsc */
+		if (*value && strspn(value, "0123456789") == strlen(value))
+			return take_tsc_khz(p, value);
+	}
 	for (unsigned i = 0; i < COUNT(choices[c].built) && choices[c].built[i]; i++) {
 		if (strcmp(choices[c].built[i], value) == 0) {
 			p->picked[c] = i;
@@ -105,13 +125,12 @@ static int pick(struct parse *p, enum choice c, const char *value)
 			 i ? ", " : "", choices[c].built[i]);
 	}
 	if (is_one_of(choices[c].later, COUNT(choices[c].later), value) ||
-	    (c == RATE && strspn(value, "0123456789./") == strlen(value)) ||
-	    (c == TSC && strspn(value, "0123456789") == strlen(value)))
+	    (c == RATE && strspn(value, "0123456789./") == strlen(value)))
 		return cmd_error("run", CMD_USAGE,
 				 "%s %s is not in this version yet (possible: %s)", choices[c].name,
 				 value, words);
-	return cmd_error("run", CMD_USAGE, "%s %s: unknown value (possible: %s)", choices[c].name,
-			 value, words);
+	return cmd_error("run", CMD_USAGE, "%s %s: unknown value (possible: %s%s)", choices[c].name,
+			 value, words, c == TSC ? ", or kHz" : "");
 }
 
 static int take_cpus(struct parse *p, const char *value)
@@ -320,7 +339,8 @@ static void settle_choices(struct parse *p)
 	m->steal = steals[p->picked[STEAL]];
 	m->ticks = ticks[p->picked[TICKS]];
 	m->tsc_hint = p->picked[TSC_HINT] == 0;
-	m->invariant_tsc = p->picked[INVTSC] == 1;
+	m->tsc.invariant = p->picked[INVTSC] == 1;
+	m->tsc.portable = p->picked[TSC] == 1;
 }
 
 /* The kernel that was fetched, or the one that this machine runs; with it the observer. */
@@ -448,6 +468,10 @@ int run_parse(int argc, char **argv, struct run_options *o)
 		return bad("--steal", "user",
 			   "without KVM's clock the guest sees none of KVM (leave out --kvm-clock "
 			   "none)");
+	if (o->machine.tsc.portable && o->machine.tsc.invariant)
+		return bad("--tsc", "portable",
+			   "its frequency may change, so it is not invariant (leave out --invtsc "
+			   "on)");
 	status = check_places(&p);
 	if (!status)
 		status = take_date(&p);

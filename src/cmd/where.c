@@ -136,11 +136,15 @@ int where_run(int argc, char **argv, const struct where_needs *needs)
 {
 	static const struct where_needs none;
 	struct lab_options options = LAB_OPTIONS_DEFAULT;
+	enum probe_tsc_class tsc_class;
 	struct why why;
 	int status = CMD_OK;
 
-	if (probe_kvm_works(&why))
+	if (probe_tsc(&tsc_class, &why) == 0) {
+		if (needs && needs->ret_tsc_class)
+			*needs->ret_tsc_class = tsc_class;
 		return WHERE_HERE;
+	}
 	if (getenv(LAB_VARIABLE))
 		return cmd_error(argv[0], CMD_CANNOT, "KVM does not work in the lab: %s", why.text);
 	if (!needs)

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "kvm/probe.h"
+
 enum { WHERE_HERE = -1 };
 
 struct where_needs {
@@ -21,6 +23,8 @@ struct where_needs {
 	 * Asked before the lab is used, so that bad input costs no boot; NULL: nothing. */
 	int (*check)(const void *arg);
 	const void *arg;
+	/* Set with WHERE_HERE, unless it is NULL: what KVM can do to a guest's TSC. */
+	enum probe_tsc_class *ret_tsc_class;
 };
 
 /* WHERE_HERE when KVM works on this machine.  Otherwise says so in one line on stderr, runs the

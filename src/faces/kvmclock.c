@@ -132,15 +132,16 @@ uint64_t vmt_kvmclock_wall_place(const struct vmt_kvmclock *s)
 	return s->wall && !(s->wall & UNALIGNED) ? s->wall : VMT_KVMCLOCK_NOWHERE;
 }
 
-void vmt_kvmclock_publish(struct vmt_kvmclock *s, uint32_t cpu, void *entry)
+void vmt_kvmclock_publish(struct vmt_kvmclock *s, uint32_t cpu, uint64_t adjust, void *entry)
 {
 	uint32_t *words = entry;
 	uint32_t kept = __atomic_load_n(&words[FLAGS_WORD], __ATOMIC_RELAXED) >> FLAGS_BIT &
 			VMT_KVMCLOCK_STOPPED;
 	uint32_t flags = (s->stable ? VMT_KVMCLOCK_STABLE : 0U) | kept;
+	const uint64_t tsc = s->tsc + adjust;
 	uint32_t made[WORDS] = {
-		[2] = (uint32_t)s->tsc, [3] = (uint32_t)(s->tsc >> 32),
-		[4] = (uint32_t)s->ns,  [5] = (uint32_t)(s->ns >> 32),
+		[2] = (uint32_t)tsc,   [3] = (uint32_t)(tsc >> 32),
+		[4] = (uint32_t)s->ns, [5] = (uint32_t)(s->ns >> 32),
 		[6] = s->mul,
 	};
 

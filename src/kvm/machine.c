@@ -36,7 +36,8 @@ struct machine {
 	struct chipset chipset;
 	struct ports ports;
 	bool powered; /* chipset is initialised, the clock runs */
-	uint64_t tsc_offset;
+	struct tsc_host tsc_host;
+	struct vmt_tsc tsc;
 
 	/* What a reset makes anew. */
 	struct vm vm;
@@ -100,24 +101,6 @@ static void tear_down(struct machine *m)
 	vm_destroy(&m->vm);
 }
 
-static bool has_word(const char *text, const char *word)
-{
-	size_t length = strlen(word);
-
-	for (const char *at = text; (at = strstr(at, word)); at += length)
-		if ((at == text || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
-			return true;
-	return false;
-}
-
-/* Linux that is told not to use the LAPIC's timer takes the PIT instead, unless it sees the
- * TSC-deadline timer: then it sets up neither and has no tick at all (apic_needs_pit()). */
-static bool shows_tsc_deadline(const struct machine *m)
-{
-	return vm_capability(&m->vm, KVM_CAP_TSC_DEADLINE_TIMER) > 0 &&
-	       !has_word(m->config->append, "nolapic_timer");
-}
-
 static int create_vcpus(struct machine *m, struct why *why)
 {
 	const struct machine_config *config = m->config;
@@ -125,9 +108,10 @@ static int create_vcpus(struct machine *m, struct why *why)
 		.cpus = config->cpus,
 		.kvm_leaves = config->kvm_clock != MACHINE_KVM_CLOCK_NONE,
 		.steal = config->steal != MACHINE_STEAL_NONE,
-		.invariant = config->invariant_tsc,
-		.tsc_deadline = shows_tsc_deadline(m),
-		.tsc_khz = m->vm.tsc_khz,
+		.invariant = config->tsc.invariant,
+		.tsc_deadline = vm_capability(&m->vm, KVM_CAP_TSC_DEADLINE_TIMER) > 0 &&
+				tsc_shows_deadline(&m->tsc_host, &config->tsc, config->append),
+		.tsc_khz = m->tsc.khz,
 		.apic_bus_khz = VM_APIC_BUS_KHZ,
 	};
 	struct cpuid_table *cpuid = calloc(1, sizeof(*cpuid));
@@ -193,7 +177,7 @@ static int load_image(struct machine *m, struct boot_state *ret_state, struct wh
 	 * front, so that one in `append` comes later and counts, and that no ` -- ` is before. */
 	if (config->kvm_clock == MACHINE_KVM_CLOCK_NONE && config->tsc_hint &&
 	    is_linux(config->kernel)) {
-		if (asprintf(&append, "tsc_early_khz=%u%s%s", m->vm.tsc_khz,
+		if (asprintf(&append, "tsc_early_khz=%u%s%s", m->tsc.khz,
 			     config->append[0] ? " " : "", config->append) < 0)
 			return why_set(why, -ENOMEM, "no memory for the command line");
 		boot.append = append;
@@ -213,7 +197,7 @@ static int start_clock(struct machine *m, bool tsc, struct vmt_clock *ret_clock,
 
 	if (result < 0)
 		return why_set(why, result, "cannot read the host's clocks");
-	m->tsc_offset = 0 - (tsc ? at.counter : hostclock_tsc());
+	tsc_begin(&m->tsc_host, tsc ? at.counter : hostclock_tsc(), &m->tsc);
 	if (config->has_date)
 		at.utc_ns = config->date_ns;
 	result = vmt_clock_start(hz, &at, ret_clock, NULL);
@@ -295,14 +279,10 @@ static int power_on(struct machine *m, struct why *why)
 {
 	const struct machine_config *config = m->config;
 	const struct vmt_board_config board = board_of(config);
-	bool tsc = hostclock_tsc_is_stable();
+	bool tsc = tsc_trusted(&m->tsc_host);
 	struct vmt_clock clock;
 	int result = start_clock(m, tsc, &clock, why);
 
-	if (result == 0 && config->invariant_tsc && !tsc)
-		return why_set(why, -ENODEV,
-			       "an invariant TSC cannot be promised: this host does not trust its "
-			       "own (run without --invtsc on)");
 	if (result == 0)
 		result = chipset_init(&m->chipset, &board, &clock, tsc, why);
 	m->powered = result == 0;
@@ -335,8 +315,8 @@ static int start_pages(struct machine *m, struct why *why)
 		.memory = &m->memory,
 		.vcpus = m->vcpus,
 		.cpus = m->config->cpus,
-		.tsc_khz = m->vm.tsc_khz,
-		.tsc_offset = m->tsc_offset,
+		.tsc = &m->tsc,
+		.movable = m->tsc_host.tsc_class != PROBE_TSC_NONE,
 		.shown = m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
 		.disciplined = m->config->discipline,
 		.stable = liveclock_get(&m->chipset.clock).tsc,
@@ -354,6 +334,16 @@ static int start_pages(struct machine *m, struct why *why)
 	return 0;
 }
 
+static int plan_tsc(struct machine *m, struct why *why)
+{
+	struct why text;
+
+	tsc_find(m->config->tsc_class, m->vm.tsc_khz, &m->tsc_host);
+	if (m->watch && tsc_notice(&m->tsc_host, &text))
+		m->watch->notice(m->watch->owner, text.text);
+	return tsc_plan(&m->tsc_host, &m->config->tsc, m->config->cpus, &m->tsc, why);
+}
+
 /* All that there is to do before a vCPU runs, in this order. */
 static int set_up(struct machine *m, struct why *why)
 {
@@ -369,6 +359,8 @@ static int set_up(struct machine *m, struct why *why)
 	struct boot_state state;
 	int result = vm_create(&m->memory, &config, &m->vm, why);
 
+	if (result == 0 && first)
+		result = plan_tsc(m, why);
 	if (result == 0)
 		result = vm_filter_msrs(&m->vm, m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
 					m->config->steal == MACHINE_STEAL_USER, why);
@@ -383,9 +375,8 @@ static int set_up(struct machine *m, struct why *why)
 	/* Not before all else is known to be good: opening empties a file. */
 	if (result == 0 && first)
 		result = open_consoles(m, why);
-	/* The same offset to all in a row: KVM's master clock needs that (reset included). */
 	for (uint32_t i = 0; i < m->n_vcpus && result == 0; i++)
-		result = vcpu_set_tsc_offset(&m->vcpus[i], m->tsc_offset, why);
+		result = tsc_apply(&m->tsc_host, &m->tsc, &m->vcpus[i], why);
 	if (result == 0)
 		result = vcpu_enter(&m->vcpus[0], &state, why);
 	return result;
@@ -469,7 +460,7 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 int machine_check(const struct machine_config *config, struct why *why)
 {
 	enum { SEVEN_DIGITS = 9999999 };
-	struct machine m = {.config = config, .vm.tsc_khz = SEVEN_DIGITS};
+	struct machine m = {.config = config, .tsc.khz = SEVEN_DIGITS};
 	struct boot_state state;
 	int result = memory_create(config->memory_bytes, &m.memory, why);
 

@@ -19,6 +19,7 @@
 #include "kvm/console.h"
 #include "kvm/ports.h"
 #include "kvm/timestate.h"
+#include "kvm/tsc.h"
 #include "kvm/vcpu.h"
 
 enum machine_pit { MACHINE_PIT_NONE = 0, MACHINE_PIT_USER, MACHINE_PIT_KERNEL };
@@ -44,7 +45,8 @@ struct machine_config {
 	enum machine_kvm_clock kvm_clock; /* NONE: KVM's CPUID leaves are absent */
 	bool discipline;                  /* virtual time keeps to the host's clock */
 	enum machine_steal steal;         /* needs kvm_clock; without, there is none */
-	bool invariant_tsc;
+	struct tsc_wish tsc;
+	enum probe_tsc_class tsc_class; /* found by probe_tsc() on this host */
 	bool tsc_hint; /* without kvm_clock: tsc_early_khz= is added to a Linux command line */
 	enum vmt_ticks ticks; /* with the kernel's PIT: DELAY and CATCHUP are its reinjection */
 	bool exit_port;       /* 0xf4 ends the VM */
@@ -82,6 +84,8 @@ struct machine_watch {
 	/* The machine's time has changed: the guest has set its RTC (up to 100 ms ago, and all
 	 * that it did to it since is one change). */
 	void (*change)(void *owner, const struct chipset_change *change);
+	/* Once, at power-on: what this host cannot give. */
+	void (*notice)(void *owner, const char *text);
 	void *owner;
 };
 

@@ -85,9 +85,14 @@ static uint32_t cpuid_ecx(uint32_t leaf)
 	return c;
 }
 
+bool probe_is_svm(void)
+{
+	return cpuid_ecx(0x80000001) & CPUID_80000001_ECX_SVM;
+}
+
 static bool cpu_has_virtualization(void)
 {
-	return cpuid_ecx(1) & CPUID_1_ECX_VMX || cpuid_ecx(0x80000001) & CPUID_80000001_ECX_SVM;
+	return cpuid_ecx(1) & CPUID_1_ECX_VMX || probe_is_svm();
 }
 
 static void fill_memory(uint8_t *memory)

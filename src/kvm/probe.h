@@ -24,6 +24,9 @@ enum probe_tsc_class {
  * no /dev/kvm, no permission for it, or a KVM that runs only adapted guests. */
 bool probe_kvm_works(struct why *why);
 
+/* The CPU has SVM, AMD's virtualization; where KVM works and it has not, VMX. */
+bool probe_is_svm(void);
+
 /* What KVM can do to the TSC.  0; -ENODEV when KVM does not work here, with `why` as above. */
 int probe_tsc(enum probe_tsc_class *ret_class, struct why *why);
 

@@ -5,6 +5,7 @@
 
 #include "host/hostclock.h"
 #include "kvm/pvclock.h"
+#include "kvm/tsc.h"
 
 enum { PAIR_TRIES = 10 };
 
@@ -45,7 +46,6 @@ int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct 
 	*p = (struct pvclock){.config = *config};
 	if (vmt_kvmclock_init(&p->face, config->cpus) < 0)
 		return why_set(why, -EINVAL, "kvm-clock has at most %d CPUs", VMT_KVMCLOCK_CPUS);
-	vmt_kvmclock_stable(&p->face, config->stable);
 	pthread_mutex_init(&p->lock, NULL);
 	if (steers(p)) {
 		chipset_mark(p->config.chipset, &ppt,
@@ -64,6 +64,7 @@ void pvclock_destroy(struct pvclock *p)
 void pvclock_reset(struct pvclock *p)
 {
 	vmt_kvmclock_reset(&p->face);
+	vmt_tsc_reset(p->config.tsc);
 	p->registered = false;
 }
 
@@ -73,12 +74,11 @@ static void factor(const struct pvclock *p, const struct counted_clock *now, uin
 {
 	enum { SHIFT = 32, KHZ_OF_NS = 1000000 };
 
-	*ret_mult = ((uint64_t)KHZ_OF_NS << SHIFT) / p->config.tsc_khz;
+	*ret_mult = ((uint64_t)KHZ_OF_NS << SHIFT) / p->config.tsc->khz;
 	*ret_shift = SHIFT;
-	if (now->tsc) {
-		*ret_mult = now->clock.mult;
-		*ret_shift = now->clock.shift;
-	}
+	if (now->tsc)
+		(void)vmt_tsc_factor(p->config.tsc, now->clock.mult, now->clock.shift, ret_mult,
+				     ret_shift);
 }
 
 /* Behind the gate: where the line starts anew, virtual time at a count of the host's TSC. */
@@ -109,7 +109,8 @@ static void write_pages(struct pvclock *p, const int64_t *ppt)
 	take_anchor(p, ppt, &mark, &tsc);
 	factor(p, &mark.now, &mult, &shift);
 	pthread_mutex_lock(&p->lock);
-	(void)vmt_kvmclock_anchor(&p->face, tsc + p->config.tsc_offset,
+	vmt_kvmclock_stable(&p->face, p->config.stable && vmt_tsc_agree(p->config.tsc));
+	(void)vmt_kvmclock_anchor(&p->face, vmt_tsc_line(p->config.tsc, tsc),
 				  vmt_clock_now(&mark.now.clock, mark.counter), mult, shift);
 	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++) {
 		uint64_t place = vmt_kvmclock_place(&p->face, cpu);
@@ -118,7 +119,7 @@ static void write_pages(struct pvclock *p, const int64_t *ppt)
 				      : memory_at(p->config.memory, place, VMT_KVMCLOCK_BYTES);
 
 		if (entry)
-			vmt_kvmclock_publish(&p->face, cpu, entry);
+			vmt_kvmclock_publish(&p->face, cpu, p->config.tsc->adjust[cpu], entry);
 	}
 	pthread_mutex_unlock(&p->lock);
 }
@@ -165,6 +166,28 @@ bool pvclock_rdmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t *ret_
 	return result == 0 && p->config.shown;
 }
 
+/* On `cpu` the guest has written one of its TSC's registers.  Where KVM cannot do it, nothing
+ * becomes of it: all CPUs keep the host's counts. */
+static bool move_tsc(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value)
+{
+	uint64_t offset, adjust;
+	int changed;
+
+	if (!p->config.movable)
+		return true;
+	pthread_mutex_lock(&p->lock);
+	changed = vmt_tsc_write(p->config.tsc, hostclock_tsc(), cpu, msr, value);
+	offset = vmt_tsc_offset(p->config.tsc, cpu);
+	adjust = p->config.tsc->adjust[cpu];
+	pthread_mutex_unlock(&p->lock);
+	if (changed <= 0)
+		return changed == 0;
+	if (!tsc_move(&p->config.vcpus[cpu], offset, adjust))
+		return false;
+	publish(p, NULL);
+	return true;
+}
+
 bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value)
 {
 	static const int64_t announced = 0;
@@ -174,6 +197,8 @@ bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value
 
 	if (!p->config.shown)
 		return false;
+	if (msr == VMT_MSR_TSC || msr == VMT_MSR_TSC_ADJUST)
+		return move_tsc(p, cpu, msr, value);
 	pthread_mutex_lock(&p->lock);
 	result =
 		vmt_kvmclock_write(&p->face, chipset_now(p->config.chipset), cpu, msr, value, &out);
@@ -202,7 +227,7 @@ static uint64_t lag(struct pvclock *p, uint64_t host_ns, bool *ret_quiet)
 	pthread_mutex_lock(&p->lock);
 	comparable = p->registered && mark.now.tsc;
 	*ret_quiet = p->registered && host_ns < p->quiet_ns;
-	shown = vmt_kvmclock_at(&p->face, mark.counter + p->config.tsc_offset);
+	shown = vmt_kvmclock_at(&p->face, vmt_tsc_line(p->config.tsc, mark.counter));
 	pthread_mutex_unlock(&p->lock);
 	now = vmt_clock_now(&mark.now.clock, mark.counter);
 	return comparable && now > shown ? now - shown : 0;
@@ -216,7 +241,6 @@ bool pvclock_leave_tsc(struct pvclock *p, struct chipset_change *ret_change)
 	left = chipset_leave_tsc(p->config.chipset, ret_change);
 	if (left) {
 		p->config.stable = p->looped = false;
-		vmt_kvmclock_stable(&p->face, 0);
 		write_pages(p, NULL);
 	}
 	gate_open(p->config.gate);

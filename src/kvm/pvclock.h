@@ -9,7 +9,10 @@
  * changes the virtual clock's rate (discipline.h) and the pages with it, or takes the pages,
  * whose factor is rounded down, back to the clock.  The first quarter of a second after a guest
  * has registered its first page the rate is the announced one: from that page Linux computes the
- * TSC's frequency. */
+ * TSC's frequency.
+ *
+ * A guest that writes a CPU's IA32_TSC or IA32_TSC_ADJUST moves that CPU's counts, and its entry
+ * with them; while the CPUs disagree the entries are not marked stable. */
 #ifndef KVM_PVCLOCK_H
 #define KVM_PVCLOCK_H
 
@@ -18,6 +21,7 @@
 #include <stdint.h>
 #include <vmtime/discipline.h>
 #include <vmtime/kvmclock.h>
+#include <vmtime/tsc.h>
 
 #include "kvm/chipset.h"
 #include "kvm/gate.h"
@@ -32,8 +36,8 @@ struct pvclock_config {
 	const struct guest_memory *memory;
 	struct vcpu *vcpus;
 	uint32_t cpus;
-	uint32_t tsc_khz;    /* as it is announced to the guest */
-	uint64_t tsc_offset; /* guest TSC - host TSC */
+	struct vmt_tsc *tsc; /* the guest's; from here on changed by pvclock alone */
+	bool movable;        /* KVM can give a CPU another offset */
 	bool shown;          /* the guest has kvm-clock: else only the clock is disciplined */
 	bool disciplined;
 	bool stable; /* the host relies on its TSC: all CPUs show one line */
@@ -41,13 +45,13 @@ struct pvclock_config {
 
 struct pvclock {
 	struct pvclock_config config;
-	pthread_mutex_t lock; /* of the next ones; taken behind the gate */
-	struct vmt_kvmclock face;
-	bool registered;     /* some CPU has a page */
-	uint64_t quiet_ns;   /* until then (CLOCK_MONOTONIC) the rate is the announced one */
-	bool looped;         /* `loop` was started; pvclock_tick()'s thread, as these: */
-	uint64_t written_ns; /* when the pages were written last, CLOCK_MONOTONIC ... */
-	uint64_t checked_ns; /* ... and the host asked for its clocksource */
+	pthread_mutex_t lock;     /* of the next ones; taken behind the gate */
+	struct vmt_kvmclock face; /* and of config.tsc */
+	bool registered;          /* some CPU has a page */
+	uint64_t quiet_ns;        /* until then (CLOCK_MONOTONIC) the rate is the announced one */
+	bool looped;              /* `loop` was started; pvclock_tick()'s thread, as these: */
+	uint64_t written_ns;      /* when the pages were written last, CLOCK_MONOTONIC ... */
+	uint64_t checked_ns;      /* ... and the host asked for its clocksource */
 	struct vmt_discipline loop;
 };
 

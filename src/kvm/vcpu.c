@@ -187,25 +187,6 @@ int vcpu_enter(struct vcpu *v, const struct boot_state *state, struct why *why)
 	return 0;
 }
 
-int vcpu_set_tsc_offset(struct vcpu *v, uint64_t offset, struct why *why)
-{
-	uint64_t value = offset;
-	struct kvm_device_attr attr = {
-		.group = KVM_VCPU_TSC_CTRL,
-		.attr = KVM_VCPU_TSC_OFFSET,
-		.addr = (uint64_t)(uintptr_t)&value,
-	};
-
-	if (ioctl(v->fd, KVM_SET_DEVICE_ATTR, &attr) < 0)
-		return refused(why, "a TSC offset (use Linux 5.16 or later)");
-	/* A KVM that cannot apply it may say yes and forget it. */
-	if (ioctl(v->fd, KVM_GET_DEVICE_ATTR, &attr) < 0 || value != offset)
-		return why_set(why, -EIO,
-			       "this KVM takes a TSC offset and does not apply it (use a host with "
-			       "svm or vmx)");
-	return 0;
-}
-
 __attribute__((format(printf, 3, 4))) static void append(char *text, size_t size,
 							 const char *format, ...)
 {

@@ -75,9 +75,6 @@ void vcpu_destroy(struct vcpu *vcpu);
 /* The registers with which the first CPU starts.  The others wait for INIT and SIPI. */
 int vcpu_enter(struct vcpu *vcpu, const struct boot_state *state, struct why *why);
 
-/* Guest TSC = host TSC + offset, modulo 2^64; -EIO when KVM does not do it. */
-int vcpu_set_tsc_offset(struct vcpu *vcpu, uint64_t offset, struct why *why);
-
 /* Starts the thread; ports, gate, pvclock, ended and owner are set.  0 or negative errno. */
 int vcpu_start(struct vcpu *vcpu, struct why *why);
 

@@ -10,6 +10,7 @@
 
 #include <vmtime/kvmclock.h>
 #include <vmtime/steal.h>
+#include <vmtime/tsc.h>
 
 #include "kvm/vm.h"
 
@@ -257,6 +258,10 @@ int vm_filter_msrs(const struct vm *vm, bool kvm_clock, bool steal, struct why *
 								   (uint8_t *)&none};
 		filter.ranges[n++] =
 			(struct kvm_msr_filter_range){both, 2, VMT_MSR_KVM_WALL, (uint8_t *)&none};
+		filter.ranges[n++] = (struct kvm_msr_filter_range){KVM_MSR_FILTER_WRITE, 1,
+								   VMT_MSR_TSC, (uint8_t *)&none};
+		filter.ranges[n++] = (struct kvm_msr_filter_range){
+			KVM_MSR_FILTER_WRITE, 1, VMT_MSR_TSC_ADJUST, (uint8_t *)&none};
 	}
 	if (steal)
 		filter.ranges[n++] =

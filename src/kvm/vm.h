@@ -65,7 +65,8 @@ int vm_capability(const struct vm *vm, unsigned capability);
 int vm_supported_cpuid(const struct vm *vm, struct cpuid_table *ret_table, struct why *why);
 
 /* From now on RDMSR and WRMSR of kvm-clock's registers, and of steal time's, leave to user space
- * (KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR); KVM_SET_MSRS would still reach the kernel's.  -ENODEV:
+ * (KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR), and with kvm-clock's WRMSR of IA32_TSC and
+ * IA32_TSC_ADJUST, on which its pages depend.  KVM_SET_MSRS still reaches the kernel's.  -ENODEV:
  * this KVM cannot. */
 int vm_filter_msrs(const struct vm *vm, bool kvm_clock, bool steal, struct why *why);
 

@@ -339,7 +339,7 @@ static struct vmt_out kvmclock_other(union subject_state *s, vmt_ns now, uint32_
 	else if (which == 1)
 		vmt_kvmclock_stopped(&s->kvmclock);
 	else if (which == 2)
-		vmt_kvmclock_publish(&s->kvmclock, value % CPUS, entry);
+		vmt_kvmclock_publish(&s->kvmclock, value % CPUS, 0, entry);
 	else
 		vmt_kvmclock_reset(&s->kvmclock);
 	return kvmclock_advance(s, now);

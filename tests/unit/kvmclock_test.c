@@ -53,7 +53,7 @@ static int anchor(struct machine *m, uint64_t counter)
 
 static void publish(struct machine *m)
 {
-	vmt_kvmclock_publish(&m->face, 0, &m->entry);
+	vmt_kvmclock_publish(&m->face, 0, 0, &m->entry);
 }
 
 static struct machine running(uint64_t tsc_hz)
@@ -107,6 +107,19 @@ static void the_guest_gets_the_frequency_to_the_kilohertz(void **state)
 
 		assert_int_equal(guest_khz(&m.entry), khz);
 	}
+}
+
+/* tsc.h: what a guest has added to the counts of one CPU. */
+static void a_cpu_that_is_ahead_computes_the_same_time(void **state)
+{
+	struct machine m = running(2400000 * KHZ);
+	struct entry ahead;
+
+	(void)state;
+	vmt_kvmclock_publish(&m.face, 1, (uint64_t)-9000, &ahead); /* or behind, through 0 */
+	assert_true(ahead.tsc == 5000 - UINT64_C(9000));
+	for (uint64_t tsc = 5000; tsc < 100000; tsc += 777)
+		assert_true(guest_ns(&ahead, tsc - 9000) == guest_ns(&m.entry, tsc));
 }
 
 /* By hand: floor(10^9 * 2^32 / hz), and half of 2^32 twice as often at 1 GHz. */
@@ -343,7 +356,7 @@ static void all_cpus_say_the_same_line(void **state)
 	struct entry other = {0};
 
 	(void)state;
-	vmt_kvmclock_publish(&m.face, 1, &other);
+	vmt_kvmclock_publish(&m.face, 1, 0, &other);
 	assert_memory_equal((uint8_t *)&other + 4, (uint8_t *)&m.entry + 4, sizeof(other) - 4);
 }
 
@@ -450,6 +463,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_guest_gets_the_frequency_to_the_kilohertz),
+		cmocka_unit_test(a_cpu_that_is_ahead_computes_the_same_time),
 		cmocka_unit_test(the_multiplier_is_the_one_computed_by_hand),
 		cmocka_unit_test(the_guest_sees_virtual_time),
 		cmocka_unit_test(ten_years_at_5_ghz_do_not_overflow),

@@ -34,6 +34,7 @@ struct bench {
 	struct guest_memory memory;
 	struct kvm_run run[CPUS];
 	struct vcpu vcpus[CPUS];
+	struct vmt_tsc tsc;
 	struct pvclock p;
 	bool stop; /* atomic */
 	uint64_t odd;
@@ -44,18 +45,21 @@ static struct bench *bench_on(bool tsc, bool shown, bool disciplined)
 	struct bench *b = calloc(1, sizeof(*b));
 	struct pvclock_config config = {
 		.cpus = CPUS,
-		.tsc_offset = OFFSET,
 		.shown = shown,
 		.disciplined = disciplined,
 		.stable = tsc,
 	};
+	struct vmt_tsc_host host = {0};
 	struct why why;
 
 	assert_non_null(b);
 	b->chipset = create(tsc);
-	config.tsc_khz = (uint32_t)(liveclock_get(&b->chipset->clock).clock.counter_hz / 1000);
+	host.khz = (uint32_t)(liveclock_get(&b->chipset->clock).clock.counter_hz / 1000);
 	if (!tsc)
-		config.tsc_khz = 2000000;
+		host.khz = 2000000;
+	assert_int_equal(vmt_tsc_init(&b->tsc, CPUS, &host), 0);
+	vmt_tsc_set(&b->tsc, 0, OFFSET);
+	config.tsc = &b->tsc;
 	gate_init(&b->gate);
 	assert_int_equal(memory_create(MEMORY_BYTES, &b->memory, &why), 0);
 	for (int i = 0; i < CPUS; i++)
@@ -140,6 +144,70 @@ static void all_pages_say_one_line(void **state)
 	second = entry_at(b, PAGE + 64);
 	first.version = second.version;
 	assert_memory_equal(&first, &second, sizeof(first));
+	take_down(b);
+}
+
+/* The guest has written TSC_ADJUST of a CPU: its counts are others, its time is not. */
+static void a_cpu_that_the_guest_has_moved_has_a_line_of_its_own(void **state)
+{
+	const uint64_t ahead = UINT64_C(1) << 40;
+	struct bench *b = bench();
+	struct entry first, second;
+	uint64_t tsc;
+
+	(void)state;
+	assert_int_equal(vmt_tsc_write(&b->tsc, 0, 1, VMT_MSR_TSC_ADJUST, ahead), 1);
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, (PAGE + 64) | 1));
+	first = entry_at(b, PAGE);
+	second = entry_at(b, PAGE + 64);
+	assert_true(second.tsc == first.tsc + ahead && second.ns == first.ns);
+	tsc = hostclock_tsc() + OFFSET;
+	assert_true(guest_ns(&first, tsc) == guest_ns(&second, tsc + ahead));
+	assert_int_equal(first.flags | second.flags, 0); /* one line for all it is no longer */
+	/* And when all have been moved alike it is again. */
+	assert_int_equal(vmt_tsc_write(&b->tsc, 0, 0, VMT_MSR_TSC_ADJUST, ahead), 1);
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	first = entry_at(b, PAGE);
+	second = entry_at(b, PAGE + 64);
+	assert_true(second.tsc == first.tsc && second.ns == first.ns);
+	assert_int_equal(first.flags & second.flags, VMT_KVMCLOCK_STABLE);
+	pvclock_reset(&b->p);
+	assert_true(vmt_tsc_offset(&b->tsc, 1) == OFFSET);
+	take_down(b);
+}
+
+static void where_nothing_moves_a_tsc_a_write_of_it_does_nothing(void **state)
+{
+	struct bench *b = bench();
+
+	(void)state;
+	assert_false(b->p.config.movable);
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_TSC, 5));
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_TSC_ADJUST, 5));
+	assert_true(vmt_tsc_agree(&b->tsc));
+	take_down(b);
+}
+
+static void a_scaled_guest_finds_virtual_time_in_its_page(void **state)
+{
+	const uint32_t tolerance = 20; /* ns: a count of the guest's, and what the page rounds */
+	struct bench *b = bench();
+	struct entry e;
+
+	(void)state;
+	b->tsc.host.frac = VMT_TSC_FRAC_VMX;
+	b->tsc.ratio = UINT64_C(1) << VMT_TSC_FRAC_VMX;
+	assert_int_equal(vmt_tsc_scale(&b->tsc, 0, 1234567), 0);
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	e = entry_at(b, PAGE);
+	assert_int_equal((UINT64_C(1000000) << 32) / e.mul >> e.shift, 1234567);
+	for (int i = 0; i < 100; i++) {
+		vmt_ns before = chipset_now(b->chipset);
+		uint64_t ns = guest_ns(&e, vmt_tsc_line(&b->tsc, hostclock_tsc()));
+
+		assert_in_range(ns + tolerance, before, chipset_now(b->chipset) + 2 * tolerance);
+	}
 	take_down(b);
 }
 
@@ -370,6 +438,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_guest_finds_virtual_time_in_its_page),
 		cmocka_unit_test(all_pages_say_one_line),
+		cmocka_unit_test(a_cpu_that_the_guest_has_moved_has_a_line_of_its_own),
+		cmocka_unit_test(where_nothing_moves_a_tsc_a_write_of_it_does_nothing),
+		cmocka_unit_test(a_scaled_guest_finds_virtual_time_in_its_page),
 		cmocka_unit_test(a_page_that_was_given_back_is_left_alone),
 		cmocka_unit_test(a_page_that_is_not_memory_is_nowhere),
 		cmocka_unit_test(the_wall_clock_is_utc_at_virtual_time_0),

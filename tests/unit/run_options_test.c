@@ -71,8 +71,8 @@ static void without_options_it_is_a_small_pc(void **state)
 	assert_true(m->pm_timer && m->hpet && m->tsc_hint && m->discipline);
 	assert_int_equal(m->steal, MACHINE_STEAL_KERNEL);
 	assert_int_equal(m->kvm_clock, MACHINE_KVM_CLOCK_USER);
-	assert_false(m->invariant_tsc || m->ticks != VMT_TICKS_DISCARD || m->exit_port ||
-		     m->has_date);
+	assert_false(m->tsc.invariant || m->tsc.portable || m->tsc.khz);
+	assert_false(m->ticks != VMT_TICKS_DISCARD || m->exit_port || m->has_date);
 }
 
 static void each_option_changes_what_it_names(void **state)
@@ -97,7 +97,7 @@ static void each_option_changes_what_it_names(void **state)
 	assert_int_equal(m->rtc, MACHINE_RTC_NONE);
 	assert_false(m->pm_timer || m->hpet || m->steal || m->tsc_hint || m->discipline);
 	assert_int_equal(m->kvm_clock, MACHINE_KVM_CLOCK_NONE);
-	assert_true(m->invariant_tsc && m->ticks == VMT_TICKS_CATCHUP);
+	assert_true(m->tsc.invariant && m->ticks == VMT_TICKS_CATCHUP);
 	TAKES("--kvm-clock", "kernel");
 	assert_int_equal(m->kvm_clock, MACHINE_KVM_CLOCK_KERNEL);
 	TAKES("--steal", "user");
@@ -120,10 +120,32 @@ static void the_defaults_of_what_is_to_come_are_taken(void **state)
 	      "1", "--on-pause", "auto", "--on-restore", "auto", "--on-migrate=auto", "--date",
 	      "now");
 	REFUSES("--on-pause freeze is not in this version yet", "--on-pause", "freeze");
-	REFUSES("--tsc 2000000 is not in this version yet", "--tsc", "2000000");
 	REFUSES("--rate 1/2 is not in this version yet", "--rate", "1/2");
 	REFUSES("--qga is not in this version yet", "--qga", "/tmp/x");
 	REFUSES("--pit best: unknown value (possible: user, kernel, none)", "--pit", "best");
+}
+
+static void a_tsc_may_have_another_frequency_or_none_to_rely_on(void **state)
+{
+	const struct machine_config *m = &options.machine;
+
+	(void)state;
+	TAKES("--tsc", "2000000", "--invtsc", "on");
+	assert_true(m->tsc.khz == 2000000 && m->tsc.invariant && !m->tsc.portable);
+	TAKES("--tsc", "portable");
+	assert_true(m->tsc.khz == 0 && m->tsc.portable);
+	TAKES("--tsc", "portable", "--tsc", "2000000"); /* the last counts */
+	assert_true(m->tsc.khz == 2000000 && !m->tsc.portable);
+	TAKES("--tsc", "2000000", "--tsc=host");
+	assert_true(m->tsc.khz == 0 && !m->tsc.portable);
+	REFUSES("--tsc portable: ", "--tsc", "portable", "--invtsc", "on");
+	REFUSES("leave out --invtsc on", "--invtsc=on", "--tsc=portable");
+	REFUSES("give 1000 or more", "--tsc", "0");
+	REFUSES("give 1000 or more", "--tsc", "999");
+	REFUSES("give 1000 or more", "--tsc", "4294967296");
+	REFUSES("give 1000 or more", "--tsc", "99999999999999999999999");
+	REFUSES("(possible: host, portable, or kHz)", "--tsc", "2.4GHz");
+	REFUSES("(possible: host, portable, or kHz)", "--tsc=");
 }
 
 static void what_cannot_be_is_named(void **state)
@@ -198,6 +220,7 @@ int main(void)
 		cmocka_unit_test(without_options_it_is_a_small_pc),
 		cmocka_unit_test(each_option_changes_what_it_names),
 		cmocka_unit_test(the_defaults_of_what_is_to_come_are_taken),
+		cmocka_unit_test(a_tsc_may_have_another_frequency_or_none_to_rely_on),
 		cmocka_unit_test(what_cannot_be_is_named),
 		cmocka_unit_test(consoles_need_places_of_their_own),
 		cmocka_unit_test(dates),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* where_test.c - which machine a verb runs on, and what the lab is lent for it. */
+#include <errno.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,11 +30,10 @@ static char lab_command[8][PATH_MAX];
 
 static char folder[PATH_MAX]; /* its own, empty, and the working directory */
 
-bool probe_kvm_works(struct why *why)
+int probe_tsc(enum probe_tsc_class *ret_class, struct why *why)
 {
-	if (!kvm_works)
-		why_set(why, -1, "no /dev/kvm");
-	return kvm_works;
+	*ret_class = PROBE_TSC_OFFSET;
+	return kvm_works ? 0 : why_set(why, -ENODEV, "no /dev/kvm");
 }
 
 int lab_run(const char *verb, const struct lab_options *options, char *const *argv)

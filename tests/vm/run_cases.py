@@ -21,6 +21,7 @@ import traceback
 import hpet_cases
 import qmp_cases
 import rtc_cases
+import tsc_cases
 from run_guest import (VMTIME, KERNEL, BUSYBOX, WORDS, DONE, SOME, JIFFIES, JIFFIES_APPEND,
                        MINUTE_S, PATIENCE_S, Failure,
                        check, Guest, linux, Reading, SLACK_S, check_rate, wait_until_flat,
@@ -462,6 +463,7 @@ CASES = [
     no_reading_of_the_rtc_waits_once_linux_runs,
     *rtc_cases.CASES,
     *hpet_cases.CASES,
+    *tsc_cases.CASES,
     in_a_minute_of_ticks_a_minute_passes,
     without_an_io_apic_ticks_come_by_the_pic,
     in_a_minute_of_the_kernels_ticks_too,
