@@ -2,7 +2,7 @@
 /* tsc.h - the guest's time stamp counters: a function of the host's, and what a guest writes to
  * them.
  *
- * Hardware computes what RDTSC answers (Intel SDM 26.6.5 and 25.3; AMD APM vol. 2, 15.30.5):
+ * Hardware computes what RDTSC answers (Intel SDM 25.6.5 and 26.3; AMD APM vol. 2, 15.30.5):
  *
  *     guest = ((host * ratio) >> frac) + offset        modulo 2^64
  *
