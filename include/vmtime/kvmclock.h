@@ -101,10 +101,11 @@ VMT_API uint64_t vmt_kvmclock_place(const struct vmt_kvmclock *s, uint32_t cpu);
 VMT_API uint64_t vmt_kvmclock_wall_place(const struct vmt_kvmclock *s);
 
 /* Writes an entry into the guest's memory; `entry` is aligned to 4.  `adjust` is by how much that
- * CPU's TSC is ahead of the line's counts: what the guest has added to it (tsc.h), else 0.  The version is odd meanwhile
- * and then even and another one, whatever the guest had there.  A flag STOPPED that the guest has
- * not yet taken notice of stays, one that it has cleared does not come back: for that no CPU of the
- * guest runs meanwhile, nor while the entries of the others are written. */
+ * CPU's TSC is ahead of the line's counts: what the guest has added to it (tsc.h), else 0.  The
+ * version is odd meanwhile and then even and another one, whatever the guest had there.  A flag
+ * STOPPED that the guest has not yet taken notice of stays, one that it has cleared does not come
+ * back: for that no CPU of the guest runs meanwhile, nor while the entries of the others are
+ * written. */
 VMT_API void vmt_kvmclock_publish(struct vmt_kvmclock *s, uint32_t cpu, uint64_t adjust,
 				  void *entry);
 

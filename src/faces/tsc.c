@@ -158,7 +158,8 @@ int vmt_tsc_save(const struct vmt_tsc *s, uint64_t host, void *buf, size_t size)
 {
 	struct vmt_snap_writer w;
 
-	static_assert(sizeof(struct vmt_tsc) == 40 + 8 * VMT_TSC_CPUS, "a new field is to be saved");
+	static_assert(sizeof(struct vmt_tsc) == 40 + 8 * VMT_TSC_CPUS,
+		      "a new field is to be saved");
 	vmt_snap_start(&w, buf, size, VMT_SNAP_TSC, SAVED_VERSION);
 	vmt_snap_put(&w, s->cpus, 4);
 	vmt_snap_put(&w, s->khz, 4);

@@ -20,7 +20,7 @@ static int usable_cpus(void)
 	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 0 : CPU_COUNT(&set);
 }
 
-/* One counter for all, as a right host has it: CLOCK_MONOTONIC, whatever this machine's TSC does. */
+/* One counter for all, whatever this machine's TSC does. */
 static uint64_t one_counter(void *arg, uint32_t n)
 {
 	(void)arg;
