@@ -57,7 +57,7 @@ static void a_cpu_that_is_ahead_is_found(void **state)
 
 	(void)state;
 	if (usable_cpus() < 2)
-		skip();
+		return; /* nothing to compare */
 	/* A CPU that something else keeps busy may not have its turn at once. */
 	for (int i = 0; i < 100; i++) {
 		assert_int_equal(warp_check(first_is_ahead, NULL, &warp), 0);
@@ -74,7 +74,7 @@ static void a_step_back_is_found(void **state)
 
 	(void)state;
 	if (usable_cpus() < 2)
-		skip();
+		return; /* nothing to compare */
 	for (int i = 0; i < 100 && !warp.back; i++) {
 		__atomic_store_n(&until, hostclock_monotonic_ns() + MS / 2, __ATOMIC_RELAXED);
 		assert_int_equal(warp_check(steps_back_once, &until, &warp), 0);
@@ -88,7 +88,7 @@ static void where_the_kernel_trusts_its_tsc_so_does_the_check(void **state)
 
 	(void)state;
 	if (!hostclock_tsc_is_stable())
-		skip();
+		return;
 	assert_int_equal(warp_check(NULL, NULL, &warp), 0);
 	assert_true(warp.back == 0);
 }
@@ -99,8 +99,7 @@ static void one_cpu_has_nobody_to_disagree_with(void **state)
 	struct warp warp = {.back = 7};
 
 	(void)state;
-	if (sched_getaffinity(0, sizeof(all), &all) < 0)
-		skip();
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
 	CPU_ZERO(&one);
 	for (size_t cpu = CPU_SETSIZE; cpu-- > 0;)
 		if (CPU_ISSET(cpu, &all)) {
