@@ -14,6 +14,7 @@
 #include <vmtime/tsc.h>
 
 #include "../random.h"
+#include "core/snap.h"
 
 enum { CPUS = 4, HOST_KHZ = 2400000 };
 
@@ -349,6 +350,28 @@ static void elsewhere_without_the_hardware_it_has_that_hosts_rate(void **state)
 	assert_memory_equal(&loaded, &before, sizeof(loaded));
 }
 
+/* Bytes with a right checksum, and one field that cannot be. */
+static void a_forged_record_is_refused(void **state)
+{
+	struct vmt_tsc s = powered_on(0), before = s;
+	uint8_t bytes[VMT_TSC_SAVED], fields[VMT_TSC_SAVED];
+	struct vmt_snap_writer w;
+	int size = vmt_tsc_save(&s, NOW, bytes, sizeof(bytes));
+	const size_t count = (size_t)size - VMT_SNAP_AROUND;
+
+	(void)state;
+	for (int field = 0; field < 2; field++) { /* the number of CPUs, the frequency */
+		memcpy(fields, bytes + 12, count);
+		memset(fields + 4 * field, 0, 4);
+		vmt_snap_start(&w, bytes, sizeof(bytes), VMT_SNAP_TSC, 1);
+		vmt_snap_put_bytes(&w, fields, count);
+		assert_int_equal(vmt_snap_finish(&w), size);
+		assert_int_equal(vmt_tsc_load(&s, NOW, bytes, (size_t)size), -EINVAL);
+		assert_memory_equal(&s, &before, sizeof(s));
+		assert_int_equal(vmt_tsc_save(&s, NOW, bytes, sizeof(bytes)), size);
+	}
+}
+
 static void the_most_cpus_fit_into_what_is_promised(void **state)
 {
 	const struct vmt_tsc_host host = {.khz = HOST_KHZ};
@@ -386,6 +409,7 @@ int main(void)
 		cmocka_unit_test(a_factor_out_of_range_is_refused),
 		cmocka_unit_test(a_saved_guest_goes_on_elsewhere),
 		cmocka_unit_test(elsewhere_without_the_hardware_it_has_that_hosts_rate),
+		cmocka_unit_test(a_forged_record_is_refused),
 		cmocka_unit_test(the_most_cpus_fit_into_what_is_promised),
 	};
 
