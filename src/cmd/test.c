@@ -24,8 +24,7 @@ static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are ma
 
 /* Named in the manual, not there yet. */
 static const char *const later_scenarios[] = {"pause",    "snapshot", "suspend", "migrate",
-					      "hoststep", "steal",    "warp",    "overcommit",
-					      "ntp",      NULL};
+					      "hoststep", "warp",     "ntp",     NULL};
 
 static int find(const char *const *names, int count, const char *name)
 {
@@ -83,7 +82,9 @@ static int take_scenario(struct test_options *o, const char *name)
 		return refuse("scenario", name);
 	if (n < 0)
 		return cmd_error("test", CMD_USAGE,
-				 "no scenario '%s' (boot, steady, faces, ticks, all)", name);
+				 "no scenario '%s' (boot, steady, overcommit, steal, faces, ticks, "
+				 "all)",
+				 name);
 	o->scenarios[n] = true;
 	return CMD_OK;
 }
@@ -144,7 +145,9 @@ static int take_limit(struct test_options *o, char *text)
 		return refuse("scenario", text);
 	if (n < 0)
 		return cmd_error("test", CMD_USAGE,
-				 "--limit: no scenario '%s' (boot, steady, faces, ticks)", text);
+				 "--limit: no scenario '%s' (boot, steady, overcommit, steal, "
+				 "faces, ticks)",
+				 text);
 	if (n == TEST_TICKS)
 		return take_count(value, &o->ticks_limit);
 	return take_duration("--limit", value, &o->limits_ns[n]);
@@ -245,7 +248,7 @@ static void fill_defaults(struct test_options *o)
 		o->clocksources[o->clocksource_count++] = "kvm-clock";
 	for (int i = 0; i < TEST_SCENARIOS; i++)
 		any |= o->scenarios[i];
-	for (int i = 0; i < TEST_OBSERVED && !any; i++)
+	for (int i = 0; i < TEST_DEFAULT && !any; i++)
 		o->scenarios[i] = true;
 }
 
@@ -356,6 +359,20 @@ static int check_written(const char *option, const char *path)
 	return CMD_OK;
 }
 
+/* The counts of all CPUs are taken for one clock: only the kernel can say that they are. */
+static int check_tsc(void)
+{
+	char source[32] = "unknown";
+
+	if (hostclock_tsc_is_stable())
+		return CMD_OK;
+	hostclock_source(source, sizeof(source));
+	return cmd_error("test", CMD_CANNOT,
+			 "this machine's clocksource is %s, so its TSC is not to be measured with "
+			 "(boot with clocksource=tsc where the TSC is invariant)",
+			 source);
+}
+
 static int run(int argc, char **argv, const struct test_options *o)
 {
 	const char *written[3] = {NULL};
@@ -383,6 +400,9 @@ static int run(int argc, char **argv, const struct test_options *o)
 		return status;
 	status = where_run(argc, argv, &needs);
 	if (status != WHERE_HERE)
+		return status;
+	status = check_tsc();
+	if (status)
 		return status;
 	cmd_format_utc(report.started, sizeof(report.started), hostclock_realtime_ns());
 	status = test_plan_run(o, &images, &report);

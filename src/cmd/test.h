@@ -16,6 +16,9 @@
 enum test_scenario {
 	TEST_BOOT,
 	TEST_STEADY,
+	TEST_DEFAULT, /* those before are run when none is named */
+	TEST_OVERCOMMIT = TEST_DEFAULT,
+	TEST_STEAL,
 	TEST_OBSERVED,
 	TEST_FACES = TEST_OBSERVED,
 	TEST_TICKS,

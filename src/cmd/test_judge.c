@@ -31,6 +31,7 @@ const char *const judge_figure_names[JUDGE_FIGURES] = {
 	[JUDGE_DAMAGED] = "damaged_lines",
 	[JUDGE_STEAL] = "steal_ns",
 	[JUDGE_RUN_DELAY] = "run_delay_ns",
+	[JUDGE_STEAL_RESIDUAL] = "steal_residual_ns",
 	[JUDGE_BRACKET] = "bracket_ns",
 	[JUDGE_DURATION] = "duration_ns",
 	[JUDGE_DOWNTIME] = "downtime_ns",
@@ -392,4 +393,120 @@ void judge_steady(const struct judge_point *points, size_t count, const struct j
 		judge_line(row, first, last, clock);
 	}
 	free(p);
+}
+
+/* Of one clock over an event. */
+static struct worst residual_over(const struct line *l, const struct judge_point *a,
+				  const struct judge_point *b, bool realtime, unsigned brackets)
+{
+	const i128 us = divide(b->host_ns - a->host_ns, 1000);
+	struct worst w = {.residual_ns = error_of(b, realtime) - error_of(a, realtime) -
+					 (int64_t)divide(us * l->slope, BILLION),
+			  .bracket_ns = bound_of(a, realtime) + bound_of(b, realtime)};
+
+	if (brackets == 1 && l->xx)
+		w.bracket_ns += (uint64_t)((us * l->xb + l->xx - 1) / l->xx);
+	w.excess_ns = (i128)magnitude(w.residual_ns) - (i128)brackets * w.bracket_ns;
+	return w;
+}
+
+static void judge_change(struct judge_row *row, const struct line *l, const struct judge_point *a,
+			 const struct judge_point *b, const struct judge_clock *clock,
+			 uint64_t limit_ns, uint64_t default_limit_ns)
+{
+	const unsigned brackets = limit_ns ? 1 : 1 + clock->brackets;
+	const struct worst r = residual_over(l, a, b, true, brackets);
+	const struct worst m = residual_over(l, a, b, false, brackets);
+	const bool realtime = r.excess_ns >= m.excess_ns;
+	const struct worst *w = realtime ? &r : &m;
+
+	set(row, JUDGE_REALTIME_RESIDUAL, r.residual_ns);
+	set(row, JUDGE_MONOTONIC_RESIDUAL, m.residual_ns);
+	if (limit_ns == 0)
+		limit_ns = clock->limit_ns || clock->brackets
+				   ? clock->limit_ns + clock->brackets * w->bracket_ns
+				   : default_limit_ns;
+	conclude(row, realtime ? JUDGE_REALTIME_RESIDUAL : JUDGE_MONOTONIC_RESIDUAL, w->bracket_ns,
+		 limit_ns);
+}
+
+void judge_event(const struct judge_point *before, size_t before_count,
+		 const struct judge_point *after, size_t after_count,
+		 const struct judge_clock *clock, uint64_t limit_ns, uint64_t default_limit_ns,
+		 struct judge_row *ret_row)
+{
+	struct judge_point *p;
+	size_t n = choose(before, before_count, &p);
+	const struct judge_point *a, *b;
+	struct judge_row *row = ret_row;
+	struct line l;
+
+	memset(row, 0, sizeof(*row));
+	row->judged = JUDGE_FIGURES;
+	if (n < 3 || after_count == 0 ||
+	    before[before_count - 1].host_ns - before[0].host_ns < least_fit_ns) {
+		judge_skip(row, "there are %zu readings before and %zu after, which is too few", n,
+			   after_count);
+		free(p);
+		return;
+	}
+	l = fit(p, n);
+	free(p);
+	a = tightest(before, before_count, before_count - 1);
+	b = tightest(after, after_count, 0);
+	measure_ends(row, a, b);
+	set(row, JUDGE_REALTIME_EXPECTED, 0);
+	set(row, JUDGE_MONOTONIC_EXPECTED, 0);
+	set(row, JUDGE_FREQUENCY_ERROR, (int64_t)divide(l.slope, 1000));
+	set(row, JUDGE_BACKWARD_STEPS,
+	    (int64_t)(after[after_count - 1].backward_steps - before[0].backward_steps));
+	judge_change(row, &l, a, b, clock, limit_ns, default_limit_ns);
+	if (row->value[JUDGE_BACKWARD_STEPS] && row->verdict != JUDGE_FAIL) {
+		row->verdict = JUDGE_FAIL;
+		snprintf(row->reason, sizeof(row->reason),
+			 "backward_steps is %" PRId64 ", allowed are none",
+			 row->value[JUDGE_BACKWARD_STEPS]);
+	}
+}
+
+static void judge_steal_of(const struct judge_steal_end *a, const struct judge_steal_end *b,
+			   uint64_t limit_ns, struct judge_row *row)
+{
+	const uint64_t lo_ns = b->delay_lo_ns - a->delay_hi_ns;
+	const uint64_t hi_ns = b->delay_hi_ns - a->delay_lo_ns;
+	const int64_t steal_ns = (int64_t)(b->steal_ns - a->steal_ns);
+	const int64_t delay_ns = (int64_t)(lo_ns + (hi_ns - lo_ns) / 2);
+
+	memset(row, 0, sizeof(*row));
+	set(row, JUDGE_STEAL, steal_ns);
+	set(row, JUDGE_RUN_DELAY, delay_ns);
+	set(row, JUDGE_STEAL_RESIDUAL, steal_ns - delay_ns);
+	conclude(row, JUDGE_STEAL_RESIDUAL, (hi_ns - lo_ns + 1) / 2, limit_ns);
+}
+
+/* Fails come first, then what cannot be told, then what is furthest beyond its bracket. */
+static bool is_worse(const struct judge_row *a, const struct judge_row *b)
+{
+	static const int rank[] = {[JUDGE_FAIL] = 2, [JUDGE_SKIP] = 1, [JUDGE_PASS] = 0};
+	const int64_t x = (int64_t)magnitude(a->value[a->judged]) - a->value[JUDGE_BRACKET];
+	const int64_t y = (int64_t)magnitude(b->value[b->judged]) - b->value[JUDGE_BRACKET];
+
+	return rank[a->verdict] != rank[b->verdict] ? rank[a->verdict] > rank[b->verdict] : x > y;
+}
+
+void judge_steal(const struct judge_steal_end *before, const struct judge_steal_end *after,
+		 unsigned cpus, uint64_t limit_ns, struct judge_row *ret_row)
+{
+	judge_skip(ret_row, "the guest told nothing of its steal");
+	for (unsigned i = 0; i < cpus; i++) {
+		struct judge_row row;
+
+		if (!before[i].known || !after[i].known) {
+			judge_skip(ret_row, "CPU %u of the guest told nothing of its steal", i);
+			return;
+		}
+		judge_steal_of(&before[i], &after[i], limit_ns, &row);
+		if (i == 0 || is_worse(&row, ret_row))
+			*ret_row = row;
+	}
 }

@@ -35,6 +35,7 @@ enum judge_figure {
 	JUDGE_DAMAGED,
 	JUDGE_STEAL,
 	JUDGE_RUN_DELAY,
+	JUDGE_STEAL_RESIDUAL,
 	JUDGE_BRACKET,
 	JUDGE_DURATION,
 	JUDGE_DOWNTIME,
@@ -95,6 +96,28 @@ enum { JUDGE_END_NS = 1000000000 };
  * limit is not itself made of brackets, what all readings' brackets make of the line there. */
 void judge_steady(const struct judge_point *points, size_t count, const struct judge_clock *clock,
 		  uint64_t limit_ns, uint64_t default_limit_ns, struct judge_row *ret_row);
+
+/* What something that happened did to the guest's clocks: the change of each from `before`, whose
+ * last JUDGE_END_NS have one end, to `after`, whose first have the other, less what the line
+ * through `before`, of 10 s or more, makes of the time between.  Judged is the residual that is
+ * nearest to failing, by the limits of judge_steady; a step back fails as well. */
+void judge_event(const struct judge_point *before, size_t before_count,
+		 const struct judge_point *after, size_t after_count,
+		 const struct judge_clock *clock, uint64_t limit_ns, uint64_t default_limit_ns,
+		 struct judge_row *ret_row);
+
+/* One CPU at one end: its steal as the guest showed it, in whole ticks, and between what its
+ * thread's run delay was then. */
+struct judge_steal_end {
+	bool known;
+	uint64_t steal_ns, delay_lo_ns, delay_hi_ns;
+};
+
+/* "steal": for each of `cpus` CPUs both ends.  The row tells of the one whose steal grew by what
+ * differs most from what its thread waited; two readings in whole ticks differ by less than one
+ * from the truth, which is why the limit is one. */
+void judge_steal(const struct judge_steal_end *before, const struct judge_steal_end *after,
+		 unsigned cpus, uint64_t limit_ns, struct judge_row *ret_row);
 
 /* A result that could not be had. */
 void judge_skip(struct judge_row *ret_row, const char *format, ...)

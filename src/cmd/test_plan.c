@@ -11,6 +11,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/test_faces.h"
+#include "cmd/test_load.h"
 #include "cmd/test_plan.h"
 #include "cmd/test_qemu.h"
 #include "cmd/test_sample.h"
@@ -29,8 +30,10 @@ static const uint64_t map_period_ns = SECOND;
 static const uint64_t map_patience_ns = 5 * SECOND; /* a VM that comes or goes */
 static const uint64_t line_least_ns = 10 * SECOND;  /* a frequency needs that much */
 
-static const uint64_t default_limits_ns[TEST_OBSERVED] = {
-	[TEST_BOOT] = SECOND, [TEST_STEADY] = 1000};
+static const uint64_t default_limits_ns[TEST_OBSERVED] = {[TEST_BOOT] = SECOND,
+							  [TEST_STEADY] = 1000,
+							  [TEST_OVERCOMMIT] = 1000,
+							  [TEST_STEAL] = SAMPLE_STEAL_NS};
 static const uint64_t exact_boot_limit_ns = 5000000; /* the RTC tells the half of a second */
 static const uint64_t default_steady_ns = 60 * SECOND;
 
@@ -63,6 +66,8 @@ struct run {
 	uint64_t map_read_ns, map_missed_ns; /* last had; missed since, 0 when it is not */
 	size_t steady_from;                  /* first reading on the clock source that is wanted */
 	bool on_clocksource;
+	bool steady; /* it was, for long enough */
+	struct test_load load;
 	uint64_t done_ns; /* all readings are there since; 0: not yet */
 	bool cannot;      /* measuring is not possible here at all */
 	struct why why;
@@ -83,7 +88,8 @@ uint64_t test_plan_longest_ns(const struct test_options *o)
 
 	for (unsigned i = 0; i < o->clocksource_count && test_is_observed(o); i++)
 		all_ns += boot_limit_ns + clocksource_limit_ns + silence_limit_ns +
-			  (o->scenarios[TEST_STEADY] ? 2 * steady_ns(o, o->clocksources[i]) : 0);
+			  (o->scenarios[TEST_STEADY] ? 2 * steady_ns(o, o->clocksources[i]) : 0) +
+			  (test_load_wanted(o) ? test_load_longest_ns(o) : 0);
 	if (o->scenarios[TEST_FACES])
 		all_ns += test_faces_longest_ns(o);
 	if (o->scenarios[TEST_TICKS])
@@ -94,7 +100,9 @@ uint64_t test_plan_longest_ns(const struct test_options *o)
 /* What is going on, on one line that is overwritten; only for a person who watches. */
 static void show_progress(const struct run *r, uint64_t now_ns)
 {
-	const char *scenario = test_scenario_names[r->on_clocksource ? TEST_STEADY : TEST_BOOT];
+	const char *scenario = test_scenario_names[r->load.begun_ns    ? TEST_OVERCOMMIT
+						   : r->on_clocksource ? TEST_STEADY
+								       : TEST_BOOT];
 
 	if (!isatty(STDERR_FILENO))
 		return;
@@ -169,13 +177,13 @@ static int read_map(struct run *r, uint64_t now_ns)
 
 /* Looks for the clock source, then for the end of the steady time.  A reading names the clock
  * source just after it was taken, so the first that can be trusted to be of it is the next. */
-static int look_at_readings(struct run *r, size_t from, uint64_t now_ns)
+static int look_at_readings(struct run *r, size_t from)
 {
 	const struct test_stream *s = &r->stream;
 	const char *wanted = r->config.clocksource;
-	bool done = r->done_ns > 0;
+	bool done = r->steady;
 
-	for (size_t i = from; i < s->evaluated && !done; i++) {
+	for (size_t i = from; i < s->evaluated && !r->done_ns; i++) {
 		const char *current = s->readings[i].sample.current;
 		bool there = judge_same_clock(current, wanted);
 
@@ -191,15 +199,26 @@ static int look_at_readings(struct run *r, size_t from, uint64_t now_ns)
 		}
 		if (!r->on_clocksource)
 			continue;
-		done = !r->options->scenarios[TEST_STEADY] ||
-		       (i >= r->steady_from &&
-			(uint64_t)(s->readings[i].point.host_ns -
-				   s->readings[r->steady_from].point.host_ns) >=
-				steady_ns(r->options, wanted) + 2 * JUDGE_END_NS);
+		done |= !r->options->scenarios[TEST_STEADY] ||
+			(i >= r->steady_from &&
+			 (uint64_t)(s->readings[i].point.host_ns -
+				    s->readings[r->steady_from].point.host_ns) >=
+				 steady_ns(r->options, wanted) + 2 * JUDGE_END_NS);
 	}
-	if (done && !r->done_ns)
-		r->done_ns = now_ns;
+	r->steady = done;
 	return 0;
+}
+
+static int look_at_load(struct run *r, uint64_t now_ns)
+{
+	int over = r->steady;
+
+	if (over && !r->done_ns && test_load_wanted(r->options))
+		over = test_load_step(&r->load, r->options, &r->stream, r->steady_from,
+				      r->machine.pid, r->fd, &r->why);
+	if (over > 0 && !r->done_ns)
+		r->done_ns = now_ns;
+	return over < 0 ? over : 0;
 }
 
 static int check_limits(struct run *r, uint64_t now_ns)
@@ -263,7 +282,9 @@ static int measure(struct run *r)
 		if (!error)
 			error = evaluate(r);
 		if (!error)
-			error = look_at_readings(r, before, now_ns);
+			error = look_at_readings(r, before);
+		if (!error)
+			error = look_at_load(r, now_ns);
 		if (r->stream.evaluated > before)
 			r->last_news_ns = now_ns;
 		if (!error && !r->done_ns)
@@ -308,12 +329,14 @@ int test_plan_add_trouble(struct test_report *report, const struct test_machine_
 	return CMD_OK;
 }
 
-/* What comes after the first reading is no fault of the boot, as long as another row tells it. */
+/* What comes later is no fault of what was over, as long as another row tells it. */
 static bool spoils(const struct run *r, enum test_scenario scenario, int error)
 {
-	if (scenario != TEST_BOOT || r->stream.evaluated == 0 || error == -ENODEV)
-		return error;
-	return error && !r->options->scenarios[TEST_STEADY];
+	const bool load = test_load_wanted(r->options);
+
+	if (scenario == TEST_BOOT && r->stream.evaluated && error != -ENODEV)
+		return error && !load && !r->options->scenarios[TEST_STEADY];
+	return error && !(scenario == TEST_STEADY && r->steady && load);
 }
 
 /* A guest that counts ticks sets its clock at one of them and reads it at another. */
@@ -333,7 +356,8 @@ static void judge_scenario(const struct run *r, enum test_scenario scenario, int
 	uint64_t limit_ns = r->options->limits_ns[scenario];
 	struct judge_clock clock = {0};
 	struct judge_point *points;
-	size_t count = s->evaluated > r->steady_from ? s->evaluated - r->steady_from : 0;
+	const size_t end = test_load_first(&r->load, s);
+	size_t count = end > r->steady_from ? end - r->steady_from : 0;
 
 	judge_find_clock(r->config.clocksource, pairs_tsc_hz(r->pairs), s->hello.tick_ns, &clock);
 	if (spoils(r, scenario, error)) {
@@ -344,6 +368,9 @@ static void judge_scenario(const struct run *r, enum test_scenario scenario, int
 		judge_boot(&s->readings[0].point,
 			   (uint64_t)s->readings[0].point.host_ns - r->started_ns,
 			   boot_limit(r, &clock), row);
+	} else if (scenario != TEST_STEADY) {
+		test_load_judge(&r->load, s, r->steady_from, scenario, &clock, limit_ns,
+				default_limits_ns[scenario], row);
 	} else {
 		points = calloc(count, sizeof(*points));
 		for (size_t i = 0; points && i < count; i++)
@@ -421,6 +448,7 @@ static int run_once(struct run *r)
 	r->cannot = error < 0; /* the machine has not even begun */
 	if (!error) {
 		error = measure(r);
+		test_load_rest(&r->load);
 		test_plan_clear_progress();
 	}
 	if (r->fd >= 0)
@@ -438,6 +466,7 @@ static int run_once(struct run *r)
 	if (r->stream.record)
 		fclose(r->stream.record);
 	test_stream_free(&r->stream);
+	test_load_end(&r->load);
 	return status;
 }
 
@@ -542,25 +571,11 @@ static void watch_signals(void)
 			sigaction(ends[i], &action, NULL);
 }
 
-/* The counts of all CPUs are taken for one clock: only the kernel can say that they are. */
-static int check_tsc(void)
-{
-	char source[32] = "unknown";
-
-	if (hostclock_tsc_is_stable())
-		return CMD_OK;
-	hostclock_source(source, sizeof(source));
-	return cmd_error("test", CMD_CANNOT,
-			 "this machine's clocksource is %s, so its TSC is not to be measured with "
-			 "(boot with clocksource=tsc where the TSC is invariant)",
-			 source);
-}
-
 int test_plan_run(const struct test_options *o, const struct test_images *images,
 		  struct test_report *report)
 {
 	struct pairs *pairs = pairs_new(pair_history);
-	int status = check_tsc();
+	int status = CMD_OK;
 
 	if (!status && (!pairs || pairs_start(pairs, pair_period_ns) < 0))
 		status = cmd_error("test", CMD_CANNOT, "cannot start the thread that reads clocks");

@@ -22,7 +22,8 @@
 
 __extension__ typedef unsigned __int128 u128;
 
-const char *const test_scenario_names[TEST_SCENARIOS] = {"boot", "steady", "faces", "ticks"};
+const char *const test_scenario_names[TEST_SCENARIOS] = {"boot",  "steady", "overcommit",
+							 "steal", "faces",  "ticks"};
 const char *const test_subject_names[TEST_SUBJECTS] = {"vmtime", "qemu"};
 
 struct test_result *test_report_add(struct test_report *report)
@@ -242,6 +243,23 @@ static void print_reasons(const struct test_options *options, const struct test_
 	}
 }
 
+/* What has no column of its own. */
+static void print_steals(const struct test_report *report, const struct test_result *const *rows)
+{
+	for (size_t n = 0; n < report->count; n++) {
+		const struct test_result *r = rows[n];
+		char title[48], steal[32], delay[32];
+
+		if (!r->row.known[JUDGE_STEAL])
+			continue;
+		test_report_subject(report, r->subject, title, sizeof(title));
+		cmd_format_ns(steal, sizeof(steal), r->row.value[JUDGE_STEAL], false);
+		cmd_format_ns(delay, sizeof(delay), r->row.value[JUDGE_RUN_DELAY], false);
+		printf("%s, %s, steal: %s by the guest's count, its thread waited %s\n", title,
+		       r->clocksource, steal, delay);
+	}
+}
+
 static void print_counts(const struct test_report *report, enum test_subject subject)
 {
 	unsigned skipped = count_of(report, subject, JUDGE_SKIP);
@@ -266,6 +284,7 @@ void test_report_table(const struct test_options *options, const struct test_rep
 					  isatty(STDOUT_FILENO) && (!no_color || !*no_color));
 		scols_print_table(table);
 		print_reasons(options, report, rows);
+		print_steals(report, rows);
 	}
 	scols_unref_table(table);
 	free(rows);

@@ -12,8 +12,9 @@
  *   vmtime.step=NS        steps CLOCK_REALTIME once by that much, to see that the host sees it
  *   vmtime.step_after=MS  how long after the first reading, or round of readings, default 3000
  *
- * The host may send the line "off".  A reading that the port has no room for is dropped and
- * counted: delayed it would be of no use, and waiting would move the next. */
+ * The host may send the line "busy", from where on a process of the lowest priority keeps each CPU
+ * at work, "rest", which ends them, and "off".  A reading that the port has no room for is dropped
+ * and counted: delayed it would be of no use, and waiting would move the next. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,10 +27,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/timex.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -171,23 +174,95 @@ static bool flush_port(struct port *p)
 	return true;
 }
 
-static bool told_to_stop(struct port *p)
+/* What a CPU has to do besides being looked at; a reading does not wait for it. */
+static void keep_busy(size_t cpu)
+{
+	const struct sched_param none = {0};
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sched_setaffinity(0, sizeof(one), &one);
+	sched_setscheduler(0, SCHED_IDLE, &none);
+	for (;;)
+		__asm__ volatile("");
+}
+
+static void make_busy(pid_t *busy, const cpu_set_t *all)
+{
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (busy[cpu] > 0 || !CPU_ISSET(cpu, all))
+			continue;
+		busy[cpu] = fork();
+		if (busy[cpu] == 0)
+			keep_busy(cpu);
+		if (busy[cpu] < 0)
+			complain("cannot make a CPU busy: %s", strerror(errno));
+	}
+}
+
+static void let_rest(pid_t *busy)
+{
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (busy[cpu] > 0) {
+			kill(busy[cpu], SIGKILL);
+			waitpid(busy[cpu], NULL, 0);
+		}
+		busy[cpu] = 0;
+	}
+}
+
+/* The last line that the host has sent since; "" when there is none. */
+static void read_command(struct port *p, char *buf, size_t size)
 {
 	char c;
 
+	buf[0] = '\0';
 	while (read(p->fd, &c, 1) == 1) {
 		if (c == '\n') {
-			bool off = p->command_length == 3 && memcmp(p->command, "off", 3) == 0;
-
+			snprintf(buf, size, "%.*s", (int)p->command_length, p->command);
 			p->command_length = 0;
-			if (off)
-				return true;
+			if (strcmp(buf, "off") == 0)
+				return;
 		} else if (c != '\r') {
 			p->command_length %= sizeof(p->command);
 			p->command[p->command_length++] = c;
 		}
 	}
-	return stopped;
+}
+
+/* Does what the host asks for; true: to stop.  Without CPUs there is nothing else. */
+static bool obey(struct port *p, const cpu_set_t *all)
+{
+	static pid_t busy[CPU_SETSIZE];
+	char command[sizeof(p->command) + 1];
+
+	read_command(p, command, sizeof(command));
+	if (all && strcmp(command, "busy") == 0)
+		make_busy(busy, all);
+	else if (strcmp(command, "rest") == 0)
+		let_rest(busy);
+	return stopped || strcmp(command, "off") == 0;
+}
+
+/* The eighth number of the CPU's line in /proc/stat, 0 when there is none. */
+static uint64_t read_steal(uint32_t cpu)
+{
+	char text[16384], name[16];
+	int fd = open("/proc/stat", O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+	unsigned long long ticks = 0;
+	const char *line;
+
+	if (fd >= 0)
+		close(fd);
+	text[length > 0 ? length : 0] = '\0';
+	snprintf(name, sizeof(name), "\ncpu%u ", cpu);
+	line = strstr(text, name);
+	if (line)
+		sscanf(line + strlen(name), "%*u %*u %*u %*u %*u %*u %*u %llu", &ticks);
+	return ticks * SAMPLE_STEAL_NS;
 }
 
 static void fill_hello(const struct options *o, struct sample_hello *ret_hello)
@@ -305,10 +380,11 @@ static void observe(struct port *p, const struct options *o, struct reading_seen
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (;;) {
 		read_file(CLOCKSOURCE "current_clocksource", s->current, sizeof(s->current));
+		s->steal_ns = read_steal(s->cpu);
 		send_reading(p, o, s);
 		s->seq++;
 		sleep_to_next(&start, o->period_ns);
-		if (told_to_stop(p))
+		if (obey(p, &all))
 			return;
 		step_once(o, &start, &stepped);
 		go_to_next_cpu(&all, &s->cpu);
@@ -323,7 +399,7 @@ static bool drain_port(struct port *p)
 	struct pollfd wait = {.fd = p->fd, .events = POLLOUT | POLLIN};
 
 	while (!flush_port(p))
-		if (poll(&wait, 1, 1000) < 0 || told_to_stop(p))
+		if (poll(&wait, 1, 1000) < 0 || obey(p, NULL))
 			return false;
 	return tcdrain(p->fd) == 0;
 }
@@ -377,7 +453,7 @@ static void observe_faces(struct port *p, const struct options *o)
 		if (round % FACES_HELLO_EVERY == 0 && !say_hello(p, o, &r))
 			return;
 		for (const char *face = reader_faces; *face; face++)
-			if (!read_face(p, &r, *face) || told_to_stop(p) ||
+			if (!read_face(p, &r, *face) || obey(p, &all) ||
 			    (reader_rtc_is_near(&r) && !read_second(p, &r, &all, &rtc_cpu)))
 				return;
 		step_once(o, &start, &stepped);

@@ -6,8 +6,9 @@
  * by when it arrives: a serial port may queue seconds of old ones.  Lines end in a newline and
  * carry a CRC-32, so that what a console mixes in is told apart.
  *
- *   H 1 KERNEL CURRENT AVAILABLE CPUS TICK_NS PERIOD_NS *CRC
- *   S SEQ CPU CURRENT r TSC WIDTH NS m TSC WIDTH NS b TSC WIDTH NS k R M B T d DROPPED *CRC
+ *   H 2 KERNEL CURRENT AVAILABLE CPUS TICK_NS PERIOD_NS *CRC
+ *   S SEQ CPU CURRENT r TSC WIDTH NS m TSC WIDTH NS b TSC WIDTH NS ...
+ *     ... k R M B T d DROPPED v STEAL_NS *CRC
  *
  * Numbers are decimal, lists are separated by commas, a text that is unknown is "-". */
 #ifndef GUEST_SAMPLE_H
@@ -17,9 +18,10 @@
 #include <stdint.h>
 
 enum {
-	SAMPLE_VERSION = 1,
+	SAMPLE_VERSION = 2,
 	SAMPLE_LINE_MAX = 512, /* with newline and the closing 0 */
 	SAMPLE_NAME_MAX = 32,
+	SAMPLE_STEAL_NS = 10000000, /* /proc/stat counts in USER_HZ */
 };
 
 /* Sent first, and again now and then for a host that came late. */
@@ -55,6 +57,7 @@ struct sample {
 	struct sample_clock clock[SAMPLE_CLOCKS];
 	uint64_t backward[SAMPLE_BACKWARD]; /* steps back since the start, over all CPUs */
 	uint64_t dropped;                   /* readings not sent since the port was full */
+	uint64_t steal_ns; /* of this CPU, as /proc/stat has it: rounded down to SAMPLE_STEAL_NS */
 };
 
 enum sample_kind { SAMPLE_KIND_HELLO = 1, SAMPLE_KIND_READING = 2 };

@@ -128,12 +128,12 @@ static int find_vm(DIR *dir, pid_t pid, char *name, size_t size, struct why *why
 	return 0;
 }
 
-int kvmtsc_read(const char *root, pid_t pid, struct kvmtsc_map *ret_map, struct why *why)
+/* The open directory of the VM of process `pid`, and its name; or negative errno. */
+static int open_vm(const char *root, pid_t pid, char *name, size_t size, struct why *why)
 {
 	const char *path = root ? root : DEBUGFS_KVM;
 	DIR *dir = opendir(path);
-	char name[256];
-	int error, fd;
+	int error, fd = -1;
 
 	if (!dir) {
 		error = -errno;
@@ -141,13 +141,46 @@ int kvmtsc_read(const char *root, pid_t pid, struct kvmtsc_map *ret_map, struct 
 			       error == -EACCES ? "be root"
 						: "mount -t debugfs none /sys/kernel/debug");
 	}
-	error = find_vm(dir, pid, name, sizeof(name), why);
+	error = find_vm(dir, pid, name, size, why);
 	if (!error) {
 		fd = openat(dirfd(dir), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		error = fd < 0 ? why_set(why, -errno, "cannot open %s/%s: %m", path, name)
-			       : read_vm(fd, name, ret_map, why);
+		if (fd < 0)
+			error = why_set(why, -errno, "cannot open %s/%s: %m", path, name);
 	}
 	closedir(dir);
+	return error ? error : fd;
+}
+
+int kvmtsc_read(const char *root, pid_t pid, struct kvmtsc_map *ret_map, struct why *why)
+{
+	char name[256];
+	int fd = open_vm(root, pid, name, sizeof(name), why);
+
+	return fd < 0 ? fd : read_vm(fd, name, ret_map, why);
+}
+
+int kvmtsc_threads(const char *root, pid_t pid, pid_t *ret_tids, unsigned count, struct why *why)
+{
+	char name[256], vcpu[32];
+	int error = 0, fd = open_vm(root, pid, name, sizeof(name), why);
+	int64_t tid = 0;
+
+	if (fd < 0)
+		return fd;
+	for (unsigned i = 0; i < count && !error; i++) {
+		snprintf(vcpu, sizeof(vcpu), "vcpu%u", i);
+		error = read_number(fd, vcpu, "pid", &tid);
+		if (error == -ENOENT)
+			why_set(why, error,
+				"KVM does not show the thread of vCPU %u in debugfs (it does from "
+				"Linux 5.18 on)",
+				i);
+		else if (error)
+			why_set(why, error, "cannot read kvm/%s/%s/pid: %s", name, vcpu,
+				strerror(-error));
+		ret_tids[i] = (pid_t)tid;
+	}
+	close(fd);
 	return error;
 }
 

@@ -25,6 +25,10 @@ struct kvmtsc_map {
  * -EEXIST (the process has several VMs), -ESTALE (its vCPUs disagree), -EIO (not as expected). */
 int kvmtsc_read(const char *root, pid_t pid, struct kvmtsc_map *ret_map, struct why *why);
 
+/* The threads that run vCPUs 0 to count - 1 of that VM (kvm/PID-FD/vcpuN/pid, from Linux 5.18 on; a
+ * vCPU that never ran has none).  0, or negative errno as above. */
+int kvmtsc_threads(const char *root, pid_t pid, pid_t *ret_tids, unsigned count, struct why *why);
+
 bool kvmtsc_same(const struct kvmtsc_map *a, const struct kvmtsc_map *b);
 
 /* The host counts [*ret_lo, *ret_hi] that the guest counts [lo, hi] can stand for, outward by what

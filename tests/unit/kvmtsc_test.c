@@ -138,6 +138,22 @@ static void scaling_is_undone_outward(void **state)
 	assert_int_equal((hi + 1) * map.ratio >> 32, 1201);
 }
 
+static void threads_are_those_of_the_vcpus(void **state)
+{
+	pid_t tids[2] = {0, 0};
+	struct why why;
+
+	(void)state;
+	put("777-9", "vcpu0", "pid", "4711\n");
+	assert_int_equal(kvmtsc_threads(root, 777, tids, 2, &why), -ENOENT);
+	assert_non_null(strstr(why.text, "vCPU 1"));
+	put("777-9", "vcpu1", "pid", "4712\n");
+	assert_int_equal(kvmtsc_threads(root, 777, tids, 2, &why), 0);
+	assert_int_equal(tids[0], 4711);
+	assert_int_equal(tids[1], 4712);
+	assert_int_equal(kvmtsc_threads(root, 778, tids, 2, &why), -ENOENT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_root, remove_root)
 
 int main(void)
@@ -145,7 +161,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(an_unscaled_vm_has_an_offset_alone), TEST(vcpus_that_disagree_are_refused),
 		TEST(what_is_not_there_is_named),         TEST(nonsense_is_refused),
-		TEST(scaling_is_undone_outward),
+		TEST(scaling_is_undone_outward),          TEST(threads_are_those_of_the_vcpus),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@ static const struct sample reading = {
 		  {.tsc = 0, .width = 0, .ns = -5}},
 	.backward = {1, 2, 3, 4},
 	.dropped = 9,
+	.steal_ns = 1230000000,
 };
 
 static const struct sample_hello hello = {
@@ -50,6 +51,7 @@ static void a_reading_survives_the_way(void **state)
 	assert_memory_equal(s.clock, reading.clock, sizeof(s.clock));
 	assert_memory_equal(s.backward, reading.backward, sizeof(s.backward));
 	assert_int_equal(s.dropped, 9);
+	assert_int_equal(s.steal_ns, 1230000000);
 }
 
 static void a_hello_survives_the_way(void **state)

@@ -71,7 +71,7 @@ def result(report, **wanted):
 
 
 def measure(name, *args):
-    return run(*args, f"--json={WORK}/{name}.json", "--keep", f"{WORK}/kept-{name}")
+    return run(f"--json={WORK}/{name}.json", "--keep", f"{WORK}/kept-{name}", *args)
 
 
 def report_of(done, name):
@@ -456,6 +456,38 @@ def the_ticks_json_is_as_its_schema_says():
     check(not schema.is_valid(report), "ticks without a count are allowed")
 
 
+def the_load_passes(report, **wanted):
+    row = result(report, scenario="steal", **wanted)
+    check(row["verdict"] == "pass" and row["limit_ns"] == 10000000, row)
+    # The guest and four others want each CPU.
+    check(row["run_delay_ns"] > 500000000, row)
+    return row
+
+
+def steal_is_what_the_threads_waited():
+    report = report_of(measure("steal", "--subject", "vmtime,qemu", "--scenario", "steal",
+                               "--duration", "3s", "--cpus", "2"), "steal")
+    schema_of_the_report().validate(report)
+    for subject in "vmtime", "qemu":
+        the_load_passes(report, subject=subject)
+
+
+def our_steal_too_and_no_clock_notices():
+    report = report_of(measure("overcommit", "--scenario", "overcommit,steal", "--duration", "3s",
+                               "--cpus", "2", "--", "--steal", "user"), "overcommit")
+    the_load_passes(report, subject="vmtime")
+    row = result(report, scenario="overcommit")
+    check(row["verdict"] == "pass" and row["backward_steps"] == 0, row)
+    check(row["duration_ns"] >= 3000000000 and row["limit_ns"] == 1000, row)
+
+
+def a_guest_without_steal_fails():
+    done = run("--scenario", "steal", "--duration", "2s", "--", "--steal", "none")
+    check(done.returncode == 1, done.stderr)
+    check("steal_residual_ns" in done.stdout and "0 ns by the guest's count" in done.stdout,
+          done.stdout)
+
+
 def nothing_is_left_behind():
     Measured.get()
     check(not left_behind(), left_behind())
@@ -481,6 +513,9 @@ case("the kernel's PIT is a peer", the_kernels_pit_is_a_peer)
 case("an interrupt has its price", an_interrupt_has_its_price)
 case("ticks of QEMU are shown, not judged", ticks_of_qemu_are_shown_not_judged)
 case("the JSON of ticks is as its schema says", the_ticks_json_is_as_its_schema_says)
+case("steal is what the threads waited", steal_is_what_the_threads_waited)
+case("our steal, too, and no clock notices the load", our_steal_too_and_no_clock_notices)
+case("a guest without steal fails", a_guest_without_steal_fails)
 case("a step of 1 ms is seen to within the bracket", a_step_is_seen_to_within_the_bracket)
 case("a step back is counted, on two CPUs", a_step_back_is_counted_on_two_cpus)
 case("the table is for people", the_table_is_for_people)
