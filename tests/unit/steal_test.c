@@ -2,11 +2,14 @@
 /* steal_test.c - KVM's steal time: what a guest registers and finds in its entry. */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include <asm/kvm_para.h>
@@ -303,6 +306,42 @@ static void a_machine_has_1_to_256_cpus(void **state)
 	assert_true(vmt_steal_save(&s, bytes, sizeof(bytes)) > 0);
 }
 
+/* Flags lie in a page that cannot be written yet. */
+static const volatile uint32_t *held_up;
+static long page_size;
+static uint32_t seen_odd;
+
+static void on_fault(int number)
+{
+	(void)number;
+	seen_odd += held_up[2] & 1;
+	if (mprotect((void *)((uintptr_t)held_up + 12), (size_t)page_size, PROT_READ | PROT_WRITE) <
+	    0)
+		_exit(1);
+}
+
+static void a_writer_that_is_held_up_has_made_the_version_odd(void **state)
+{
+	const struct sigaction action = {.sa_handler = on_fault};
+	struct machine m = registered();
+	struct sigaction before;
+	uint8_t *pages;
+
+	(void)state;
+	page_size = sysconf(_SC_PAGESIZE);
+	pages = mmap(NULL, 2 * (size_t)page_size, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(pages, MAP_FAILED);
+	held_up = (const uint32_t *)(void *)(pages + page_size - 12);
+	assert_int_equal(mprotect(pages + page_size, (size_t)page_size, PROT_NONE), 0);
+	sigaction(SIGSEGV, &action, &before);
+	vmt_steal_publish(&m.face, 0, pages + page_size - 12);
+	sigaction(SIGSEGV, &before, NULL);
+	assert_int_equal(seen_odd, 1);
+	assert_int_equal(held_up[2] & 1, 0);
+	munmap(pages, 2 * (size_t)page_size);
+}
+
 enum { LINES = 200000 };
 #define STEP (UINT64_C(1) << 32 | 1) /* both halves say the same */
 
@@ -360,6 +399,7 @@ int main(void)
 		cmocka_unit_test(after_a_restore_the_count_goes_on_and_never_back),
 		cmocka_unit_test(a_state_that_no_guest_can_have_is_refused),
 		cmocka_unit_test(a_machine_has_1_to_256_cpus),
+		cmocka_unit_test(a_writer_that_is_held_up_has_made_the_version_odd),
 		cmocka_unit_test(a_reader_beside_the_writer_never_gets_halves_of_two_counts),
 	};
 

@@ -147,6 +147,9 @@ static void who_has_not_asked_is_left_alone(void **state)
 	turn(b);
 	assert_int_equal(b->run[0].immediate_exit, 0);
 	assert_true(enable(b, 0));
+	set_waited(b, 0, 905 * MS);
+	turn(b);
+	assert_int_equal(*page(b, 0), 5 * MS); /* since it asked */
 	assert_true(steal_wrmsr(&b->steal, 0, VMT_MSR_KVM_STEAL, 0));
 	memset(page(b, 0), 0x5a, VMT_STEAL_BYTES);
 	set_waited(b, 0, 990 * MS);
