@@ -29,6 +29,7 @@ const char *const judge_figure_names[JUDGE_FIGURES] = {
 	[JUDGE_BACKWARD_STEPS] = "backward_steps",
 	[JUDGE_MISSING] = "missing_readings",
 	[JUDGE_DAMAGED] = "damaged_lines",
+	[JUDGE_OWED] = "owed_ticks",
 	[JUDGE_STEAL] = "steal_ns",
 	[JUDGE_RUN_DELAY] = "run_delay_ns",
 	[JUDGE_STEAL_RESIDUAL] = "steal_residual_ns",
@@ -509,4 +510,13 @@ void judge_steal(const struct judge_steal_end *before, const struct judge_steal_
 		if (i == 0 || is_worse(&row, ret_row))
 			*ret_row = row;
 	}
-}
+
+	void judge_owed(uint64_t ticks, struct judge_row * row)
+	{
+		set(row, JUDGE_OWED, (int64_t)ticks);
+		if (ticks <= 1 || row->verdict == JUDGE_FAIL)
+			return;
+		row->verdict = JUDGE_FAIL;
+		snprintf(row->reason, sizeof(row->reason),
+			 "%" PRIu64 " ticks are owed to the guest at the end", ticks);
+	}

@@ -33,6 +33,7 @@ enum judge_figure {
 	JUDGE_BACKWARD_STEPS,
 	JUDGE_MISSING,
 	JUDGE_DAMAGED,
+	JUDGE_OWED,
 	JUDGE_STEAL,
 	JUDGE_RUN_DELAY,
 	JUDGE_STEAL_RESIDUAL,
@@ -87,6 +88,10 @@ void judge_boot(const struct judge_point *first, uint64_t since_start_ns, uint64
 		struct judge_row *ret_row);
 
 enum { JUDGE_END_NS = 1000000000 };
+
+/* "steady" of a guest that counts ticks, after judge_steady(): so many were owed to it when it was
+ * asked for in the end.  One may have fallen due just then; more are a fault. */
+void judge_owed(uint64_t ticks, struct judge_row *row);
 
 /* "steady": `count` readings in order of time.  `limit_ns` overrides the clock's own limit where it
  * is not 0; `default_limit_ns` is the scenario's.  Each end is the tightest reading of its

@@ -17,6 +17,7 @@
 #include "cmd/test_sample.h"
 #include "cmd/test_subject.h"
 #include "cmd/test_ticks.h"
+#include "cmd/test_ticks_qmp.h"
 #include "host/hostclock.h"
 
 #define SECOND 1000000000ULL
@@ -69,6 +70,7 @@ struct run {
 	bool steady; /* it was, for long enough */
 	struct test_load load;
 	uint64_t done_ns; /* all readings are there since; 0: not yet */
+	uint64_t owed;    /* ticks, at the end, if the machine has QMP */
 	bool cannot;      /* measuring is not possible here at all */
 	struct why why;
 };
@@ -381,6 +383,8 @@ static void judge_scenario(const struct run *r, enum test_scenario scenario, int
 		row->value[JUDGE_DAMAGED] = (int64_t)s->damaged;
 		row->known[JUDGE_MISSING] = row->known[JUDGE_DAMAGED] = true;
 		free(points);
+		if (r->config.qmp)
+			judge_owed(r->owed, row);
 	}
 }
 
@@ -451,6 +455,8 @@ static int run_once(struct run *r)
 		test_load_rest(&r->load);
 		test_plan_clear_progress();
 	}
+	if (!error && r->config.qmp)
+		error = ticks_qmp_owed(r->machine.qmp, &r->owed, &r->why);
 	if (r->fd >= 0)
 		close(r->fd);
 	if (r->machine.pid)
@@ -518,6 +524,14 @@ static int skip_subject(const struct test_options *o, enum test_subject subject,
 	return CMD_OK;
 }
 
+/* A guest that counts our PIT's ticks is to have got all of them in the end. */
+static bool owes_nothing(const struct test_options *o, enum test_subject subject, unsigned c)
+{
+	return subject == TEST_VMTIME && o->scenarios[TEST_STEADY] &&
+	       strstr(o->clocksources[c], "jiffies") && !test_run_option_given(o, "--ticks") &&
+	       !test_run_option_given(o, "--pit") && !test_run_option_given(o, "--hpet");
+}
+
 static int run_observed(const struct test_options *o, enum test_subject subject,
 			const struct test_images *images, struct pairs *pairs,
 			struct test_report *report)
@@ -532,6 +546,7 @@ static int run_observed(const struct test_options *o, enum test_subject subject,
 					.config = {.options = o,
 						   .subject = subject,
 						   .clocksource = o->clocksources[c],
+						   .qmp = owes_nothing(o, subject, c),
 						   .kernel = images->kernel,
 						   .initrd = images->initrd},
 					.number = n};

@@ -12,7 +12,7 @@
 #include "cmd/test_ticks_qmp.h"
 #include "host/hostclock.h"
 
-enum { ANSWER_MAX = 65536, STEP_MS = 100 };
+enum { ANSWER_MAX = 65536, STEP_MS = 100, OWED_TRIES = 10 };
 
 static const uint64_t patience_ns = 10000000000;
 
@@ -131,4 +131,23 @@ int ticks_qmp_ask(const char *path, struct ticks_ledger ledgers[TICKS_SOURCES], 
 	if (fd >= 0)
 		close(fd);
 	return error;
+}
+
+int ticks_qmp_owed(const char *path, uint64_t *ret_ticks, struct why *why)
+{
+	struct ticks_ledger ledgers[TICKS_SOURCES];
+
+	for (int i = 0; i < OWED_TRIES; i++) {
+		int error = ticks_qmp_ask(path, ledgers, why);
+
+		if (error)
+			return error;
+		if (!ledgers[TICKS_PIT].known)
+			return why_set(why, -EPROTO, "the VM has no ledger of its PIT");
+		*ret_ticks = ledgers[TICKS_PIT].owed;
+		if (*ret_ticks <= 1)
+			break;
+		(void)poll(NULL, 0, STEP_MS);
+	}
+	return 0;
 }

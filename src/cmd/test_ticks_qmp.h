@@ -14,4 +14,8 @@ int ticks_qmp_read(const char *answer, struct ticks_ledger ledgers[TICKS_SOURCES
  * why. */
 int ticks_qmp_ask(const char *path, struct ticks_ledger ledgers[TICKS_SOURCES], struct why *why);
 
+/* What the PIT's ledger owes; asked again for a second while that is more than the tick that may
+ * just have fallen due.  0 or a negative errno with its why. */
+int ticks_qmp_owed(const char *path, uint64_t *ret_ticks, struct why *why);
+
 #endif

@@ -46,6 +46,21 @@ static struct judge_row steady(const struct guest *g, const char *clocksource, u
 	return row;
 }
 
+static void a_tick_owed_at_the_end_is_a_fault(void **state)
+{
+	const struct guest g = make_guest(MAX_POINTS, 0, 0);
+	struct judge_row row = steady(&g, "jiffies", 0);
+
+	(void)state;
+	judge_owed(1, &row); /* it has just fallen due */
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	judge_owed(2, &row);
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	assert_true(row.known[JUDGE_OWED]);
+	assert_int_equal(row.value[JUDGE_OWED], 2);
+	assert_string_equal(row.reason, "2 ticks are owed to the guest at the end");
+}
+
 static void a_value_is_failed_only_when_that_is_certain(void **state)
 {
 	(void)state;
@@ -385,6 +400,7 @@ int main(void)
 		cmocka_unit_test(a_day_can_be_fitted),
 		cmocka_unit_test(an_unknown_clock_is_not_judged),
 		cmocka_unit_test(a_clock_of_two_names_is_one),
+		cmocka_unit_test(a_tick_owed_at_the_end_is_a_fault),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
