@@ -510,13 +510,14 @@ void judge_steal(const struct judge_steal_end *before, const struct judge_steal_
 		if (i == 0 || is_worse(&row, ret_row))
 			*ret_row = row;
 	}
+}
 
-	void judge_owed(uint64_t ticks, struct judge_row * row)
-	{
-		set(row, JUDGE_OWED, (int64_t)ticks);
-		if (ticks <= 1 || row->verdict == JUDGE_FAIL)
-			return;
-		row->verdict = JUDGE_FAIL;
-		snprintf(row->reason, sizeof(row->reason),
-			 "%" PRIu64 " ticks are owed to the guest at the end", ticks);
-	}
+void judge_owed(uint64_t ticks, struct judge_row *row)
+{
+	set(row, JUDGE_OWED, (int64_t)ticks);
+	if (ticks <= 1 || row->verdict == JUDGE_FAIL)
+		return;
+	row->verdict = JUDGE_FAIL;
+	snprintf(row->reason, sizeof(row->reason),
+		 "%" PRIu64 " ticks are owed to the guest at the end", ticks);
+}

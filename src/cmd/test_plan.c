@@ -524,14 +524,6 @@ static int skip_subject(const struct test_options *o, enum test_subject subject,
 	return CMD_OK;
 }
 
-/* A guest that counts our PIT's ticks is to have got all of them in the end. */
-static bool owes_nothing(const struct test_options *o, enum test_subject subject, unsigned c)
-{
-	return subject == TEST_VMTIME && o->scenarios[TEST_STEADY] &&
-	       strstr(o->clocksources[c], "jiffies") && !test_run_option_given(o, "--ticks") &&
-	       !test_run_option_given(o, "--pit") && !test_run_option_given(o, "--hpet");
-}
-
 static int run_observed(const struct test_options *o, enum test_subject subject,
 			const struct test_images *images, struct pairs *pairs,
 			struct test_report *report)
@@ -546,7 +538,7 @@ static int run_observed(const struct test_options *o, enum test_subject subject,
 					.config = {.options = o,
 						   .subject = subject,
 						   .clocksource = o->clocksources[c],
-						   .qmp = owes_nothing(o, subject, c),
+						   .qmp = test_counts_our_ticks(o, subject, c),
 						   .kernel = images->kernel,
 						   .initrd = images->initrd},
 					.number = n};

@@ -145,6 +145,13 @@ bool test_run_option_given(const struct test_options *options, const char *name)
 	return false;
 }
 
+bool test_counts_our_ticks(const struct test_options *o, enum test_subject subject, unsigned c)
+{
+	return subject == TEST_VMTIME && o->scenarios[TEST_STEADY] &&
+	       strstr(o->clocksources[c], "jiffies") && !test_run_option_given(o, "--ticks") &&
+	       !test_run_option_given(o, "--pit") && !test_run_option_given(o, "--hpet");
+}
+
 bool test_boots_exactly(const struct test_options *options, enum test_subject subject)
 {
 	bool exact = subject == TEST_VMTIME;

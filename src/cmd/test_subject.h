@@ -39,6 +39,11 @@ struct test_machine_config {
 	const char *keep;        /* directory for console and errors, or NULL */
 };
 
+/* True when a guest on clock source number `c` lives by our PIT's ticks alone: then it is to have
+ * got all of them in the end. */
+bool test_counts_our_ticks(const struct test_options *options, enum test_subject subject,
+			   unsigned c);
+
 /* True when the machine's RTC lets the guest begin in the middle of a second: vmtime's, unless
  * options ask for another (`--rtc`) or for another time (`--date`). */
 bool test_boots_exactly(const struct test_options *options, enum test_subject subject);
