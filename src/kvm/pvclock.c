@@ -13,6 +13,11 @@ enum { PAIR_TRIES = 10 };
 #define QUIET_NS (NS_PER_S / 4)
 /* The pages may be this late beside the clock. */
 #define LAG_NS 20
+/* So much of what they are ahead is made up for in a second: 500 ppm. */
+#define AHEAD_NS INT64_C(500000)
+#define PPT INT64_C(1000000000000)
+
+__extension__ typedef __int128 i128;
 
 /* Both clocks of the host at one count; the counter of the virtual clock is one of them. */
 static int look(const struct pvclock *p, struct vmt_discipline_sample *ret_sample)
@@ -37,11 +42,19 @@ static bool steers(const struct pvclock *p)
 	return p->config.disciplined && liveclock_get(&p->config.chipset->clock).tsc;
 }
 
+/* What adjtimex says, if the clock can take it: the loop finds the rest. */
+static int64_t steady_ppt(void)
+{
+	const int64_t most = 1000000000, ppt = hostclock_steady_ppt();
+
+	return ppt < -most || ppt > most ? 0 : ppt;
+}
+
 int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct why *why)
 {
 	struct vmt_discipline_sample at;
 	struct chipset_mark mark;
-	int64_t ppt = hostclock_steady_ppt();
+	int64_t ppt = steady_ppt();
 
 	*p = (struct pvclock){.config = *config};
 	if (vmt_kvmclock_init(&p->face, config->cpus) < 0)
@@ -75,6 +88,7 @@ static void factor(const struct pvclock *p, const struct counted_clock *now, uin
 	enum { SHIFT = 32, KHZ_OF_NS = 1000000 };
 
 	*ret_mult = ((uint64_t)KHZ_OF_NS << SHIFT) / p->config.tsc->khz;
+	*ret_mult += (uint64_t)((i128)*ret_mult * p->slope_ppt / PPT);
 	*ret_shift = SHIFT;
 	if (now->tsc)
 		(void)vmt_tsc_factor(p->config.tsc, now->clock.mult, now->clock.shift, ret_mult,
@@ -99,6 +113,20 @@ static void take_anchor(struct pvclock *p, const int64_t *ppt, struct chipset_ma
 	}
 }
 
+/* A line that is not made from the clock's own factor may have run ahead of it. */
+static void anchor(struct pvclock *p, const struct chipset_mark *mark, uint64_t tsc, uint64_t mult,
+		   uint32_t shift)
+{
+	const vmt_ns now = vmt_clock_now(&mark->now.clock, mark->counter);
+	int64_t ahead_ns = vmt_kvmclock_anchor(&p->face, tsc, now, mult, shift);
+
+	if (mark->now.tsc || ahead_ns <= 0)
+		return;
+	ahead_ns = ahead_ns < AHEAD_NS ? ahead_ns : AHEAD_NS;
+	mult -= (uint64_t)((i128)mult * ahead_ns / (int64_t)NS_PER_S);
+	(void)vmt_kvmclock_anchor(&p->face, tsc, now, mult, shift);
+}
+
 /* Behind the gate: all entries are written. */
 static void write_pages(struct pvclock *p, const int64_t *ppt)
 {
@@ -110,8 +138,7 @@ static void write_pages(struct pvclock *p, const int64_t *ppt)
 	factor(p, &mark.now, &mult, &shift);
 	pthread_mutex_lock(&p->lock);
 	vmt_kvmclock_stable(&p->face, p->config.stable && vmt_tsc_agree(p->config.tsc));
-	(void)vmt_kvmclock_anchor(&p->face, vmt_tsc_line(p->config.tsc, tsc),
-				  vmt_clock_now(&mark.now.clock, mark.counter), mult, shift);
+	anchor(p, &mark, vmt_tsc_line(p->config.tsc, tsc), mult, shift);
 	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++) {
 		uint64_t place = vmt_kvmclock_place(&p->face, cpu);
 		void *entry = place == VMT_KVMCLOCK_NOWHERE
@@ -170,22 +197,37 @@ bool pvclock_rdmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t *ret_
  * becomes of it: all CPUs keep the host's counts. */
 static bool move_tsc(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value)
 {
-	uint64_t offset, adjust;
+	uint64_t offset, adjust, old_offset, old_adjust;
 	int changed;
 
 	if (!p->config.movable)
 		return true;
 	pthread_mutex_lock(&p->lock);
+	old_offset = vmt_tsc_offset(p->config.tsc, cpu);
+	old_adjust = p->config.tsc->adjust[cpu];
 	changed = vmt_tsc_write(p->config.tsc, hostclock_tsc(), cpu, msr, value);
 	offset = vmt_tsc_offset(p->config.tsc, cpu);
 	adjust = p->config.tsc->adjust[cpu];
 	pthread_mutex_unlock(&p->lock);
 	if (changed <= 0)
 		return changed == 0;
-	if (!tsc_move(&p->config.vcpus[cpu], offset, adjust))
+	if (!tsc_move(&p->config.vcpus[cpu], offset, adjust)) {
+		(void)tsc_move(&p->config.vcpus[cpu], old_offset, old_adjust);
+		pthread_mutex_lock(&p->lock);
+		p->config.tsc->adjust[cpu] = old_adjust;
+		pthread_mutex_unlock(&p->lock);
 		return false;
+	}
 	publish(p, NULL);
 	return true;
+}
+
+static bool has_page(const struct pvclock *p)
+{
+	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
+		if (vmt_kvmclock_place(&p->face, cpu) != VMT_KVMCLOCK_NOWHERE)
+			return true;
+	return false;
 }
 
 bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value)
@@ -202,10 +244,12 @@ bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value
 	pthread_mutex_lock(&p->lock);
 	result =
 		vmt_kvmclock_write(&p->face, chipset_now(p->config.chipset), cpu, msr, value, &out);
-	if (result == 0 && out.dirty & VMT_KVMCLOCK_DIRTY_CPU && !p->registered) {
-		first = p->registered = true;
-		p->quiet_ns = hostclock_monotonic_ns() + QUIET_NS;
+	if (result == 0 && out.dirty & VMT_KVMCLOCK_DIRTY_CPU) {
+		first = !p->registered && has_page(p);
+		p->registered = has_page(p); /* a kernel that goes gives its pages back */
 	}
+	if (first)
+		p->quiet_ns = hostclock_monotonic_ns() + QUIET_NS;
 	pthread_mutex_unlock(&p->lock);
 	if (result < 0)
 		return false;
@@ -240,6 +284,7 @@ bool pvclock_leave_tsc(struct pvclock *p, struct chipset_change *ret_change)
 	shut(p);
 	left = chipset_leave_tsc(p->config.chipset, ret_change);
 	if (left) {
+		p->slope_ppt = p->looped ? p->loop.steady_ppt : 0;
 		p->config.stable = p->looped = false;
 		write_pages(p, NULL);
 	}

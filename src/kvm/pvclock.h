@@ -49,9 +49,10 @@ struct pvclock {
 	struct vmt_kvmclock face; /* and of config.tsc */
 	bool registered;          /* some CPU has a page */
 	uint64_t quiet_ns;        /* until then (CLOCK_MONOTONIC) the rate is the announced one */
-	bool looped;              /* `loop` was started; pvclock_tick()'s thread, as these: */
-	uint64_t written_ns;      /* when the pages were written last, CLOCK_MONOTONIC ... */
-	uint64_t checked_ns;      /* ... and the host asked for its clocksource */
+	int64_t slope_ppt; /* off the TSC: its frequency beside the announced one, the last known */
+	bool looped;       /* `loop` was started; pvclock_tick()'s thread, as these: */
+	uint64_t written_ns; /* when the pages were written last, CLOCK_MONOTONIC ... */
+	uint64_t checked_ns; /* ... and the host asked for its clocksource */
 	struct vmt_discipline loop;
 };
 

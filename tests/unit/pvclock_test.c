@@ -372,6 +372,48 @@ static void a_tsc_that_the_host_gives_up_takes_the_promise_back(void **state)
 	take_down(b);
 }
 
+/* Its factor is the announced frequency's, which the counter does not keep to. */
+static void without_a_stable_tsc_a_page_that_is_ahead_waits_for_the_clock(void **state)
+{
+	struct bench *b = bench_on(false, true, true);
+	struct entry e, before;
+
+	(void)state;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	b->p.quiet_ns = 0;
+	b->p.face.ns += NS_PER_S; /* as after many seconds of it */
+	before = entry_at(b, PAGE);
+	tick(b);
+	e = entry_at(b, PAGE);
+	assert_true(e.ns >= before.ns + NS_PER_S);
+	assert_int_equal(e.mul, 2147483648U - 2147483648U / 2000); /* 500 ppm slower */
+	b->p.face.ns = 0; /* behind it */
+	b->p.written_ns = 0;
+	tick(b);
+	assert_int_equal(entry_at(b, PAGE).mul, 2147483648U);
+	take_down(b);
+}
+
+static void a_kernel_that_starts_anew_gets_the_announced_frequency_too(void **state)
+{
+	struct bench *b = bench_on(true, true, true);
+	static const int64_t ppt = 80000000;
+	struct chipset_mark mark;
+
+	(void)state;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, 0)); /* nothing is registered yet */
+	assert_false(b->p.registered);
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	chipset_mark(b->chipset, &ppt, &mark);
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, (PAGE + 64) | 1));
+	assert_int_equal(liveclock_get(&b->chipset->clock).clock.discipline_ppt, ppt);
+	for (uint32_t cpu = 0; cpu < CPUS; cpu++)
+		assert_true(pvclock_wrmsr(&b->p, cpu, VMT_MSR_KVM_SYSTEM, 0));
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	assert_int_equal(liveclock_get(&b->chipset->clock).clock.discipline_ppt, 0);
+	take_down(b);
+}
+
 static void a_page_that_lags_is_taken_to_the_clock_forward(void **state)
 {
 	struct bench *b = bench();
@@ -449,6 +491,8 @@ int main(void)
 		cmocka_unit_test(without_a_stable_tsc_nothing_is_promised),
 		cmocka_unit_test(the_first_page_says_the_announced_frequency),
 		cmocka_unit_test(a_tsc_that_the_host_gives_up_takes_the_promise_back),
+		cmocka_unit_test(without_a_stable_tsc_a_page_that_is_ahead_waits_for_the_clock),
+		cmocka_unit_test(a_kernel_that_starts_anew_gets_the_announced_frequency_too),
 		cmocka_unit_test(a_page_that_lags_is_taken_to_the_clock_forward),
 		cmocka_unit_test(no_cpu_ever_sees_an_odd_version),
 	};
