@@ -387,7 +387,7 @@ static void without_a_stable_tsc_a_page_that_is_ahead_waits_for_the_clock(void *
 	e = entry_at(b, PAGE);
 	assert_true(e.ns >= before.ns + NS_PER_S);
 	assert_int_equal(e.mul, 2147483648U - 2147483648U / 2000); /* 500 ppm slower */
-	b->p.face.ns = 0; /* behind it */
+	b->p.face.ns = 0;                                          /* behind it */
 	b->p.written_ns = 0;
 	tick(b);
 	assert_int_equal(entry_at(b, PAGE).mul, 2147483648U);
