@@ -63,9 +63,10 @@ static void live(struct guest *g, struct random *random, uint64_t seconds)
 /* It was not run for so many ticks. */
 static struct guest late_by(uint64_t ticks, uint64_t slowest_ns)
 {
+	static const struct vmt_board_config catchup = {.ticks = VMT_TICKS_CATCHUP};
 	struct guest g = {
 		.ticks = {.retry_ns = VMT_NEVER, .period_ns = PERIOD_NS},
-		.config = CATCHUP,
+		.config = &catchup,
 		.now = ticks * PERIOD_NS,
 		.edge = (ticks + 1) * PERIOD_NS,
 		.slowest_ns = slowest_ns,
