@@ -287,6 +287,24 @@ static struct worst find_worst(const struct line *l, const struct judge_point *p
 	return worst;
 }
 
+/* The one of both clocks that exceeds its brackets by more is judged. */
+static void conclude_worse(struct judge_row *row, const struct worst *realtime,
+			   const struct worst *monotonic, const struct judge_clock *clock,
+			   uint64_t limit_ns, uint64_t default_limit_ns)
+{
+	const bool by_realtime = realtime->excess_ns >= monotonic->excess_ns;
+	const struct worst *w = by_realtime ? realtime : monotonic;
+
+	set(row, JUDGE_REALTIME_RESIDUAL, realtime->residual_ns);
+	set(row, JUDGE_MONOTONIC_RESIDUAL, monotonic->residual_ns);
+	if (limit_ns == 0)
+		limit_ns = clock->limit_ns || clock->brackets
+				   ? clock->limit_ns + clock->brackets * w->bracket_ns
+				   : default_limit_ns;
+	conclude(row, by_realtime ? JUDGE_REALTIME_RESIDUAL : JUDGE_MONOTONIC_RESIDUAL,
+		 w->bracket_ns, limit_ns);
+}
+
 static void judge_residual(struct judge_row *row, const struct judge_point *p, size_t count,
 			   const struct judge_clock *clock, uint64_t limit_ns,
 			   uint64_t default_limit_ns)
@@ -295,17 +313,8 @@ static void judge_residual(struct judge_row *row, const struct judge_point *p, s
 	const struct line l = fit(p, count);
 	const struct worst r = find_worst(&l, p, count, true, brackets);
 	const struct worst m = find_worst(&l, p, count, false, brackets);
-	const bool realtime = r.excess_ns >= m.excess_ns;
-	const struct worst *w = realtime ? &r : &m;
 
-	set(row, JUDGE_REALTIME_RESIDUAL, r.residual_ns);
-	set(row, JUDGE_MONOTONIC_RESIDUAL, m.residual_ns);
-	if (limit_ns == 0)
-		limit_ns = clock->limit_ns || clock->brackets
-				   ? clock->limit_ns + clock->brackets * w->bracket_ns
-				   : default_limit_ns;
-	conclude(row, realtime ? JUDGE_REALTIME_RESIDUAL : JUDGE_MONOTONIC_RESIDUAL, w->bracket_ns,
-		 limit_ns);
+	conclude_worse(row, &r, &m, clock, limit_ns, default_limit_ns);
 }
 
 static void judge_line(struct judge_row *row, const struct judge_point *first,
@@ -418,17 +427,8 @@ static void judge_change(struct judge_row *row, const struct line *l, const stru
 	const unsigned brackets = limit_ns ? 1 : 1 + clock->brackets;
 	const struct worst r = residual_over(l, a, b, true, brackets);
 	const struct worst m = residual_over(l, a, b, false, brackets);
-	const bool realtime = r.excess_ns >= m.excess_ns;
-	const struct worst *w = realtime ? &r : &m;
 
-	set(row, JUDGE_REALTIME_RESIDUAL, r.residual_ns);
-	set(row, JUDGE_MONOTONIC_RESIDUAL, m.residual_ns);
-	if (limit_ns == 0)
-		limit_ns = clock->limit_ns || clock->brackets
-				   ? clock->limit_ns + clock->brackets * w->bracket_ns
-				   : default_limit_ns;
-	conclude(row, realtime ? JUDGE_REALTIME_RESIDUAL : JUDGE_MONOTONIC_RESIDUAL, w->bracket_ns,
-		 limit_ns);
+	conclude_worse(row, &r, &m, clock, limit_ns, default_limit_ns);
 }
 
 void judge_event(const struct judge_point *before, size_t before_count,
