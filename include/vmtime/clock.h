@@ -124,7 +124,8 @@ VMT_API int vmt_clock_rate(const struct vmt_clock *old, uint64_t counter, uint32
 			   struct vmt_change *ret_change);
 
 /* From here on the clock runs `ppt` faster than the announced frequency says.  The caller keeps
- * to +-100 ppm beside the host's steady frequency; this takes +-1,000 ppm (10^9 ppt). */
+ * to +-100 ppm beside the host's steady frequency; this takes +-VMT_CLOCK_PPT, 1,000 ppm. */
+#define VMT_CLOCK_PPT INT64_C(1000000000)
 VMT_API int vmt_clock_discipline(const struct vmt_clock *old, uint64_t counter, int64_t ppt,
 				 struct vmt_clock *ret_clock, struct vmt_change *ret_change);
 

@@ -10,7 +10,6 @@
 #include "core/snap.h"
 
 #define MAX_HZ (UINT64_C(1) << 40)
-#define MAX_PPT INT64_C(1000000000) /* 1000 ppm */
 #define MAX_WARP 1000
 #define PPT 1000000000000 /* parts in 10^12 */
 #define LAST_NS (VMT_NEVER - 1)
@@ -61,7 +60,7 @@ static bool good_rate(uint32_t num, uint32_t den)
 
 static bool good_ppt(int64_t ppt)
 {
-	return ppt >= -MAX_PPT && ppt <= MAX_PPT;
+	return ppt >= -VMT_CLOCK_PPT && ppt <= VMT_CLOCK_PPT;
 }
 
 static bool good_hz(uint64_t hz)

@@ -9,7 +9,6 @@
 #include "core/ns.h"
 
 #define PPT INT64_C(1000000000000)
-#define MAX_PPT INT64_C(1000000000) /* as in clock.c */
 
 /* Samples are a tenth of a second apart, so a change lasts 1 s to 1.1 s. */
 #define CORRECTED_IN_NS (VMT_DISCIPLINE_NS + VMT_DISCIPLINE_NS / 20)
@@ -69,7 +68,7 @@ static void measure(struct vmt_discipline *d, const struct vmt_clock *clock,
 	if (counts) {
 		ppt = (vmt_ns_i128)host_ns * clock->counter_hz;
 		ppt = ppt * (PPT / VMT_NS_PER_S) / counts - PPT;
-		if (ppt >= -MAX_PPT && ppt <= MAX_PPT) {
+		if (ppt >= -VMT_CLOCK_PPT && ppt <= VMT_CLOCK_PPT) {
 			note(d, (int64_t)ppt);
 			d->steady_ppt = median(d);
 		}
@@ -81,7 +80,7 @@ int vmt_discipline_start(struct vmt_discipline *d, const struct vmt_clock *clock
 			 const struct vmt_discipline_sample *at, int64_t steady_ppt)
 {
 	if (clock->state == VMT_CLOCK_PAUSED || at->counter < clock->base_counter ||
-	    steady_ppt < -MAX_PPT || steady_ppt > MAX_PPT)
+	    steady_ppt < -VMT_CLOCK_PPT || steady_ppt > VMT_CLOCK_PPT)
 		return -EINVAL;
 	memset(d, 0, sizeof(*d));
 	d->start_ns = vmt_clock_now(clock, at->counter);
@@ -104,7 +103,7 @@ static int64_t frequency(const struct vmt_discipline *d, vmt_ns_i128 late, uint6
 							   : 0;
 	int64_t ppt = vmt_ns_clamp(sure * PPT / (vmt_ns_i128)CORRECTED_IN_NS);
 
-	return clamp(d->steady_ppt + clamp(ppt, 0, VMT_DISCIPLINE_PPT), 0, MAX_PPT);
+	return clamp(d->steady_ppt + clamp(ppt, 0, VMT_DISCIPLINE_PPT), 0, VMT_CLOCK_PPT);
 }
 
 int vmt_discipline_take(struct vmt_discipline *d, const struct vmt_clock *clock,
