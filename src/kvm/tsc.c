@@ -139,28 +139,6 @@ void tsc_begin(const struct tsc_host *host, uint64_t host_tsc, struct vmt_tsc *t
 	vmt_tsc_set(tsc, host_tsc, host->tsc_class == PROBE_TSC_NONE ? host_tsc : 0);
 }
 
-/* A struct kvm_msrs with one entry. */
-struct one_msr {
-	uint32_t nmsrs, pad;
-	struct kvm_msr_entry entry;
-};
-
-static bool get_msr(const struct vcpu *v, uint32_t msr, uint64_t *ret_value)
-{
-	struct one_msr one = {.nmsrs = 1, .entry.index = msr};
-	bool got = ioctl(v->fd, KVM_GET_MSRS, &one) == 1;
-
-	*ret_value = one.entry.data;
-	return got;
-}
-
-static bool set_msr(const struct vcpu *v, uint32_t msr, uint64_t value)
-{
-	struct one_msr one = {.nmsrs = 1, .entry = {.index = msr, .data = value}};
-
-	return ioctl(v->fd, KVM_SET_MSRS, &one) == 1;
-}
-
 static int set_offset(const struct vcpu *v, uint64_t offset, struct why *why)
 {
 	uint64_t value = offset;
@@ -185,7 +163,7 @@ static int set_offset(const struct vcpu *v, uint64_t offset, struct why *why)
 static int check_scaling(const struct vmt_tsc *tsc, const struct vcpu *v, struct why *why)
 {
 	uint64_t lo = vmt_tsc_at(tsc, v->cpu, hostclock_tsc()), count, hi;
-	bool got = get_msr(v, VMT_MSR_TSC, &count);
+	bool got = vcpu_get_msr(v, VMT_MSR_TSC, &count);
 
 	hi = vmt_tsc_at(tsc, v->cpu, hostclock_tsc());
 	if (!got || count - lo > hi - lo)
@@ -219,9 +197,9 @@ bool tsc_move(const struct vcpu *v, uint64_t offset, uint64_t adjust)
 {
 	uint64_t deadline;
 
-	if (set_offset(v, offset, NULL) < 0 || !set_msr(v, VMT_MSR_TSC_ADJUST, adjust))
+	if (set_offset(v, offset, NULL) < 0 || !vcpu_set_msr(v, VMT_MSR_TSC_ADJUST, adjust))
 		return false;
-	if (get_msr(v, MSR_TSC_DEADLINE, &deadline) && deadline)
-		(void)set_msr(v, MSR_TSC_DEADLINE, deadline);
+	if (vcpu_get_msr(v, MSR_TSC_DEADLINE, &deadline) && deadline)
+		(void)vcpu_set_msr(v, MSR_TSC_DEADLINE, deadline);
 	return true;
 }

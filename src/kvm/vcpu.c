@@ -40,19 +40,36 @@ static int refused(struct why *why, const char *what)
 		       strerror(errno));
 }
 
+/* A struct kvm_msrs with one entry. */
+struct one_msr {
+	uint32_t nmsrs, pad;
+	struct kvm_msr_entry entry;
+};
+
+bool vcpu_get_msr(const struct vcpu *v, uint32_t msr, uint64_t *ret_value)
+{
+	struct one_msr one = {.nmsrs = 1, .entry.index = msr};
+	bool got = ioctl(v->fd, KVM_GET_MSRS, &one) == 1;
+
+	*ret_value = one.entry.data;
+	return got;
+}
+
+bool vcpu_set_msr(const struct vcpu *v, uint32_t msr, uint64_t value)
+{
+	struct one_msr one = {.nmsrs = 1, .entry = {.index = msr, .data = value}};
+
+	return ioctl(v->fd, KVM_SET_MSRS, &one) == 1;
+}
+
 /* Firmware switches fast strings on; without, Linux takes the slow way to copy memory.  CPUs
  * without that bit ignore or refuse it. */
 static void set_fast_string(const struct vcpu *v)
 {
-	struct { /* a struct kvm_msrs with one entry */
-		uint32_t nmsrs, pad;
-		struct kvm_msr_entry entry;
-	} msr = {.nmsrs = 1, .entry.index = MSR_MISC_ENABLE};
+	uint64_t value;
 
-	if (ioctl(v->fd, KVM_GET_MSRS, &msr) != 1)
-		return;
-	msr.entry.data |= MISC_ENABLE_FAST_STRING;
-	(void)ioctl(v->fd, KVM_SET_MSRS, &msr);
+	if (vcpu_get_msr(v, MSR_MISC_ENABLE, &value))
+		(void)vcpu_set_msr(v, MSR_MISC_ENABLE, value | MISC_ENABLE_FAST_STRING);
 }
 
 /* What CPUID does not show of KVM's own is then not there, either.  Older kernels cannot. */

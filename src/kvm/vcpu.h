@@ -72,6 +72,10 @@ int vcpu_create(const struct vm *vm, uint32_t cpu, struct cpuid_table *cpuid, st
 		struct why *why);
 void vcpu_destroy(struct vcpu *vcpu);
 
+/* One MSR, as the host sees and sets it; false when KVM does not. */
+bool vcpu_get_msr(const struct vcpu *vcpu, uint32_t msr, uint64_t *ret_value);
+bool vcpu_set_msr(const struct vcpu *vcpu, uint32_t msr, uint64_t value);
+
 /* The registers with which the first CPU starts.  The others wait for INIT and SIPI. */
 int vcpu_enter(struct vcpu *vcpu, const struct boot_state *state, struct why *why);
 
