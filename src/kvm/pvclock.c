@@ -45,9 +45,9 @@ static bool steers(const struct pvclock *p)
 /* What adjtimex says, if the clock can take it: the loop finds the rest. */
 static int64_t steady_ppt(void)
 {
-	const int64_t most = 1000000000, ppt = hostclock_steady_ppt();
+	const int64_t ppt = hostclock_steady_ppt();
 
-	return ppt < -most || ppt > most ? 0 : ppt;
+	return ppt < -VMT_CLOCK_PPT || ppt > VMT_CLOCK_PPT ? 0 : ppt;
 }
 
 int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct why *why)
@@ -140,10 +140,8 @@ static void write_pages(struct pvclock *p, const int64_t *ppt)
 	vmt_kvmclock_stable(&p->face, p->config.stable && vmt_tsc_agree(p->config.tsc));
 	anchor(p, &mark, vmt_tsc_line(p->config.tsc, tsc), mult, shift);
 	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++) {
-		uint64_t place = vmt_kvmclock_place(&p->face, cpu);
-		void *entry = place == VMT_KVMCLOCK_NOWHERE
-				      ? NULL
-				      : memory_at(p->config.memory, place, VMT_KVMCLOCK_BYTES);
+		void *entry = memory_at(p->config.memory, vmt_kvmclock_place(&p->face, cpu),
+					VMT_KVMCLOCK_BYTES); /* NOWHERE is no memory, either */
 
 		if (entry)
 			vmt_kvmclock_publish(&p->face, cpu, p->config.tsc->adjust[cpu], entry);
@@ -170,14 +168,11 @@ static void publish(struct pvclock *p, const int64_t *ppt)
 static void publish_wall(struct pvclock *p)
 {
 	const struct vmt_clock clock = liveclock_get(&p->config.chipset->clock).clock;
-	uint64_t place;
 	void *entry;
 
 	pthread_mutex_lock(&p->lock); /* two CPUs that ask at once write one after the other */
-	place = vmt_kvmclock_wall_place(&p->face);
-	entry = place == VMT_KVMCLOCK_NOWHERE
-			? NULL
-			: memory_at(p->config.memory, place, VMT_KVMCLOCK_WALL_BYTES);
+	entry = memory_at(p->config.memory, vmt_kvmclock_wall_place(&p->face),
+			  VMT_KVMCLOCK_WALL_BYTES);
 	if (entry)
 		vmt_kvmclock_publish_wall(clock.utc_offset_ns, entry);
 	pthread_mutex_unlock(&p->lock);

@@ -70,9 +70,7 @@ void steal_end(struct steal *s, uint32_t cpu)
 /* With the CPU's lock. */
 static void publish(struct steal *s, uint32_t cpu)
 {
-	uint64_t place = vmt_steal_place(&s->face, cpu);
-	void *entry =
-		place == VMT_STEAL_NOWHERE ? NULL : memory_at(s->memory, place, VMT_STEAL_BYTES);
+	void *entry = memory_at(s->memory, vmt_steal_place(&s->face, cpu), VMT_STEAL_BYTES);
 
 	if (entry)
 		vmt_steal_publish(&s->face, cpu, entry);
