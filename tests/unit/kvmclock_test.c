@@ -12,21 +12,10 @@
 #include <vmtime/clock.h>
 #include <vmtime/kvmclock.h>
 
+#include "kvmclock_guest.h"
+
 #define KHZ UINT64_C(1000)
 #define SECOND UINT64_C(1000000000)
-
-__extension__ typedef unsigned __int128 u128;
-
-/* An entry as the guest has it in its memory. */
-struct entry {
-	uint32_t version, pad;
-	uint64_t tsc, ns;
-	uint32_t mul;
-	int8_t shift;
-	uint8_t flags, rest[2];
-};
-
-_Static_assert(sizeof(struct entry) == VMT_KVMCLOCK_BYTES, "the kernel's layout");
 
 struct machine {
 	struct vmt_clock clock;
@@ -63,22 +52,6 @@ static struct machine running(uint64_t tsc_hz)
 	assert_int_equal(anchor(&m, 5000), 0);
 	publish(&m);
 	return m;
-}
-
-/* As Linux computes it: pvclock_scale_delta(), pvclock_tsc_khz(). */
-static uint64_t guest_ns(const struct entry *e, uint64_t tsc)
-{
-	uint64_t delta = tsc - e->tsc;
-
-	delta = e->shift < 0 ? delta >> -e->shift : delta << e->shift;
-	return e->ns + (uint64_t)((u128)delta * e->mul >> 32);
-}
-
-static uint64_t guest_khz(const struct entry *e)
-{
-	uint64_t khz = (UINT64_C(1000000) << 32) / e->mul;
-
-	return e->shift < 0 ? khz << -e->shift : khz >> e->shift;
 }
 
 static void write_msr(struct machine *m, uint32_t cpu, uint32_t msr, uint64_t value, uint8_t dirty)

@@ -7,110 +7,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "chipset_bench.h"
-#include "kvm/pvclock.h"
+#include "pvclock_bench.h"
 
-#define NS_PER_S UINT64_C(1000000000)
-#define OFFSET UINT64_C(0xffffff0000000000) /* the guest's TSC is not the host's */
-#define MEMORY_BYTES MEMORY_MIN
-
-enum { CPUS = 2, PAGE = 0x5000, WALL = 0x6004, ROUNDS = 2000 };
+enum { WALL = 0x6004, ROUNDS = 2000 };
 
 /* The version alone is in the first of two pages. */
 enum { ACROSS = 0x8ffc };
-
-/* An entry as the guest has it. */
-struct entry {
-	uint32_t version, pad;
-	uint64_t tsc, ns;
-	uint32_t mul;
-	int8_t shift;
-	uint8_t flags, rest[2];
-};
-
-struct bench {
-	struct chipset *chipset;
-	struct gate gate;
-	struct guest_memory memory;
-	struct kvm_run run[CPUS];
-	struct vcpu vcpus[CPUS];
-	struct vmt_tsc tsc;
-	struct pvclock p;
-	bool stop; /* atomic */
-	uint64_t odd;
-};
-
-static struct bench *bench_on(bool tsc, bool shown, bool disciplined)
-{
-	struct bench *b = calloc(1, sizeof(*b));
-	struct pvclock_config config = {
-		.cpus = CPUS,
-		.shown = shown,
-		.disciplined = disciplined,
-		.stable = tsc,
-	};
-	struct vmt_tsc_host host = {0};
-	struct why why;
-
-	assert_non_null(b);
-	b->chipset = create(tsc);
-	host.khz = (uint32_t)(liveclock_get(&b->chipset->clock).clock.counter_hz / 1000);
-	if (!tsc)
-		host.khz = 2000000;
-	assert_int_equal(vmt_tsc_init(&b->tsc, CPUS, &host), 0);
-	vmt_tsc_set(&b->tsc, 0, OFFSET);
-	config.tsc = &b->tsc;
-	gate_init(&b->gate);
-	assert_int_equal(memory_create(MEMORY_BYTES, &b->memory, &why), 0);
-	for (int i = 0; i < CPUS; i++)
-		b->vcpus[i].run = &b->run[i];
-	config.chipset = b->chipset;
-	config.gate = &b->gate;
-	config.memory = &b->memory;
-	config.vcpus = b->vcpus;
-	assert_int_equal(pvclock_init(&b->p, &config, &why), 0);
-	return b;
-}
-
-static struct bench *bench(void)
-{
-	return bench_on(true, true, false);
-}
-
-static void take_down(struct bench *b)
-{
-	pvclock_destroy(&b->p);
-	memory_destroy(&b->memory);
-	gate_destroy(&b->gate);
-	destroy(b->chipset);
-	free(b);
-}
-
-static void tick(struct bench *b)
-{
-	struct chipset_change change;
-
-	/* What this machine takes its own time from is not asked here. */
-	b->p.checked_ns = hostclock_monotonic_ns();
-	assert_false(pvclock_tick(&b->p, &change));
-}
-
-static struct entry entry_at(const struct bench *b, uint64_t gpa)
-{
-	struct entry e;
-
-	memcpy(&e, memory_at(&b->memory, gpa, sizeof(e)), sizeof(e));
-	return e;
-}
-
-/* Linux's formula. */
-static uint64_t guest_ns(const struct entry *e, uint64_t tsc)
-{
-	__extension__ unsigned __int128 ns = tsc - e->tsc;
-
-	ns <<= e->shift;
-	return e->ns + (uint64_t)(ns * e->mul >> 32);
-}
 
 static void the_guest_finds_virtual_time_in_its_page(void **state)
 {
