@@ -189,6 +189,11 @@ VMT_API int vmt_board_awaits_ack(const struct vmt_board *b, uint32_t source);
 VMT_API void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
 			       struct vmt_board_out *ret_out);
 
+/* The guest has got the time otherwise (an agent has set it): what `source` owes is discarded,
+ * except pulses in flight. */
+VMT_API void vmt_board_forget(struct vmt_board *b, vmt_ns now, uint32_t source,
+			      struct vmt_board_out *ret_out);
+
 /* Somebody pressed the power button: the PM1a event block's, nothing without VMT_HAS_PMTMR. */
 VMT_API void vmt_board_power_button(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out);
 

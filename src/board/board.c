@@ -316,6 +316,15 @@ void vmt_board_refused(struct vmt_board *b, vmt_ns now, uint32_t source,
 	end(b, ret_out);
 }
 
+void vmt_board_forget(struct vmt_board *b, vmt_ns now, uint32_t source,
+		      struct vmt_board_out *ret_out)
+{
+	begin(b, now, ret_out);
+	if (source < VMT_SOURCES)
+		vmt_ticks_forget(&b->ticks[source]);
+	end(b, ret_out);
+}
+
 void vmt_board_power_button(struct vmt_board *b, vmt_ns now, struct vmt_board_out *ret_out)
 {
 	struct vmt_out from;

@@ -303,6 +303,15 @@ void vmt_ticks_held_again(struct vmt_board_ticks *t)
 	t->retry_ns = VMT_NEVER;
 }
 
+void vmt_ticks_forget(struct vmt_board_ticks *t)
+{
+	if (t->ledger.owed > t->in_flight)
+		discard(t, t->ledger.owed - t->in_flight);
+	if (!t->in_flight)
+		t->retry_ns = VMT_NEVER;
+	t->refused = 0;
+}
+
 void vmt_ticks_period(struct vmt_board_ticks *t, uint64_t period_ns)
 {
 	if (t->period_ns == period_ns)
@@ -310,11 +319,7 @@ void vmt_ticks_period(struct vmt_board_ticks *t, uint64_t period_ns)
 	t->period_ns = period_ns;
 	t->in_flight = t->in_flight > 0;
 	t->doubted = t->ahead = 0;
-	if (t->ledger.owed > t->in_flight)
-		discard(t, t->ledger.owed - t->in_flight);
-	if (!t->in_flight)
-		t->retry_ns = VMT_NEVER;
-	t->refused = 0;
+	vmt_ticks_forget(t);
 }
 
 void vmt_ticks_cut_off(struct vmt_board_ticks *t, uint64_t edges, uint64_t held)

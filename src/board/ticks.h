@@ -45,6 +45,9 @@ void vmt_ticks_cut_off(struct vmt_board_ticks *t, uint64_t edges, uint64_t held)
 /* The line is the guest's again: what it holds is an edge. */
 bool vmt_ticks_back(struct vmt_board_ticks *t, vmt_ns now);
 
+/* What is owed is discarded, except what is in flight. */
+void vmt_ticks_forget(struct vmt_board_ticks *t);
+
 /* All that is owed is given up. */
 void vmt_ticks_give_up(struct vmt_board_ticks *t);
 

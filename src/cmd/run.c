@@ -158,11 +158,11 @@ static int report(const struct run *r, const struct machine_end *end, bool verbo
 	}
 }
 
-static void on_reset(void *owner)
+static void on_reset(void *owner, bool by_guest)
 {
 	struct run *r = owner;
 
-	run_qmp_reset(&r->qmp);
+	run_qmp_reset(&r->qmp, by_guest);
 }
 
 static void on_change(void *owner, const struct chipset_change *change)

@@ -111,6 +111,72 @@ static json_t *query_status(void *owner, const json_t *arguments, struct why *wh
 	return json_pack("{s:b,s:b,s:s}", "running", 1, "singlestep", 0, "status", "running");
 }
 
+/* Without --name there is none. */
+static json_t *query_name(void *owner, const json_t *arguments, struct why *why)
+{
+	(void)owner;
+	(void)arguments;
+	(void)why;
+	return json_object();
+}
+
+static json_t *query_kvm(void *owner, const json_t *arguments, struct why *why)
+{
+	(void)owner;
+	(void)arguments;
+	(void)why;
+	return json_pack("{s:b,s:b}", "enabled", 1, "present", 1);
+}
+
+static json_t *query_cpus(void *owner, const json_t *arguments, struct why *why)
+{
+	struct run_qmp *qmp = owner;
+	json_t *list = json_array();
+
+	(void)arguments;
+	(void)why;
+	for (uint32_t cpu = 0; cpu < machine_cpus(qmp->machine); cpu++) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "/machine/cpu[%u]", cpu);
+		json_array_append_new(list, json_pack("{s:i,s:s,s:i,s:s}", "cpu-index", (int)cpu,
+						      "qom-path", path, "thread-id",
+						      machine_thread(qmp->machine, cpu), "target",
+						      "x86_64"));
+	}
+	return list;
+}
+
+static json_t *powerdown(void *owner, const json_t *arguments, struct why *why)
+{
+	struct run_qmp *qmp = owner;
+
+	(void)arguments;
+	(void)why;
+	machine_power_button(qmp->machine);
+	return json_object();
+}
+
+static json_t *reset(void *owner, const json_t *arguments, struct why *why)
+{
+	struct run_qmp *qmp = owner;
+
+	(void)arguments;
+	(void)why;
+	machine_reset(qmp->machine);
+	return json_object();
+}
+
+static json_t *forget_rtc_ticks(void *owner, const json_t *arguments, struct why *why)
+{
+	struct run_qmp *qmp = owner;
+
+	(void)arguments;
+	(void)why;
+	machine_forget_rtc_ticks(qmp->machine);
+	return json_object();
+}
+
 static json_t *quit(void *owner, const json_t *arguments, struct why *why)
 {
 	struct run_qmp *qmp = owner;
@@ -123,16 +189,23 @@ static json_t *quit(void *owner, const json_t *arguments, struct why *why)
 }
 
 static const struct qmp_command commands[] = {
+	{"query-cpus-fast", NULL, query_cpus},
+	{"query-kvm", NULL, query_kvm},
+	{"query-name", NULL, query_name},
 	{"query-status", NULL, query_status},
 	{"query-vmtime", NULL, query_vmtime},
 	{"quit", NULL, quit},
+	{"rtc-reset-reinjection", NULL, forget_rtc_ticks},
+	{"system_powerdown", NULL, powerdown},
+	{"system_reset", NULL, reset},
 	{NULL, NULL, NULL},
 };
 
-void run_qmp_reset(struct run_qmp *qmp)
+void run_qmp_reset(struct run_qmp *qmp, bool by_guest)
 {
 	qmp_event(qmp->server, "RESET",
-		  json_pack("{s:b,s:s}", "guest", 1, "reason", "guest-reset"));
+		  json_pack("{s:b,s:s}", "guest", by_guest, "reason",
+			    by_guest ? "guest-reset" : "host-qmp-system-reset"));
 }
 
 int64_t run_qmp_seconds(int64_t ns)

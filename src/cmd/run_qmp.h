@@ -21,7 +21,7 @@ int run_qmp_open(struct run_qmp *qmp, const char *path, struct event_base *base,
 		 struct machine *machine, struct why *why);
 
 /* What happens while the machine runs, as in struct machine_watch: told to the clients, if any. */
-void run_qmp_reset(struct run_qmp *qmp);
+void run_qmp_reset(struct run_qmp *qmp, bool by_guest);
 void run_qmp_changed(struct run_qmp *qmp, const struct chipset_change *change);
 
 /* After machine_run(): tells the clients why it ended, and leaves.  `signalled`: a signal is why it

@@ -388,6 +388,30 @@ void chipset_reset(struct chipset *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
+void chipset_power_button(struct chipset *c)
+{
+	struct vmt_board_out out;
+	vmt_ns now;
+
+	pthread_mutex_lock(&c->lock);
+	now = look(c, false);
+	vmt_board_power_button(&c->board, now, &out);
+	apply(c, now, &out);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void chipset_forget_rtc_ticks(struct chipset *c)
+{
+	struct vmt_board_out out;
+	vmt_ns now;
+
+	pthread_mutex_lock(&c->lock);
+	now = look(c, false);
+	vmt_board_forget(&c->board, now, VMT_SOURCE_RTC, &out);
+	apply(c, now, &out);
+	pthread_mutex_unlock(&c->lock);
+}
+
 /* The guest gets its answer no earlier.  Called with the lock held, waits without. */
 static void hold_back(struct chipset *c, vmt_ns ready)
 {

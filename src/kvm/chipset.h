@@ -73,6 +73,10 @@ void chipset_connect(struct chipset *c, const struct vm *vm);
 /* A bus reset. */
 void chipset_reset(struct chipset *c);
 
+/* Somebody presses the power button; the RTC's owed ticks are discarded. */
+void chipset_power_button(struct chipset *c);
+void chipset_forget_rtc_ticks(struct chipset *c);
+
 /* The guest's access; false when no face answers there.  A read returns when the guest may have
  * the answer (vmt_board_out.ready), or at chipset_let_go(); it waits without the lock. */
 bool chipset_read(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,

@@ -13,11 +13,7 @@
 
 #include "host/hostclock.h"
 #include "kvm/acpi.h"
-#include "kvm/deadline.h"
-#include "kvm/machine.h"
-#include "kvm/memory.h"
-#include "kvm/pvclock.h"
-#include "kvm/steal.h"
+#include "kvm/machine_impl.h"
 #include "kvm/thread.h"
 
 enum { NS_PER_MS = 1000000 };
@@ -28,42 +24,6 @@ enum { HPET_ROUTES = 1 << 2 | 1 << 11 | 0xf << 20 };
 
 /* How long a guest may take to set its RTC, byte by byte. */
 static const struct timeval settling = {.tv_usec = 100000};
-
-struct machine {
-	const struct machine_config *config;
-	struct event_base *base;
-	struct guest_memory memory;
-	struct chipset chipset;
-	struct ports ports;
-	bool powered; /* chipset is initialised, the clock runs */
-	struct tsc_host tsc_host;
-	struct vmt_tsc tsc;
-
-	/* What a reset makes anew. */
-	struct vm vm;
-	struct vcpu *vcpus; /* config->cpus of them */
-	uint32_t n_vcpus;   /* created */
-	struct deadline deadline;
-	bool running;
-
-	struct gate gate;
-	struct pvclock pvclock;
-	bool has_pvclock;   /* it is initialised */
-	struct steal steal; /* all 0: KVM's, or none */
-	struct event *tick; /* of both */
-
-	pthread_mutex_t lock; /* of the next two */
-	struct vcpu_end vcpu_end;
-	bool vcpu_ended; /* the first one counts */
-	int end_fd;      /* eventfd */
-	struct event *end_event;
-
-	const struct machine_watch *watch; /* NULL: nobody */
-	struct event *set_event, *settle;  /* the guest sets its RTC; has done so */
-
-	struct machine_end end;
-	struct machine_stats stats;
-};
 
 /* In a vCPU's thread: remembered, and the loop told. */
 static void on_vcpu_end(void *owner, const struct vcpu *vcpu, const struct vcpu_end *end)
@@ -81,7 +41,7 @@ static void on_vcpu_end(void *owner, const struct vcpu *vcpu, const struct vcpu_
 }
 
 /* Ends everything that runs and closes the KVM VM; memory, board and clock stay. */
-static void tear_down(struct machine *m)
+void machine_tear_down(struct machine *m)
 {
 	if (m->powered)
 		chipset_let_go(&m->chipset); /* a vCPU that waits for an answer waits no longer */
@@ -395,7 +355,7 @@ static int start(struct machine *m, struct why *why)
 	for (uint32_t i = 0; i < m->n_vcpus && result == 0; i++)
 		result = vcpu_start(&m->vcpus[i], why);
 	if (result < 0)
-		tear_down(m);
+		machine_tear_down(m);
 	return result;
 }
 
@@ -407,7 +367,7 @@ static void empty_memory(const struct guest_memory *memory)
 		(void)madvise(memory->high, memory->high_size, MADV_DONTNEED);
 }
 
-static int reset(struct machine *m)
+int machine_boot_again(struct machine *m)
 {
 	m->stats.resets++;
 	empty_memory(&m->memory);
@@ -435,12 +395,12 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 	pthread_mutex_unlock(&m->lock);
 	if (!m->running || !ended)
 		return;
-	tear_down(m);
+	machine_tear_down(m);
 	if (m->vcpu_end.kind == VCPU_END_RESET) {
-		end->result = reset(m);
+		end->result = machine_boot_again(m);
 		if (end->result == 0) {
 			if (m->watch)
-				m->watch->reset(m->watch->owner);
+				m->watch->reset(m->watch->owner, true);
 			return;
 		}
 		end->kind = MACHINE_END_RESET;
@@ -510,38 +470,9 @@ int machine_run(struct machine *m, struct machine_end *ret_end, struct why *why)
 		return result;
 	m->end.kind = MACHINE_END_STOPPED;
 	event_base_dispatch(m->base);
-	tear_down(m);
+	machine_tear_down(m);
 	*ret_end = m->end;
 	return 0;
-}
-
-void machine_stop(struct machine *m)
-{
-	event_base_loopbreak(m->base);
-}
-
-void machine_watch(struct machine *m, const struct machine_watch *watch)
-{
-	m->watch = watch;
-}
-
-void machine_time(struct machine *m, struct timestate *ret_time)
-{
-	timestate_read(&m->chipset, !m->config->has_date, ret_time);
-	if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
-		ret_time->faces[ret_time->n_faces++] =
-			(struct timestate_face){"kvm-clock", VMT_NEVER};
-	ret_time->has_phase =
-		pvclock_phase(&m->pvclock, &ret_time->phase_ns, &ret_time->phase_bound_ns);
-}
-
-void machine_stats(struct machine *m, struct machine_stats *ret_stats)
-{
-	*ret_stats = m->stats;
-	if (!m->powered)
-		return;
-	machine_time(m, &ret_stats->time);
-	ret_stats->late_now = m->chipset.board.late_now;
 }
 
 uint64_t machine_destroy(struct machine *m, struct why *why)
@@ -550,7 +481,7 @@ uint64_t machine_destroy(struct machine *m, struct why *why)
 
 	if (!m)
 		return 0;
-	tear_down(m);
+	machine_tear_down(m);
 	for (unsigned i = 0; i < PORTS_SERIAL; i++)
 		dropped += console_close(m->ports.serial[i].console, why);
 	if (m->set_event)

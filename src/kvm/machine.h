@@ -80,7 +80,8 @@ struct machine_stats {
 
 /* What happens while machine_run() runs; called in its thread. */
 struct machine_watch {
-	void (*reset)(void *owner); /* the guest has reset the machine, which runs again */
+	/* The machine has been reset and runs again. */
+	void (*reset)(void *owner, bool by_guest);
 	/* The machine's time has changed: the guest has set its RTC (up to 100 ms ago, and all
 	 * that it did to it since is one change). */
 	void (*change)(void *owner, const struct chipset_change *change);
@@ -111,7 +112,21 @@ int machine_run(struct machine *m, struct machine_end *ret_end, struct why *why)
 /* Ends machine_run() with MACHINE_END_STOPPED; from a callback of the loop. */
 void machine_stop(struct machine *m);
 
-/* From a callback of the loop. */
+/* These from a callback of the loop.
+ *
+ * How many CPUs it has, and the thread of one (gettid(2)); 0: none at this moment. */
+uint32_t machine_cpus(const struct machine *m);
+int machine_thread(const struct machine *m, uint32_t cpu);
+
+/* A bus reset, as by the guest.  If it cannot be booted again: the end, MACHINE_END_RESET. */
+void machine_reset(struct machine *m);
+
+/* Somebody presses the power button: whether the guest heeds it is the guest's. */
+void machine_power_button(struct machine *m);
+
+/* The ticks that the RTC owes, as with QMP's rtc-reset-reinjection, are discarded. */
+void machine_forget_rtc_ticks(struct machine *m);
+
 void machine_time(struct machine *m, struct timestate *ret_time);
 
 /* All 0 for a machine that did not start. */

@@ -73,6 +73,8 @@ static void do_step(struct life *l, const uint8_t *d)
 	case 5:
 		if (d[1] % 8 == 0)
 			vmt_board_reset(&l->b, now, &l->out);
+		else if (d[1] % 8 == 1)
+			vmt_board_forget(&l->b, now, d[1] / 8 % 9, &l->out);
 		else
 			vmt_board_power_button(&l->b, now, &l->out);
 		break;

@@ -115,6 +115,26 @@ static void a_refused_request_is_pulsed_no_sooner_than_the_floor_and_no_later_th
 	assert_int_equal(t.retry_ns, MS + VMT_TICKS_RETRY_NS);
 }
 
+static void who_gave_the_time_otherwise_has_what_is_owed_forgotten(void **state)
+{
+	struct vmt_board_ticks t = every_ms(), u = every_ms();
+	struct vmt_out high = rtc(1, 5, 1), low = rtc(0, 0, 0);
+
+	(void)state;
+	vmt_ticks_held(&t, CATCHUP, 6 * MS, &high, 0);
+	vmt_ticks_forget(&t);
+	ledger_is(&t, 6, 0, 5, 1); /* the line is high: that one will be read */
+	vmt_ticks_held(&t, CATCHUP, 6 * MS, &low, 0);
+	ledger_is(&t, 6, 1, 5, 0);
+	assert_int_equal(t.retry_ns, VMT_NEVER);
+	vmt_ticks_held(&u, CATCHUP, 6 * MS, &high, 0);
+	vmt_ticks_held(&u, CATCHUP, 6 * MS, &low, 0);
+	assert_int_not_equal(u.retry_ns, VMT_NEVER);
+	vmt_ticks_forget(&u);
+	ledger_is(&u, 6, 1, 5, 0);
+	assert_int_equal(u.retry_ns, VMT_NEVER); /* none is shown again */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +143,7 @@ int main(void)
 		cmocka_unit_test(missed_interrupts_are_shown_a_quarter_period_apart),
 		cmocka_unit_test(a_line_read_in_the_same_call_was_served),
 		cmocka_unit_test(a_refused_request_stands_and_is_pulsed_again),
+		cmocka_unit_test(who_gave_the_time_otherwise_has_what_is_owed_forgotten),
 		cmocka_unit_test(
 			a_refused_request_is_pulsed_no_sooner_than_the_floor_and_no_later_than_any),
 	};

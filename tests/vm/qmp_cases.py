@@ -178,6 +178,31 @@ def stock_clients_talk_qmp():
             check(not os.path.exists(path), "the socket is still there")
 
 
+def qmp_has_what_tools_of_qemu_ask():
+    with tempfile.TemporaryDirectory() as d, Image(HALT) as kernel:
+        with Guest("--kernel", kernel, "--qmp", d + "/qmp", "--cpus", "2") as g:
+            qmp, watcher = Qmp(d + "/qmp"), Qmp(d + "/qmp")
+            cpus = qmp.ask("query-cpus-fast")
+            check([c["cpu-index"] for c in cpus] == [0, 1], cpus)
+            names = [pathlib.Path(f"/proc/{g.process.pid}/task/{c['thread-id']}/comm").read_text()
+                     for c in cpus]
+            check(names == ["vmtime-cpu0\n", "vmtime-cpu1\n"], f"{names} of {cpus}")
+            check(qmp.ask("query-kvm") == {"enabled": True, "present": True}, "no KVM")
+            check(qmp.ask("query-name") == {}, "it has a name")
+            check(qmp.ask("query-status")["status"] == "running", "it does not run")
+            before = qmp.ask("query-vmtime")["now_ns"]
+            for command in ("system_powerdown", "rtc-reset-reinjection", "system_reset"):
+                check(qmp.ask(command) == {}, command)
+            reason = "host-qmp-system-reset"
+            check(watcher.event("RESET") == {"guest": False, "reason": reason}, "another reason")
+            check(len(qmp.ask("query-cpus-fast")) == 2, "a CPU is lost")
+            check(qmp.ask("query-vmtime")["now_ns"] > before, "time began anew")
+            known = {c["name"] for c in qmp.ask("query-commands")}
+            check({"system_reset", "query-cpus-fast", "qmp_capabilities"} <= known, known)
+            qmp.ask("quit")
+            check(g.status()[0] == 0, "quit did not end it well")
+
+
 def bad_places_for_qmp_are_named():
     with tempfile.TemporaryDirectory() as d:
         busy = socket.socket(socket.AF_UNIX)
@@ -191,5 +216,11 @@ def bad_places_for_qmp_are_named():
         busy.close()
 
 
-CASES = [a_pit_of_597_khz_leaves_the_host_its_time, stock_clients_talk_qmp, bad_places_for_qmp_are_named, verbose_and_query_vmtime_agree,
-         qmp_tells_what_the_guest_does_with_time]
+CASES = [
+    qmp_has_what_tools_of_qemu_ask,
+    a_pit_of_597_khz_leaves_the_host_its_time,
+    stock_clients_talk_qmp,
+    bad_places_for_qmp_are_named,
+    verbose_and_query_vmtime_agree,
+    qmp_tells_what_the_guest_does_with_time,
+]
