@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* snapshot.c - a VM that stands still, as a file. */
+#include "move/snapshot.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "move/file.h"
+#include "move/stream.h"
+
+static int put_state(struct stream_writer *w, const struct vmstate_parts *state, struct why *why)
+{
+	int result = 0;
+
+	for (uint32_t i = 0; i < state->n && result == 0; i++) {
+		const struct vmstate_part *p = &state->parts[i];
+		const struct stream_section section = {
+			.type = STREAM_STATE + p->kind,
+			.version = p->version,
+			.index = p->index,
+			.length = p->length,
+			.bytes = p->bytes,
+		};
+
+		result = stream_put(w, &section, why);
+	}
+	return result;
+}
+
+int snapshot_write(const struct stream_sink *sink, const char *name,
+		   const struct vmstate_parts *state, const struct guest_memory *memory,
+		   struct image_stats *ret_stats, struct why *why)
+{
+	struct image *image = image_new();
+	struct stream_writer w;
+	int result = image ? stream_begin(&w, sink, name, why)
+			   : why_set(why, -ENOMEM, "%s: no memory to write it", name);
+
+	if (result == 0)
+		result = put_state(&w, state, why);
+	if (result == 0)
+		result = image_put_all(image, &w, memory, why);
+	if (result == 0)
+		result = stream_end(&w, why);
+	if (result == 0)
+		image_stats(image, ret_stats);
+	image_free(image);
+	return result;
+}
+
+int snapshot_save(const char *path, const struct vmstate_parts *state,
+		  const struct guest_memory *memory, struct image_stats *ret_stats, struct why *why)
+{
+	struct file_new file;
+	struct stream_sink sink;
+	int result = file_create(path, &file, why);
+
+	if (result < 0)
+		return result;
+	sink = file_sink(&file);
+	result = snapshot_write(&sink, path, state, memory, ret_stats, why);
+	if (result == 0)
+		return file_commit(&file, why);
+	file_discard(&file);
+	return result;
+}
+
+struct snapshot {
+	struct stream_reader reader;
+	struct vmstate_parts state;
+	struct stream_section section; /* the one that ended the state ... */
+	bool pending;                  /* ... which is not yet looked at; else: there was none */
+	int fd;                        /* -1: not ours */
+	bool opened;
+};
+
+static int take_state(struct snapshot *s, const struct stream_section *section, struct why *why)
+{
+	int result;
+
+	if (section->type < STREAM_STATE)
+		return stream_unknown(&s->reader, section, why);
+	result = vmstate_parts_add(&s->state, section->type - STREAM_STATE, section->version,
+				   section->index, section->bytes, section->length);
+	switch (result) {
+	case -E2BIG:
+		return why_set(why, -EINVAL, "%s: has more state than any machine", s->reader.name);
+	case -EEXIST:
+		return why_set(why, -EINVAL,
+			       "%s: has two sections of type %" PRIu32 " and index %" PRIu32,
+			       s->reader.name, section->type, section->index);
+	case -ENOMEM:
+		return why_set(why, -ENOMEM, "%s: no memory to read it", s->reader.name);
+	default:
+		return result;
+	}
+}
+
+static int read_state(struct snapshot *s, struct why *why)
+{
+	int result;
+
+	while ((result = stream_next(&s->reader, &s->section, why)) > 0) {
+		if (s->section.type == STREAM_MEMORY) {
+			s->pending = true;
+			return 0;
+		}
+		result = take_state(s, &s->section, why);
+		if (result < 0)
+			return result;
+	}
+	return result;
+}
+
+static int start(struct snapshot *s, const struct stream_source *source, const char *name,
+		 struct why *why)
+{
+	int result = stream_open(&s->reader, source, name, why);
+
+	s->opened = result == 0;
+	return result < 0 ? result : read_state(s, why);
+}
+
+int snapshot_read(const struct stream_source *source, const char *name,
+		  struct snapshot **ret_snapshot, struct why *why)
+{
+	struct snapshot *s = calloc(1, sizeof(*s));
+	int result;
+
+	if (!s)
+		return why_set(why, -ENOMEM, "%s: no memory to read it", name);
+	s->fd = -1;
+	result = start(s, source, name, why);
+	if (result < 0) {
+		snapshot_close(s);
+		return result;
+	}
+	*ret_snapshot = s;
+	return 0;
+}
+
+int snapshot_open(const char *path, struct snapshot **ret_snapshot, struct why *why)
+{
+	struct snapshot *s = calloc(1, sizeof(*s));
+	struct stream_source source;
+	int result;
+
+	if (!s)
+		return why_set(why, -ENOMEM, "%s: no memory to read it", path);
+	s->fd = file_open(path, why);
+	source = file_source(&s->fd);
+	result = s->fd < 0 ? s->fd : start(s, &source, path, why);
+	if (result < 0) {
+		snapshot_close(s);
+		return result;
+	}
+	*ret_snapshot = s;
+	return 0;
+}
+
+const struct vmstate_parts *snapshot_state(const struct snapshot *s)
+{
+	return &s->state;
+}
+
+/* Every page once, in the order of addresses: what is missing would be zeros, silently. */
+static int take_memory(struct snapshot *s, struct image *image, const struct guest_memory *fresh,
+		       uint64_t *at, struct why *why)
+{
+	uint32_t pages;
+	uint64_t gpa;
+	bool whole;
+	int result =
+		image_take(image, &s->reader, &s->section, fresh, true, &gpa, &pages, &whole, why);
+
+	if (result < 0 || !pages)
+		return result;
+	if (gpa != *at || !whole)
+		return why_set(why, -EINVAL,
+			       "%s: its memory has a gap at 0x%" PRIx64 " (take an intact copy of "
+			       "it)",
+			       s->reader.name, *at);
+	*at += pages * MEMORY_PAGE;
+	if (*at == fresh->low_size && fresh->high_size)
+		*at = MEMORY_HIGH_BASE;
+	return 0;
+}
+
+int snapshot_memory(struct snapshot *s, const struct guest_memory *fresh,
+		    struct image_stats *ret_stats, struct why *why)
+{
+	const uint64_t end =
+		fresh->high_size ? MEMORY_HIGH_BASE + fresh->high_size : fresh->low_size;
+	struct image *image = image_new();
+	int result = image ? 1 : why_set(why, -ENOMEM, "%s: no memory to read it", s->reader.name);
+	uint64_t at = 0;
+
+	while (result > 0) {
+		if (!s->pending)
+			result = stream_next(&s->reader, &s->section, why);
+		s->pending = false;
+		if (result <= 0)
+			break;
+		if (s->section.type != STREAM_MEMORY)
+			result = stream_unknown(&s->reader, &s->section, why);
+		else
+			result = take_memory(s, image, fresh, &at, why);
+		result = result < 0 ? result : 1;
+	}
+	if (result == 0 && at != end)
+		result = why_set(why, -EINVAL,
+				 "%s: its memory ends at 0x%" PRIx64 ", not at 0x%" PRIx64
+				 " (give --memory as it was)",
+				 s->reader.name, at, end);
+	if (result == 0)
+		result = stream_nothing_more(&s->reader, why);
+	if (result == 0)
+		image_stats(image, ret_stats);
+	image_free(image);
+	return result;
+}
+
+void snapshot_close(struct snapshot *s)
+{
+	if (!s)
+		return;
+	if (s->opened)
+		stream_close(&s->reader);
+	vmstate_parts_free(&s->state);
+	if (s->fd >= 0)
+		close(s->fd);
+	free(s);
+}
