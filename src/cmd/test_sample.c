@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_sample.c - the readings that a guest sends, each set against the host's clocks. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,13 +110,27 @@ static int evaluate(struct test_reading *r, const struct kvmtsc_map *map, struct
 	return 0;
 }
 
+static void record(const struct test_stream *s, const struct test_reading *r)
+{
+	const struct judge_point *p = &r->point;
+
+	if (s->record)
+		fprintf(s->record,
+			"E %" PRIu64 " %" PRId64 " r %" PRId64 " %" PRIu64 " m %" PRId64 " %" PRIu64
+			"\n",
+			r->sample.seq, p->host_ns, p->realtime_error_ns, p->realtime_bound_ns,
+			p->monotonic_error_ns, p->monotonic_bound_ns);
+}
+
 int test_stream_evaluate(struct test_stream *s, const struct kvmtsc_map *map, struct pairs *pairs)
 {
 	while (s->evaluated < s->count) {
-		int result = evaluate(&s->readings[s->evaluated], map, pairs);
+		struct test_reading *r = &s->readings[s->evaluated];
+		int result = evaluate(r, map, pairs);
 
 		if (result)
 			return result == -EAGAIN ? 0 : result;
+		record(s, r);
 		s->evaluated++;
 	}
 	return 0;

@@ -34,7 +34,9 @@ struct test_stream {
 	size_t evaluated;              /* of these, from the front, have a point */
 	uint64_t damaged;              /* lines that began as ours but were not whole */
 	bool restarted;                /* a reading of another start of the guest has come */
-	FILE *record;                  /* every line goes there too; may be NULL */
+	/* Every line goes there too, and each point as "E SEQ HOST_NS r ERROR_NS BOUND_NS m
+	 * ERROR_NS BOUND_NS", of CLOCK_REALTIME and CLOCK_MONOTONIC; may be NULL. */
+	FILE *record;
 };
 
 /* Takes `size` bytes as they came.  0 or -ENOMEM. */

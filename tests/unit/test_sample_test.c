@@ -80,6 +80,26 @@ static void an_error_is_guest_minus_host_at_one_instant(void **state)
 	pairs_free(host);
 }
 
+static void a_record_has_the_error_of_each_reading(void **state)
+{
+	struct pairs *host = make_host(0, 10, NULL);
+	char text[2 * SAMPLE_LINE_MAX] = {0};
+	struct test_stream s = {.record = fmemopen(text, sizeof(text), "w")};
+	struct sample reading = make_reading(7, 5300000000, 482000000);
+
+	(void)state;
+	assert_non_null(s.record);
+	send(&s, &reading);
+	assert_int_equal(test_stream_evaluate(&s, &map, host), 0);
+	assert_int_equal(test_stream_evaluate(&s, &map, host), 0); /* once */
+	fclose(s.record);
+	assert_int_equal(strncmp(text, "S 7 ", 4), 0);
+	assert_string_equal(strchr(text, '\n') + 1,
+			    "E 7 5300000000 r -482000000 111 m -482000000 111\n");
+	test_stream_free(&s);
+	pairs_free(host);
+}
+
 static void a_reading_waits_for_the_pairs_after_it(void **state)
 {
 	struct pairs *host = make_host(0, 3, NULL);
@@ -239,6 +259,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_error_is_guest_minus_host_at_one_instant),
+		cmocka_unit_test(a_record_has_the_error_of_each_reading),
 		cmocka_unit_test(a_reading_waits_for_the_pairs_after_it),
 		cmocka_unit_test(readings_that_come_late_and_at_once_are_told_apart),
 		cmocka_unit_test(a_count_before_the_host_began_is_not_of_this_host),
