@@ -10,7 +10,7 @@
 enum { PAIR_TRIES = 10 };
 
 #define NS_PER_S UINT64_C(1000000000)
-#define QUIET_NS (NS_PER_S / 4)
+#define QUIET_NS (NS_PER_S * 3 / 20)
 /* The pages may be this late beside the clock. */
 #define LAG_NS 20
 /* So much of what they are ahead is made up for in a second: 500 ppm. */

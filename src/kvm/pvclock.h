@@ -7,7 +7,7 @@
  *
  * Ten times a second pvclock_tick() looks at the host's clock, and at most once a second it
  * changes the virtual clock's rate (discipline.h) and the pages with it, or takes the pages,
- * whose factor is rounded down, back to the clock.  The first quarter of a second after a guest
+ * whose factor is rounded down, back to the clock.  The first 150 ms after a guest
  * has registered its first page the rate is the announced one: from that page Linux computes the
  * TSC's frequency.
  *
