@@ -5,7 +5,8 @@ import re
 import tempfile
 import time
 
-from run_guest import (HALT, KERNEL, check, clock_source, linux, newc, refused, run, switch_off)
+from run_guest import (HALT, KERNEL, OUT_AL, check, clock_source, linux, newc, refused, run,
+                       switch_off)
 
 MSR_TSC, MSR_TSC_ADJUST = 0x10, 0x3B
 STEP = 5_000_000_000  # counts: some two seconds
@@ -118,7 +119,22 @@ def a_frequency_that_this_host_cannot_give_is_refused():
     check(status == 0x15 << 1 | 1, f"--tsc {own}: status {status}: {errors}")
 
 
+def what_a_guest_is_not_shown_of_steal_time_it_does_not_have():
+    feature = b"\xb8\x01\x00\x00\x40\x0f\xa2\xc1\xe8\x05\x24\x01"  # CPUID 0x40000001, EAX bit 5
+    register = b"\xb9\x03\x4d\x56\x4b\x0f\x32\xb0\x15"  # RDMSR 0x4b564d03, then 0x15
+    for steal, shown in ("kernel", 1), ("user", 1), ("none", 0):
+        options = ("--steal", steal, "--exit-port", "--serial", "none")
+        status, _, errors = run(*options, code=feature + OUT_AL)
+        check(status == shown << 1 | 1 and not errors, f"{steal}: status {status}: {errors}")
+        status, _, errors = run(*options, code=register + OUT_AL)
+        if shown:
+            check(status == 0x15 << 1 | 1, f"{steal}: status {status}: {errors}")
+        else:
+            check(status == 1 and "met a triple fault" in errors, f"{steal}: {status}: {errors}")
+
+
 CASES = [
+    what_a_guest_is_not_shown_of_steal_time_it_does_not_have,
     a_frequency_that_this_host_cannot_give_is_refused,
     a_portable_tsc_is_not_relied_on,
     a_cpu_whose_tsc_the_guest_moves_keeps_its_clock,
