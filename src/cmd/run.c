@@ -280,8 +280,9 @@ const struct cmd_verb cmd_run = {
 	"                  [--serial stdio|none|unix:PATH|file:PATH]... [--qmp PATH]\n"
 	"                  [--pit user|kernel|none] [--rtc exact|pc|none] [--hpet on|off]\n"
 	"                  [--pm-timer on|off] [--kvm-clock user|kernel|none]\n"
-	"                  [--steal kernel|none] [--invtsc on|off]\n"
-	"                  [--tsc-hint on|off] [--ticks discard|catchup|delay|merge]\n"
-	"                  [--discipline on|off] [--date ISO8601|now] [--exit-port] [--verbose]\n\n"
+	"                  [--steal kernel|user|none] [--invtsc on|off]\n"
+	"                  [--counter tsc|monotonic] [--tsc-hint on|off]\n"
+	"                  [--ticks discard|catchup|delay|merge] [--discipline on|off]\n"
+	"                  [--date ISO8601|now] [--exit-port] [--verbose]\n\n"
 	"  vmtime run --kernel vmlinuz --initrd initrd.cpio --append console=ttyS0 --cpus 2\n",
 };

@@ -31,6 +31,7 @@ enum choice {
 	VMCLOCK,
 	HYPERV,
 	TSC,
+	COUNTER,
 	RDTSC,
 	DISCIPLINE,
 	RATE,
@@ -58,6 +59,7 @@ static const struct {
 	[VMCLOCK] = {"--vmclock", {"off"}, {"on"}},
 	[HYPERV] = {"--hyperv", {"off"}, {"on", "only"}},
 	[TSC] = {"--tsc", {"host", "portable"}, {NULL}},
+	[COUNTER] = {"--counter", {"tsc", "monotonic"}, {NULL}},
 	[RDTSC] = {"--rdtsc", {"native"}, {"trap", "count"}},
 	[DISCIPLINE] = {"--discipline", {"on", "off"}, {NULL}},
 	[RATE] = {"--rate", {"1"}, {NULL}},
@@ -341,6 +343,7 @@ static void settle_choices(struct parse *p)
 	m->tsc_hint = p->picked[TSC_HINT] == 0;
 	m->tsc.invariant = p->picked[INVTSC] == 1;
 	m->tsc.portable = p->picked[TSC] == 1;
+	m->tsc.uncounted = p->picked[COUNTER] == 1;
 }
 
 /* The kernel that was fetched, or the one that this machine runs; with it the observer. */
@@ -472,6 +475,11 @@ int run_parse(int argc, char **argv, struct run_options *o)
 		return bad("--tsc", "portable",
 			   "its frequency may change, so it is not invariant (leave out --invtsc "
 			   "on)");
+	if (o->machine.tsc.uncounted && o->machine.tsc.invariant)
+		return bad(
+			"--counter", "monotonic",
+			"who does not rely on the TSC cannot promise an invariant one (leave out "
+			"--invtsc on)");
 	status = check_places(&p);
 	if (!status)
 		status = take_date(&p);

@@ -83,7 +83,7 @@ static int take_scenario(struct test_options *o, const char *name)
 	if (n < 0)
 		return cmd_error("test", CMD_USAGE,
 				 "no scenario '%s' (boot, steady, overcommit, steal, faces, ticks, "
-				 "all)",
+				 "costs, all)",
 				 name);
 	o->scenarios[n] = true;
 	return CMD_OK;
@@ -148,6 +148,9 @@ static int take_limit(struct test_options *o, char *text)
 				 "--limit: no scenario '%s' (boot, steady, overcommit, steal, "
 				 "faces, ticks)",
 				 text);
+	if (n == TEST_COSTS)
+		return cmd_error("test", CMD_USAGE,
+				 "--limit costs: what a reading costs is shown, and not judged");
 	if (n == TEST_TICKS)
 		return take_count(value, &o->ticks_limit);
 	return take_duration("--limit", value, &o->limits_ns[n]);
@@ -441,7 +444,8 @@ const struct cmd_verb cmd_test = {
 	"\n"
 	"  --subject LIST      vmtime, qemu; the first is judged, the others are peers (vmtime)\n"
 	"  --clocksource LIST  kvm-clock, tsc, hpet, acpi_pm, jiffies (kvm-clock)\n"
-	"  --scenario LIST     boot, steady, faces, ticks, all (boot,steady)\n"
+	"  --scenario LIST     boot, steady, overcommit, steal, faces, ticks, costs, all\n"
+	"                      (boot,steady)\n"
 	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s), faces "
 	"(10s),\n"
 	"                      each rate of ticks (3s; the PIT's 1 kHz 10s)\n"

@@ -22,6 +22,7 @@ enum test_scenario {
 	TEST_OBSERVED,
 	TEST_FACES = TEST_OBSERVED,
 	TEST_TICKS,
+	TEST_COSTS,
 	TEST_SCENARIOS,
 };
 
@@ -66,7 +67,8 @@ static inline bool test_is_observed(const struct test_options *options)
 /* True when Linux is a guest of it. */
 static inline bool test_has_linux(const struct test_options *options)
 {
-	return test_is_observed(options) || options->scenarios[TEST_FACES];
+	return test_is_observed(options) || options->scenarios[TEST_FACES] ||
+	       options->scenarios[TEST_COSTS];
 }
 
 /* One row of the results. */
@@ -103,6 +105,15 @@ struct test_ticks {
 	struct ticks_row row;
 };
 
+/* One way to read the time in scenario costs. */
+struct test_cost {
+	enum test_subject subject;
+	const char *clocksource;
+	struct sample_cost cost;
+	bool has_stable, stable; /* of kvm-clock: the page is marked TSC_STABLE */
+	enum judge_verdict verdict;
+};
+
 /* What is known of a subject once it ran. */
 struct test_known {
 	bool present;
@@ -124,6 +135,8 @@ struct test_report {
 	size_t pair_count;
 	struct test_ticks *ticks;
 	size_t ticks_count;
+	struct test_cost *costs;
+	size_t cost_count;
 };
 
 /* Room for one more result at the end, zeroed; NULL without memory. */

@@ -35,6 +35,7 @@ struct run {
 	uint64_t started_ns, last_news_ns;
 	uint64_t heard_ns;   /* when Linux first told its clock source; 0: not yet */
 	bool on_clocksource; /* it has been on the one that is wanted */
+	char alarm[160];     /* the first line of the guest's log that is one; "" */
 	bool cannot;         /* measuring is not possible here at all */
 	struct why why;
 };
@@ -217,6 +218,7 @@ static int run_once(struct run *r)
 	if (r->machine.pid)
 		test_plan_remember(r->report, r->config.subject, &r->machine,
 				   r->stream.has_guest ? &r->stream.guest : NULL);
+	test_machine_alarmed(&r->machine, r->alarm, sizeof(r->alarm));
 	test_machine_stop(&r->machine);
 	if (test_plan_stopped())
 		status = 128 + test_plan_stopped();
@@ -226,6 +228,9 @@ static int run_once(struct run *r)
 		status = error ? test_plan_add_trouble(r->report, &r->config, TEST_FACES, r->number,
 						       &r->why, error)
 			       : add_faces(r);
+	if (!status)
+		status =
+			test_plan_add_alarm(r->report, &r->config, TEST_FACES, r->number, r->alarm);
 	return status;
 }
 

@@ -10,33 +10,19 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/test_costs.h"
 #include "cmd/test_faces.h"
-#include "cmd/test_load.h"
+#include "cmd/test_observe.h"
 #include "cmd/test_plan.h"
 #include "cmd/test_qemu.h"
-#include "cmd/test_sample.h"
 #include "cmd/test_subject.h"
 #include "cmd/test_ticks.h"
-#include "cmd/test_ticks_qmp.h"
-#include "host/hostclock.h"
+#include "host/pairs.h"
 
 #define SECOND 1000000000ULL
 
 static const uint64_t pair_period_ns = SECOND / 5;
 static const size_t pair_history = 4096; /* 13 minutes */
-static const uint64_t boot_limit_ns = 180 * SECOND;
-static const uint64_t clocksource_limit_ns = 30 * SECOND;
-static const uint64_t silence_limit_ns = 30 * SECOND;
-static const uint64_t map_period_ns = SECOND;
-static const uint64_t map_patience_ns = 5 * SECOND; /* a VM that comes or goes */
-static const uint64_t line_least_ns = 10 * SECOND;  /* a frequency needs that much */
-
-static const uint64_t default_limits_ns[TEST_OBSERVED] = {[TEST_BOOT] = SECOND,
-							  [TEST_STEADY] = 1000,
-							  [TEST_OVERCOMMIT] = 1000,
-							  [TEST_STEAL] = SAMPLE_STEAL_NS};
-static const uint64_t exact_boot_limit_ns = 5000000; /* the RTC tells the half of a second */
-static const uint64_t default_steady_ns = 60 * SECOND;
 
 static volatile sig_atomic_t stop_signal;
 
@@ -50,67 +36,17 @@ int test_plan_stopped(void)
 	return stop_signal;
 }
 
-/* One boot of one guest, from start to verdicts. */
-struct run {
-	const struct test_options *options;
-	struct test_report *report;
-	struct pairs *pairs;
-	struct test_machine_config config;
-	unsigned number;
-
-	struct test_machine machine;
-	struct test_stream stream;
-	struct kvmtsc_map map;
-	bool has_map;
-	int fd;
-	uint64_t started_ns, last_news_ns;
-	uint64_t map_read_ns, map_missed_ns; /* last had; missed since, 0 when it is not */
-	size_t steady_from;                  /* first reading on the clock source that is wanted */
-	bool on_clocksource;
-	bool steady; /* it was, for long enough */
-	struct test_load load;
-	uint64_t done_ns; /* all readings are there since; 0: not yet */
-	uint64_t owed;    /* ticks, at the end, if the machine has QMP */
-	bool cannot;      /* measuring is not possible here at all */
-	struct why why;
-};
-
-static uint64_t steady_ns(const struct test_options *o, const char *clocksource)
-{
-	uint64_t wanted_ns = o->duration_ns ? o->duration_ns : default_steady_ns;
-	struct judge_clock clock = {0};
-
-	judge_find_clock(clocksource, 0, 0, &clock);
-	return clock.on_a_line && wanted_ns < line_least_ns ? line_least_ns : wanted_ns;
-}
-
 uint64_t test_plan_longest_ns(const struct test_options *o)
 {
-	uint64_t all_ns = 0;
+	uint64_t all_ns = test_observe_longest_ns(o);
 
-	for (unsigned i = 0; i < o->clocksource_count && test_is_observed(o); i++)
-		all_ns += boot_limit_ns + clocksource_limit_ns + silence_limit_ns +
-			  (o->scenarios[TEST_STEADY] ? 2 * steady_ns(o, o->clocksources[i]) : 0) +
-			  (test_load_wanted(o) ? test_load_longest_ns(o) : 0);
 	if (o->scenarios[TEST_FACES])
 		all_ns += test_faces_longest_ns(o);
 	if (o->scenarios[TEST_TICKS])
 		all_ns += test_ticks_longest_ns(o);
+	if (o->scenarios[TEST_COSTS])
+		all_ns += test_costs_longest_ns(o);
 	return all_ns * o->subject_count * o->repeat + 60 * SECOND;
-}
-
-/* What is going on, on one line that is overwritten; only for a person who watches. */
-static void show_progress(const struct run *r, uint64_t now_ns)
-{
-	const char *scenario = test_scenario_names[r->load.begun_ns    ? TEST_OVERCOMMIT
-						   : r->on_clocksource ? TEST_STEADY
-								       : TEST_BOOT];
-
-	if (!isatty(STDERR_FILENO))
-		return;
-	fprintf(stderr, "\r\033[K%s, %s, run %u of %u: %s, %llu s",
-		test_subject_names[r->config.subject], r->config.clocksource, r->number,
-		r->options->repeat, scenario, (now_ns - r->started_ns) / SECOND);
 }
 
 void test_plan_clear_progress(void)
@@ -119,194 +55,24 @@ void test_plan_clear_progress(void)
 		fputs("\r\033[K", stderr);
 }
 
-static int give_up(struct run *r, const char *what)
-{
-	return test_machine_complain(&r->machine, what, &r->why);
-}
-
-static int take(void *stream, const char *bytes, size_t size)
-{
-	return test_stream_take(stream, bytes, size);
-}
-
-static int receive(struct run *r)
-{
-	int error = test_machine_feed(&r->machine, &r->fd, take, &r->stream, &r->why);
-
-	r->cannot |= error < 0;
-	return error;
-}
-
-static bool map_is_due(const struct run *r, uint64_t now_ns)
-{
-	if (!r->has_map)
-		return r->stream.count > 0;
-	return now_ns - r->map_read_ns >= map_period_ns || r->map_read_ns < r->done_ns;
-}
-
-/* The map is what KVM applies now; a guest that is only run keeps the one it has, until after its
- * last reading.  A VM that is not in debugfs, or just leaves it, belongs to a process that comes or
- * goes: that is waited for, since then its end says more. */
-static int read_map(struct run *r, uint64_t now_ns)
-{
-	struct kvmtsc_map map;
-	int error;
-
-	if (!map_is_due(r, now_ns))
-		return 0;
-	error = kvmtsc_read(NULL, r->machine.pid, &map, &r->why);
-	if (error == -ENOENT || error == -EIO) {
-		if (!r->map_missed_ns)
-			r->map_missed_ns = now_ns;
-		if (now_ns - r->map_missed_ns < map_patience_ns)
-			return 0;
-	}
-	if (error) {
-		r->cannot = !r->has_map && error != -ESTALE;
-		return error;
-	}
-	if (r->has_map && !kvmtsc_same(&map, &r->map))
-		return why_set(&r->why, -ESTALE,
-			       "the guest's TSC offset changed from %" PRId64 " to %" PRId64
-			       " while it ran",
-			       r->map.offset, map.offset);
-	r->map = map;
-	r->has_map = true;
-	r->map_read_ns = now_ns;
-	r->map_missed_ns = 0;
-	return 0;
-}
-
-/* Looks for the clock source, then for the end of the steady time.  A reading names the clock
- * source just after it was taken, so the first that can be trusted to be of it is the next. */
-static int look_at_readings(struct run *r, size_t from)
-{
-	const struct test_stream *s = &r->stream;
-	const char *wanted = r->config.clocksource;
-	bool done = r->steady;
-
-	for (size_t i = from; i < s->evaluated && !r->done_ns; i++) {
-		const char *current = s->readings[i].sample.current;
-		bool there = judge_same_clock(current, wanted);
-
-		if (r->on_clocksource && !there)
-			return why_set(
-				&r->why, -ESTALE,
-				"the guest left clock source %s for %s while it was measured",
-				wanted, current);
-		if (there && (!r->on_clocksource ||
-			      strcmp(current, s->readings[i - 1].sample.current) != 0)) {
-			r->on_clocksource = true;
-			r->steady_from = i + 1;
-		}
-		if (!r->on_clocksource)
-			continue;
-		done |= !r->options->scenarios[TEST_STEADY] ||
-			(i >= r->steady_from &&
-			 (uint64_t)(s->readings[i].point.host_ns -
-				    s->readings[r->steady_from].point.host_ns) >=
-				 steady_ns(r->options, wanted) + 2 * JUDGE_END_NS);
-	}
-	r->steady = done;
-	return 0;
-}
-
-static int look_at_load(struct run *r, uint64_t now_ns)
-{
-	int over = r->steady;
-
-	if (over && !r->done_ns && test_load_wanted(r->options))
-		over = test_load_step(&r->load, r->options, &r->stream, r->steady_from,
-				      r->machine.pid, r->fd, &r->why);
-	if (over > 0 && !r->done_ns)
-		r->done_ns = now_ns;
-	return over < 0 ? over : 0;
-}
-
-static int check_limits(struct run *r, uint64_t now_ns)
-{
-	char what[256];
-
-	if (r->stream.evaluated == 0 && now_ns - r->started_ns > boot_limit_ns)
-		return give_up(r, r->stream.count ? "the guest's TSC is none of this host's"
-						  : "the guest did not send a reading in 180 s");
-	if (r->stream.evaluated && now_ns - r->last_news_ns > silence_limit_ns)
-		return give_up(r, "the guest fell silent");
-	if (r->stream.evaluated && !r->on_clocksource &&
-	    (uint64_t)(r->stream.readings[r->stream.evaluated - 1].point.host_ns -
-		       r->stream.readings[0].point.host_ns) > clocksource_limit_ns) {
-		snprintf(what, sizeof(what), "the guest uses clock source %s, not %s; it has %s",
-			 r->stream.readings[r->stream.evaluated - 1].sample.current,
-			 r->config.clocksource, r->stream.hello.available);
-		return why_set(&r->why, -ENODEV, "%s", what);
-	}
-	return 0;
-}
-
-/* What the machine itself shows of its end. */
-static int check_machine(struct run *r, bool over)
-{
-	if (over)
-		return test_machine_complain_of_end(&r->machine, &r->why);
-	if (r->stream.restarted)
-		return give_up(r, "the guest rebooted");
-	if (test_machine_panicked(&r->machine))
-		return give_up(r, "the guest's kernel panicked");
-	return 0;
-}
-
-static int evaluate(struct run *r)
-{
-	int error = r->has_map ? test_stream_evaluate(&r->stream, &r->map, r->pairs) : 0;
-
-	if (error)
-		why_set(&r->why, error, "the guest's TSC is none of this host's");
-	return error;
-}
-
-/* Runs the machine until all readings are there and the map was seen to hold for the last of them.
- * 0, or a negative errno with its why. */
-static int measure(struct run *r)
-{
-	int error = 0;
-
-	while (!error && !stop_signal && !(r->done_ns && r->map_read_ns >= r->done_ns)) {
-		size_t before = r->stream.evaluated;
-		bool over = test_machine_has_ended(&r->machine);
-		uint64_t now_ns;
-
-		error = receive(r);
-		now_ns = hostclock_monotonic_ns();
-		if (!error)
-			error = check_machine(r, over);
-		if (!error)
-			error = read_map(r, now_ns);
-		if (!error)
-			error = evaluate(r);
-		if (!error)
-			error = look_at_readings(r, before);
-		if (!error)
-			error = look_at_load(r, now_ns);
-		if (r->stream.evaluated > before)
-			r->last_news_ns = now_ns;
-		if (!error && !r->done_ns)
-			error = check_limits(r, now_ns);
-		show_progress(r, now_ns);
-	}
-	return error;
-}
-
-static void judge_trouble(const struct why *why, int error, struct judge_row *row)
+void test_plan_judge_trouble(const struct why *why, int error, struct judge_row *row)
 {
 	judge_skip(row, "%s", why->text[0] ? why->text : strerror(-error));
 	if (error != -ENODEV)
 		row->verdict = JUDGE_FAIL;
 }
 
-/* NULL when there is no memory. */
-static struct judge_row *add_row(struct test_report *report,
-				 const struct test_machine_config *config,
-				 enum test_scenario scenario, unsigned number)
+void test_plan_judge_alarm(const char *alarm, struct judge_row *row)
+{
+	if (row->verdict == JUDGE_FAIL)
+		return;
+	row->verdict = JUDGE_FAIL;
+	snprintf(row->reason, sizeof(row->reason), "the guest's log says: '%s'", alarm);
+}
+
+struct judge_row *test_plan_add_row(struct test_report *report,
+				    const struct test_machine_config *config,
+				    enum test_scenario scenario, unsigned number)
 {
 	struct test_result *result = test_report_add(report);
 
@@ -319,88 +85,30 @@ static struct judge_row *add_row(struct test_report *report,
 	return &result->row;
 }
 
+int test_plan_add_alarm(struct test_report *report, const struct test_machine_config *config,
+			enum test_scenario scenario, unsigned number, const char *alarm)
+{
+	struct judge_row *row;
+
+	if (!alarm[0])
+		return CMD_OK;
+	row = test_plan_add_row(report, config, scenario, number);
+	if (!row)
+		return cmd_error("test", CMD_CANNOT, "out of memory");
+	judge_skip(row, "%s", alarm);
+	test_plan_judge_alarm(alarm, row);
+	return CMD_OK;
+}
+
 int test_plan_add_trouble(struct test_report *report, const struct test_machine_config *config,
 			  enum test_scenario scenario, unsigned number, const struct why *why,
 			  int error)
 {
-	struct judge_row *row = add_row(report, config, scenario, number);
+	struct judge_row *row = test_plan_add_row(report, config, scenario, number);
 
 	if (!row)
 		return cmd_error("test", CMD_CANNOT, "out of memory");
-	judge_trouble(why, error, row);
-	return CMD_OK;
-}
-
-/* What comes later is no fault of what was over, as long as another row tells it. */
-static bool spoils(const struct run *r, enum test_scenario scenario, int error)
-{
-	const bool load = test_load_wanted(r->options);
-
-	if (scenario == TEST_BOOT && r->stream.evaluated && error != -ENODEV)
-		return error && !load && !r->options->scenarios[TEST_STEADY];
-	return error && !(scenario == TEST_STEADY && r->steady && load);
-}
-
-/* A guest that counts ticks sets its clock at one of them and reads it at another. */
-static uint64_t boot_limit(const struct run *r, const struct judge_clock *clock)
-{
-	if (r->options->limits_ns[TEST_BOOT])
-		return r->options->limits_ns[TEST_BOOT];
-	if (!test_boots_exactly(r->options, r->config.subject))
-		return default_limits_ns[TEST_BOOT];
-	return exact_boot_limit_ns + (clock->needs_tick ? clock->limit_ns : 0);
-}
-
-static void judge_scenario(const struct run *r, enum test_scenario scenario, int error,
-			   struct judge_row *row)
-{
-	const struct test_stream *s = &r->stream;
-	uint64_t limit_ns = r->options->limits_ns[scenario];
-	struct judge_clock clock = {0};
-	struct judge_point *points;
-	const size_t end = test_load_first(&r->load, s);
-	size_t count = end > r->steady_from ? end - r->steady_from : 0;
-
-	judge_find_clock(r->config.clocksource, pairs_tsc_hz(r->pairs), s->hello.tick_ns, &clock);
-	if (spoils(r, scenario, error)) {
-		judge_trouble(&r->why, error, row);
-	} else if (scenario == TEST_BOOT && s->readings[0].sample.seq > 0) {
-		judge_skip(row, "the guest's first reading was lost on the way");
-	} else if (scenario == TEST_BOOT) {
-		judge_boot(&s->readings[0].point,
-			   (uint64_t)s->readings[0].point.host_ns - r->started_ns,
-			   boot_limit(r, &clock), row);
-	} else if (scenario != TEST_STEADY) {
-		test_load_judge(&r->load, s, r->steady_from, scenario, &clock, limit_ns,
-				default_limits_ns[scenario], row);
-	} else {
-		points = calloc(count, sizeof(*points));
-		for (size_t i = 0; points && i < count; i++)
-			points[i] = s->readings[r->steady_from + i].point;
-		judge_steady(points, points ? count : 0, &clock, limit_ns,
-			     default_limits_ns[scenario], row);
-		row->value[JUDGE_MISSING] = (int64_t)test_stream_missing(s, r->steady_from);
-		row->value[JUDGE_DAMAGED] = (int64_t)s->damaged;
-		row->known[JUDGE_MISSING] = row->known[JUDGE_DAMAGED] = true;
-		free(points);
-		if (r->config.qmp)
-			judge_owed(r->owed, row);
-	}
-}
-
-static int add_results(struct run *r, int error)
-{
-	for (int i = 0; i < TEST_OBSERVED; i++) {
-		const enum test_scenario scenario = (enum test_scenario)i;
-		struct judge_row *row;
-
-		if (!r->options->scenarios[i])
-			continue;
-		row = add_row(r->report, &r->config, scenario, r->number);
-		if (!row)
-			return cmd_error("test", CMD_CANNOT, "out of memory");
-		judge_scenario(r, scenario, error, row);
-	}
+	test_plan_judge_trouble(why, error, row);
 	return CMD_OK;
 }
 
@@ -436,44 +144,6 @@ int test_plan_keep(struct test_machine_config *config, const char *what, unsigne
 	if (!*ret_record)
 		return cmd_error("test", CMD_USAGE, "cannot write %s: %s", path, strerror(errno));
 	return CMD_OK;
-}
-
-static int run_once(struct run *r)
-{
-	char keep[PATH_MAX];
-	int error, status = test_plan_keep(&r->config, r->config.clocksource, r->number, keep,
-					   sizeof(keep), &r->stream.record);
-
-	if (status)
-		return status;
-	r->fd = -1;
-	r->started_ns = r->last_news_ns = hostclock_monotonic_ns();
-	error = test_machine_start(&r->config, &r->machine, &r->why);
-	r->cannot = error < 0; /* the machine has not even begun */
-	if (!error) {
-		error = measure(r);
-		test_load_rest(&r->load);
-		test_plan_clear_progress();
-	}
-	if (!error && r->config.qmp)
-		error = ticks_qmp_owed(r->machine.qmp, &r->owed, &r->why);
-	if (r->fd >= 0)
-		close(r->fd);
-	if (r->machine.pid)
-		test_plan_remember(r->report, r->config.subject, &r->machine,
-				   r->stream.has_hello ? &r->stream.hello : NULL);
-	test_machine_stop(&r->machine);
-	if (stop_signal)
-		status = 128 + stop_signal;
-	else if (error && r->cannot)
-		status = cmd_error("test", CMD_CANNOT, "%s", r->why.text);
-	else
-		status = add_results(r, error);
-	if (r->stream.record)
-		fclose(r->stream.record);
-	test_stream_free(&r->stream);
-	test_load_end(&r->load);
-	return status;
 }
 
 /* A peer that is not there is left out with its reason; the subject itself has to be. */
@@ -524,31 +194,6 @@ static int skip_subject(const struct test_options *o, enum test_subject subject,
 	return CMD_OK;
 }
 
-static int run_observed(const struct test_options *o, enum test_subject subject,
-			const struct test_images *images, struct pairs *pairs,
-			struct test_report *report)
-{
-	int status = CMD_OK;
-
-	for (unsigned c = 0; !status && c < o->clocksource_count; c++) {
-		for (unsigned n = 1; !status && n <= o->repeat; n++) {
-			struct run r = {.options = o,
-					.report = report,
-					.pairs = pairs,
-					.config = {.options = o,
-						   .subject = subject,
-						   .clocksource = o->clocksources[c],
-						   .qmp = test_counts_our_ticks(o, subject, c),
-						   .kernel = images->kernel,
-						   .initrd = images->initrd},
-					.number = n};
-
-			status = run_once(&r);
-		}
-	}
-	return status;
-}
-
 static int run_subject(const struct test_options *o, enum test_subject subject,
 		       const struct test_images *images, struct pairs *pairs,
 		       struct test_report *report)
@@ -558,11 +203,13 @@ static int run_subject(const struct test_options *o, enum test_subject subject,
 	if (!status && !report->subjects[subject].present)
 		return skip_subject(o, subject, report);
 	if (!status && test_is_observed(o))
-		status = run_observed(o, subject, images, pairs, report);
+		status = test_observe_run(o, subject, images, pairs, report);
 	for (unsigned n = 1; !status && o->scenarios[TEST_FACES] && n <= o->repeat; n++)
 		status = test_faces_run(o, subject, n, images, pairs, report);
 	for (unsigned n = 1; !status && o->scenarios[TEST_TICKS] && n <= o->repeat; n++)
 		status = test_ticks_run(o, subject, n, images->probe, pairs, report);
+	for (unsigned n = 1; !status && o->scenarios[TEST_COSTS] && n <= o->repeat; n++)
+		status = test_costs_run(o, subject, n, images, report);
 	return status;
 }
 

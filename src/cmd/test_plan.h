@@ -36,6 +36,22 @@ int test_plan_keep(struct test_machine_config *config, const char *what, unsigne
 void test_plan_remember(struct test_report *report, enum test_subject subject,
 			struct test_machine *m, const struct sample_hello *guest);
 
+/* A new row for one scenario of a machine; NULL: no memory. */
+struct judge_row *test_plan_add_row(struct test_report *report,
+				    const struct test_machine_config *config,
+				    enum test_scenario scenario, unsigned number);
+
+/* Says why there is no figure, as below. */
+void test_plan_judge_trouble(const struct why *why, int error, struct judge_row *ret_row);
+
+/* The guest's log has an alarm: its row fails, unless it has failed already. */
+void test_plan_judge_alarm(const char *alarm, struct judge_row *row);
+
+/* A row of its own for it, where the figures have none; nothing when there is no alarm ("").
+ * CMD_OK, or a status after a line on stderr. */
+int test_plan_add_alarm(struct test_report *report, const struct test_machine_config *config,
+			enum test_scenario scenario, unsigned number, const char *alarm);
+
 /* A row for what could not be measured.  A clock source that the guest does not have (-ENODEV)
  * cannot be judged; a guest that does not run, or whose time cannot be followed, has failed.
  * CMD_OK, or a status after a line on stderr. */

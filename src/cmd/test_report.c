@@ -15,6 +15,7 @@
 #include "cmd/cmd.h"
 #include "cmd/lab.h"
 #include "cmd/test.h"
+#include "cmd/test_costs.h"
 #include "cmd/test_faces.h"
 #include "cmd/test_ticks.h"
 #include "host/hostclock.h"
@@ -22,8 +23,8 @@
 
 __extension__ typedef unsigned __int128 u128;
 
-const char *const test_scenario_names[TEST_SCENARIOS] = {"boot",  "steady", "overcommit",
-							 "steal", "faces",  "ticks"};
+const char *const test_scenario_names[TEST_SCENARIOS] = {"boot",  "steady", "overcommit", "steal",
+							 "faces", "ticks",  "costs"};
 const char *const test_subject_names[TEST_SUBJECTS] = {"vmtime", "qemu"};
 
 struct test_result *test_report_add(struct test_report *report)
@@ -51,6 +52,7 @@ void test_report_free(struct test_report *report)
 	free(report->faces);
 	free(report->pairs);
 	free(report->ticks);
+	free(report->costs);
 	memset(report, 0, sizeof(*report));
 }
 
@@ -63,7 +65,8 @@ static unsigned count_of(const struct test_report *report, enum test_subject sub
 		n += report->results[i].subject == subject &&
 		     report->results[i].row.verdict == verdict;
 	return n + test_faces_count(report, subject, verdict) +
-	       test_ticks_count(report, subject, verdict);
+	       test_ticks_count(report, subject, verdict) +
+	       test_costs_count(report, subject, verdict);
 }
 
 int test_report_status(const struct test_options *options, const struct test_report *report)
@@ -290,6 +293,7 @@ void test_report_table(const struct test_options *options, const struct test_rep
 	free(rows);
 	test_faces_table(report);
 	test_ticks_table(report);
+	test_costs_table(report);
 	print_counts(report, options->subjects[0]);
 	printf(" (%s)", test_subject_names[options->subjects[0]]);
 	for (unsigned i = 1; i < options->subject_count; i++) {
@@ -443,7 +447,7 @@ static json_t *report_json(const struct test_options *options, const struct test
 	put(&root, "results", results);
 	put(&root, "faces", test_faces_json(report));
 	put(&root, "pairs", test_faces_pairs_json(report));
-	put(&root, "costs", json_array());
+	put(&root, "costs", test_costs_json(report));
 	put(&root, "ticks", test_ticks_json(report));
 	return root;
 }

@@ -71,8 +71,10 @@ static void guest_command_line(const struct test_machine_config *c, char *buf, s
 	}
 	snprintf(buf, size, "console=ttyS0 quiet panic=-1 clocksource=%s%s%s%s%s", c->clocksource,
 		 jiffies ? " nohz=off highres=off nolapic_timer lapic=notscdeadline" : "",
-		 c->faces ? " vmtime.read=faces" : "", c->options->append ? " " : "",
-		 c->options->append ? c->options->append : "");
+		 c->faces   ? " vmtime.read=faces"
+		 : c->costs ? " vmtime.read=costs"
+			    : "",
+		 c->options->append ? " " : "", c->options->append ? c->options->append : "");
 }
 
 static bool wants_tsc(const char *clocksource)
@@ -118,6 +120,10 @@ static void vmtime_command(struct words *w, const struct test_machine_config *c,
 		add(w, "catchup");
 		add(w, "--hpet");
 		add(w, "off");
+	}
+	if (c->unstable) {
+		add(w, "--counter");
+		add(w, "monotonic");
 	}
 	for (const char *const *option = c->more; option && *option; option++)
 		add(w, "%s", *option);
@@ -199,7 +205,8 @@ static void qemu_command(struct words *w, const struct test_machine_config *c,
 	add(w, "-machine");
 	add(w, "q35,accel=kvm,hpet=%s", hpet ? "on" : "off");
 	add(w, "-cpu");
-	add(w, "host%s", wants_tsc(c->clocksource) ? ",invtsc=on" : "");
+	add(w, "host%s%s", wants_tsc(c->clocksource) ? ",invtsc=on" : "",
+	    c->unstable ? ",kvmclock-stable-bit=off" : "");
 	add(w, "-smp");
 	add(w, "%u", c->options->cpus);
 	add(w, "-m");
@@ -439,71 +446,6 @@ bool test_machine_has_ended(struct test_machine *m)
 	    info.si_pid == m->pid)
 		reap(m);
 	return m->ended;
-}
-
-static const char panic[] = "Kernel panic";
-
-bool test_machine_panicked(struct test_machine *m)
-{
-	const size_t overlap = sizeof(panic) - 2;
-	int fd = open(m->console, O_RDONLY | O_CLOEXEC);
-	char text[4096], *at;
-	bool found = false;
-	ssize_t n;
-
-	while (fd >= 0 && !found &&
-	       (n = pread(fd, text, sizeof(text), m->console_seen)) > (ssize_t)overlap) {
-		at = memmem(text, (size_t)n, panic, sizeof(panic) - 1);
-		found = at && memchr(at, '\n', (size_t)(text + n - at));
-		if (at) { /* the rest of its line is still to come, or to be read */
-			if (at == text)
-				break;
-			m->console_seen += at - text;
-		} else {
-			m->console_seen += n - (ssize_t)overlap;
-		}
-	}
-	if (fd >= 0)
-		close(fd);
-	return found;
-}
-
-/* The line of a file that says most about the end, of at most its last 4 KiB: a panic, else the
- * last one that is more than a farewell. */
-static void last_line(const char *path, char *buf, size_t size)
-{
-	char text[4097];
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t length = 0;
-	char *line, *save = NULL;
-
-	buf[0] = '\0';
-	if (fd < 0)
-		return;
-	if (lseek(fd, -(off_t)(sizeof(text) - 1), SEEK_END) < 0)
-		lseek(fd, 0, SEEK_SET);
-	length = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[length > 0 ? length : 0] = '\0';
-	for (line = strtok_r(text, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save)) {
-		if (strspn(line, " \t") == strlen(line) || strstr(line, "reboot: "))
-			continue; /* the kernel's farewell says nothing about why */
-		snprintf(buf, size, "%s", line);
-		if (strstr(line, panic))
-			break;
-	}
-}
-
-void test_machine_last_words(const struct test_machine *m, char *buf, size_t size)
-{
-	last_line(m->console, buf, size);
-	if (!strstr(buf, panic))
-		last_line(m->errors, buf, size);
-	if (!buf[0])
-		last_line(m->console, buf, size);
-	for (char *c = buf; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = ' ';
 }
 
 int test_machine_complain(const struct test_machine *m, const char *what, struct why *why)

@@ -34,6 +34,8 @@ struct test_machine_config {
 	const char *kernel, *initrd;
 	const char *probe; /* what the probe, which is then the kernel, is to do; NULL: Linux */
 	bool faces;        /* Linux is to read every clock, so QEMU's machine has an HPET too */
+	bool costs;        /* it is to measure what readings cost */
+	bool unstable;     /* kvm-clock is not to be marked TSC_STABLE */
 	bool qmp;          /* vmtime's opens its QMP socket */
 	const char *const *more; /* options of vmtime's besides, NULL-ended; NULL: none */
 	const char *keep;        /* directory for console and errors, or NULL */
@@ -67,6 +69,10 @@ bool test_machine_has_ended(struct test_machine *m);
 
 /* True once the guest's console shows the line of a kernel panic; to be asked until it does. */
 bool test_machine_panicked(struct test_machine *m);
+
+/* The first line of the guest's console that is an alarm (guest/log.h), without its time, cut to
+ * fit.  False: there is none; `buf` is left as it was. */
+bool test_machine_alarmed(const struct test_machine *m, char *buf, size_t size);
 
 /* The last line that says why it failed: the guest's panic, else the VMM's own, else the guest's;
  * "" when there is none. */

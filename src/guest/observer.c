@@ -9,12 +9,15 @@
  *   vmtime.period=MS      between two readings, default 100
  *   vmtime.read=faces     not the kernel's clocks alone but every clock there is, as guest/reader.h
  *                         tells, without a pause in between
+ *   vmtime.read=costs     what a reading costs, as guest/costs.h tells, again and again
  *   vmtime.step=NS        steps CLOCK_REALTIME once by that much, to see that the host sees it
  *   vmtime.step_after=MS  how long after the first reading, or round of readings, default 3000
  *
  * The host may send the line "busy", from where on a process of the lowest priority keeps each CPU
  * at work, "rest", which ends them, and "off".  A reading that the port has no room for is dropped
- * and counted: delayed it would be of no use, and waiting would move the next. */
+ * and counted: delayed it would be of no use, and waiting would move the next.
+ *
+ * What the kernel's log has that is an alarm (guest/log.h) is repeated on the console. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -37,6 +40,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guest/costs.h"
+#include "guest/log.h"
 #include "guest/reader.h"
 #include "guest/reading.h"
 #include "guest/sample.h"
@@ -46,7 +51,7 @@
 enum { NS_PER_S = 1000000000, HELLO_EVERY = 64, FACES_HELLO_EVERY = 4 };
 
 struct options {
-	bool faces;
+	bool faces, costs;
 	uint64_t period_ns;
 	int64_t step_ns;
 	int64_t step_after_ns;
@@ -80,6 +85,21 @@ static void complain(const char *format, ...)
 	vfprintf(stderr, format, args);
 	va_end(args);
 	fputs("\n", stderr);
+}
+
+/* Once each, and no more than a person would read. */
+static void repeat_alarms(void)
+{
+	enum { MOST = 20 };
+	static int fd = -1, said;
+	char line[160];
+
+	if (fd == -1)
+		fd = log_open();
+	while (fd >= 0 && said < MOST && log_next_alarm(fd, line, sizeof(line))) {
+		fprintf(stderr, "%s%s\n", LOG_REPEATED, line);
+		said++;
+	}
 }
 
 /* A small file's first line, "" when it cannot be read. */
@@ -121,6 +141,8 @@ static struct options read_options(void)
 			continue;
 		if (strcmp(word, "vmtime.read=faces") == 0)
 			o.faces = true;
+		else if (strcmp(word, "vmtime.read=costs") == 0)
+			o.costs = true;
 		else if (strncmp(word, "vmtime.period=", 14) == 0)
 			o.period_ns = strtoull(value, NULL, 10) * 1000000;
 		else if (strncmp(word, "vmtime.step=", 12) == 0)
@@ -382,6 +404,7 @@ static void observe(struct port *p, const struct options *o, struct reading_seen
 		read_file(CLOCKSOURCE "current_clocksource", s->current, sizeof(s->current));
 		s->steal_ns = read_steal(s->cpu);
 		send_reading(p, o, s);
+		repeat_alarms();
 		s->seq++;
 		sleep_to_next(&start, o->period_ns);
 		if (obey(p, &all))
@@ -457,8 +480,45 @@ static void observe_faces(struct port *p, const struct options *o)
 			    (reader_rtc_is_near(&r) && !read_second(p, &r, &all, &rtc_cpu)))
 				return;
 		step_once(o, &start, &stepped);
+		repeat_alarms();
 		go_to_next_cpu(&all, &cpu);
 		reader_go_to(&r, cpu);
+	}
+}
+
+static bool send_hello(struct port *p, const struct options *o)
+{
+	struct sample_hello hello;
+	int n;
+
+	fill_hello(o, &hello);
+	n = sample_format_hello(p->line, SAMPLE_LINE_MAX, &hello);
+	p->length = n > 0 ? (size_t)n : 0;
+	return drain_port(p);
+}
+
+/* Series after series, a hello before and after each; on one CPU, as a batch that moves is none. */
+static void observe_costs(struct port *p, const struct options *o)
+{
+	struct sample_cost costs[COSTS_MAX];
+	uint32_t cpu = CPU_SETSIZE - 1;
+	cpu_set_t all;
+
+	sched_getaffinity(0, sizeof(all), &all);
+	go_to_next_cpu(&all, &cpu);
+	for (uint32_t series = 0; send_hello(p, o); series++) {
+		uint32_t n = costs_measure(series, costs);
+
+		for (uint32_t i = 0; i < n; i++) {
+			int length = sample_format_cost(p->line, SAMPLE_LINE_MAX, &costs[i]);
+
+			p->length = length > 0 ? (size_t)length : 0;
+			if (!drain_port(p))
+				return;
+		}
+		repeat_alarms();
+		if (obey(p, NULL))
+			return;
 	}
 }
 
@@ -484,6 +544,8 @@ int main(int argc, char **argv)
 	port.fd = open_port(!first_process && argc > 1 ? argv[1] : find_port());
 	if (port.fd >= 0 && options.faces)
 		observe_faces(&port, &options);
+	else if (port.fd >= 0 && options.costs)
+		observe_costs(&port, &options);
 	else if (port.fd >= 0)
 		observe(&port, &options, &seen, &sample);
 	if (!first_process)

@@ -199,21 +199,67 @@ static int parse_reading(struct words *w, struct sample *ret_sample)
 	return SAMPLE_KIND_READING;
 }
 
-int sample_parse(const char *line, struct sample_hello *ret_hello, struct sample *ret_sample)
+/* The words of a line whose checksum is right, after its letter.  False: it is none of ours. */
+static bool open_line(const char *line, struct words *ret_words)
 {
 	enum { TAIL = 10 }; /* " *" and eight digits */
 	size_t length = strcspn(line, "\r\n");
-	struct words w = {line + 2, line + length - TAIL, false};
 	char tail[TAIL + 1];
 
 	if (length < 2 + TAIL || length >= SAMPLE_LINE_MAX || line[1] != ' ')
-		return -EBADMSG;
+		return false;
+	*ret_words = (struct words){line + 2, line + length - TAIL, false};
 	snprintf(tail, sizeof(tail), " *%08" PRIx32, crc32_of(line, length - TAIL));
-	if (memcmp(line + length - TAIL, tail, TAIL) != 0)
+	return memcmp(line + length - TAIL, tail, TAIL) == 0;
+}
+
+int sample_parse(const char *line, struct sample_hello *ret_hello, struct sample *ret_sample)
+{
+	struct words w;
+
+	if (!open_line(line, &w))
 		return -EBADMSG;
 	if (line[0] == 'H')
 		return parse_hello(&w, ret_hello);
 	if (line[0] == 'S')
 		return parse_reading(&w, ret_sample);
 	return -EBADMSG;
+}
+
+int sample_format_cost(char *buf, size_t size, const struct sample_cost *c)
+{
+	struct line l = {buf, size, 0, size == 0};
+
+	add(&l, "C %" PRIu32 " %" PRIu32 " %" PRIu32 " %c %d %d", c->series, c->index, c->count,
+	    c->path, c->ordered, c->falls);
+	add(&l, " %" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64, c->reader, c->checks,
+	    c->cost_ps, c->outside_ns, c->bracket_ns);
+	return finish(&l);
+}
+
+int sample_parse_cost(const char *line, struct sample_cost *ret_cost)
+{
+	struct sample_cost c = {0};
+	const char *path = "";
+	struct words w;
+
+	if (!open_line(line, &w) || line[0] != 'C')
+		return -EBADMSG;
+	c.series = (uint32_t)take_number(&w, UINT32_MAX);
+	c.index = (uint32_t)take_number(&w, UINT32_MAX);
+	c.count = (uint32_t)take_number(&w, UINT32_MAX);
+	if (next_word(&w, &path) != 1 || !strchr(SAMPLE_PATHS, *path))
+		w.bad = true;
+	c.ordered = take_number(&w, 1);
+	c.falls = take_number(&w, 1);
+	c.reader = (uint32_t)take_number(&w, UINT32_MAX);
+	c.checks = (uint32_t)take_number(&w, UINT32_MAX);
+	c.cost_ps = take_number(&w, INT64_MAX);
+	c.outside_ns = take_number(&w, INT64_MAX);
+	c.bracket_ns = take_number(&w, INT64_MAX);
+	if (w.bad || w.at != w.end || c.index >= c.count)
+		return -EBADMSG;
+	c.path = *path;
+	*ret_cost = c;
+	return 0;
 }

@@ -9,11 +9,13 @@
  *   H 2 KERNEL CURRENT AVAILABLE CPUS TICK_NS PERIOD_NS *CRC
  *   S SEQ CPU CURRENT r TSC WIDTH NS m TSC WIDTH NS b TSC WIDTH NS ...
  *     ... k R M B T d DROPPED v STEAL_NS *CRC
+ *   C SERIES INDEX COUNT PATH ORDERED FALLS READER CHECKS PS OUTSIDE_NS BRACKET_NS *CRC
  *
  * Numbers are decimal, lists are separated by commas, a text that is unknown is "-". */
 #ifndef GUEST_SAMPLE_H
 #define GUEST_SAMPLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,14 +62,35 @@ struct sample {
 	uint64_t steal_ns; /* of this CPU, as /proc/stat has it: rounded down to SAMPLE_STEAL_NS */
 };
 
+/* What one way to read the time costs: a line of a series, between two hellos. */
+struct sample_cost {
+	uint32_t series, index, count; /* from 0; how many lines the series has */
+	char path;                     /* of SAMPLE_PATHS */
+	bool ordered;                  /* page, rdtsc: after a fence */
+	bool falls;                    /* vdso: it makes a system call */
+	uint32_t reader;               /* what include/vmtime/read.h says: enum vmt_read_status */
+	uint32_t checks;               /* readings that were set between two of another way */
+	uint64_t cost_ps;              /* of one reading: the middle of the quietest round */
+	uint64_t outside_ns;           /* by how much the worst was not between them */
+	uint64_t bracket_ns;           /* half of the tightest such bracket */
+};
+
+/* clock_gettime() through the vDSO, the same as a system call, the page itself, RDTSC. */
+#define SAMPLE_PATHS "vspr"
+
 enum sample_kind { SAMPLE_KIND_HELLO = 1, SAMPLE_KIND_READING = 2 };
 
 /* Writes one line with checksum and newline.  Its length, or -ENOSPC. */
 int sample_format_hello(char *buf, size_t size, const struct sample_hello *hello);
 int sample_format(char *buf, size_t size, const struct sample *sample);
 
+int sample_format_cost(char *buf, size_t size, const struct sample_cost *cost);
+
 /* Reads one line, with or without its newline, into the one of the two that it is.  A sample_kind,
  * or -EBADMSG: not ours, damaged or of another version; both are left as they were. */
 int sample_parse(const char *line, struct sample_hello *ret_hello, struct sample *ret_sample);
+
+/* Reads a line of costs.  0, or -EBADMSG as above. */
+int sample_parse_cost(const char *line, struct sample_cost *ret_cost);
 
 #endif

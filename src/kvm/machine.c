@@ -299,6 +299,7 @@ static int plan_tsc(struct machine *m, struct why *why)
 	struct why text;
 
 	tsc_find(m->config->tsc_class, m->vm.tsc_khz, &m->tsc_host);
+	m->tsc_host.source = m->tsc_host.source && !m->config->tsc.uncounted;
 	if (m->watch && tsc_notice(&m->tsc_host, &text))
 		m->watch->notice(m->watch->owner, text.text);
 	return tsc_plan(&m->tsc_host, &m->config->tsc, m->config->cpus, &m->tsc, why);

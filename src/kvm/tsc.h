@@ -21,7 +21,7 @@
 
 struct tsc_host {
 	enum probe_tsc_class tsc_class;
-	bool source;      /* its clocksource is the TSC */
+	bool source;      /* its clocksource is the TSC, which may be relied on */
 	struct warp warp; /* of its CPUs, where it is */
 	struct vmt_tsc_host hardware;
 };
@@ -30,6 +30,7 @@ struct tsc_wish {
 	uint32_t khz;   /* 0: the host's */
 	bool invariant; /* shown as invariant */
 	bool portable;  /* shown as one whose frequency may change: no TSC-deadline timer either */
+	bool uncounted; /* virtual time is not to count it, whatever the host thinks of it */
 };
 
 /* Looks at the host: a few milliseconds.  `khz` is the TSC's as KVM counts it. */

@@ -138,6 +138,13 @@ static void a_tsc_may_have_another_frequency_or_none_to_rely_on(void **state)
 	assert_true(m->tsc.khz == 2000000 && !m->tsc.portable);
 	TAKES("--tsc", "2000000", "--tsc=host");
 	assert_true(m->tsc.khz == 0 && !m->tsc.portable);
+	assert_false(m->tsc.uncounted);
+	TAKES("--counter", "monotonic");
+	assert_true(m->tsc.uncounted);
+	TAKES("--counter", "monotonic", "--counter", "tsc");
+	assert_false(m->tsc.uncounted);
+	REFUSES("leave out --invtsc on", "--counter", "monotonic", "--invtsc", "on");
+	REFUSES("(possible: tsc, monotonic)", "--counter", "hpet");
 	REFUSES("--tsc portable: ", "--tsc", "portable", "--invtsc", "on");
 	REFUSES("leave out --invtsc on", "--invtsc=on", "--tsc=portable");
 	REFUSES("give 1000 or more", "--tsc", "0");

@@ -156,6 +156,58 @@ static void a_buffer_too_small_is_said(void **state)
 	}
 }
 
+static void a_cost_survives_the_way(void **state)
+{
+	const struct sample_cost cost = {.series = 3,
+					 .index = 1,
+					 .count = 6,
+					 .path = 'p',
+					 .ordered = true,
+					 .reader = 2,
+					 .checks = 200,
+					 .cost_ps = 11100,
+					 .outside_ns = 7,
+					 .bracket_ns = 13};
+	struct sample_cost c = {0};
+	struct sample_hello h;
+	char line[SAMPLE_LINE_MAX];
+	struct sample s;
+	int length = sample_format_cost(line, sizeof(line), &cost);
+
+	(void)state;
+	assert_true(length > 0);
+	assert_int_equal(sample_parse_cost(line, &c), 0);
+	assert_true(c.series == 3 && c.index == 1 && c.count == 6 && c.path == 'p');
+	assert_true(c.ordered && !c.falls && c.reader == 2 && c.checks == 200);
+	assert_true(c.cost_ps == 11100 && c.outside_ns == 7 && c.bracket_ns == 13);
+	assert_int_equal(sample_parse(line, &h, &s), -EBADMSG);
+	for (int i = 0; i < length - 1; i++) {
+		line[i] ^= 1;
+		assert_int_equal(sample_parse_cost(line, &c), -EBADMSG);
+		line[i] ^= 1;
+	}
+	assert_int_equal(sample_format_cost(line, 40, &cost), -ENOSPC);
+}
+
+/* With the right sum. */
+static void a_cost_that_cannot_be_is_refused(void **state)
+{
+	struct sample_cost cost = {.count = 1, .path = 'v'}, c;
+	char line[SAMPLE_LINE_MAX];
+
+	(void)state;
+	cost.path = 'x';
+	sample_format_cost(line, sizeof(line), &cost);
+	assert_int_equal(sample_parse_cost(line, &c), -EBADMSG);
+	cost.path = 'v';
+	cost.index = 1;
+	sample_format_cost(line, sizeof(line), &cost);
+	assert_int_equal(sample_parse_cost(line, &c), -EBADMSG);
+	cost.index = 0;
+	sample_format_cost(line, sizeof(line), &cost);
+	assert_int_equal(sample_parse_cost(line, &c), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +219,8 @@ int main(void)
 		cmocka_unit_test(what_a_console_says_is_not_a_reading),
 		cmocka_unit_test(words_too_many_or_too_few_are_refused),
 		cmocka_unit_test(a_buffer_too_small_is_said),
+		cmocka_unit_test(a_cost_survives_the_way),
+		cmocka_unit_test(a_cost_that_cannot_be_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

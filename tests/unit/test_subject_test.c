@@ -183,6 +183,25 @@ static void a_panic_is_seen_once_its_line_is_whole(void **state)
 	assert_string_equal(words, "[    2.0] Kernel panic - not syncing: no init");
 }
 
+static void an_alarm_is_found_on_the_console(void **state)
+{
+	struct test_machine m = {0};
+	char line[48] = "as it was";
+
+	(void)state;
+	snprintf(m.console, sizeof(m.console), "%s/child", folder);
+	unlink(m.console);
+	assert_false(test_machine_alarmed(&m, line, sizeof(line))); /* no console at all */
+	say(&m, "[    0.0] Linux version 6.1\r\n[    0.1] PCI: Fatal: No config space\r\n");
+	say(&m, "[    0.2] tsc: Marking TSC unstable due to TSCs unsynchronized\r\n");
+	assert_false(test_machine_alarmed(&m, line, sizeof(line)));
+	assert_string_equal(line, "as it was");
+	say(&m, "observer: the kernel's log: WARNING: CPU: 1 PID: 0 at kernel/x.c:1\033[0m y\r\n");
+	say(&m, "[   30.0] watchdog: BUG: soft lockup\r\n");
+	assert_true(test_machine_alarmed(&m, line, sizeof(line)));
+	assert_string_equal(line, "WARNING: CPU: 1 PID: 0 at kernel/x.c:1 [0m y");
+}
+
 static bool has_words(char *const *command, const char *first, const char *second)
 {
 	for (; *command; command++)
@@ -273,6 +292,7 @@ int main(void)
 		cmocka_unit_test(what_a_vmm_started_ends_with_it),
 		cmocka_unit_test(stopping_ends_what_it_started_too),
 		cmocka_unit_test(a_panic_is_seen_once_its_line_is_whole),
+		cmocka_unit_test(an_alarm_is_found_on_the_console),
 		cmocka_unit_test(the_probe_has_one_port_and_no_initrd),
 		cmocka_unit_test(only_a_qemu_is_a_qemu),
 	};

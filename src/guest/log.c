@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* log.c - what in a kernel's log says that its time or one of its CPUs went wrong. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "guest/log.h"
+
+const char *log_text(const char *line)
+{
+	const char *end = *line == '[' ? strstr(line, "] ") : NULL;
+
+	if (end && strspn(line + 1, " 0123456789.") == (size_t)(end - line - 1))
+		line = end + 2;
+	if (strncmp(line, LOG_REPEATED, strlen(LOG_REPEATED)) == 0)
+		line += strlen(LOG_REPEATED);
+	return line;
+}
+
+/* How such lines begin; what comes in the middle of others may mean less ("Spectre V2 : WARNING: ",
+ * on a host without some mitigation). */
+static const char *const beginnings[] = {
+	"WARNING: ",
+	"BUG: ",
+	"watchdog: BUG: ",
+	"Oops: ",
+	"general protection fault",
+	"unchecked MSR access error",
+	"INFO: rcu",
+	"rcu: INFO: rcu",
+	"INFO: task ",
+	"tsc: Marking TSC unstable",
+	"Marking TSC unstable",
+};
+
+bool log_is_alarm(const char *line)
+{
+	const char *text = log_text(line);
+
+	if (strstr(text, "Marking TSC unstable due to TSCs unsynchronized"))
+		return false;
+	for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++)
+		if (strncmp(text, beginnings[i], strlen(beginnings[i])) == 0)
+			return true;
+	return strstr(text, "Marking clocksource ") != NULL; /* after the CPU's number */
+}
+
+int log_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* "PRIORITY,SEQUENCE,US,FLAGS;TEXT\n", then lines with more of it; a priority from 8 on is a
+ * program's. */
+static const char *text_of(char *record)
+{
+	char *text = strchr(record, ';');
+
+	if (!text || strtoul(record, NULL, 10) >= 8)
+		return "";
+	record[strcspn(record, "\n")] = '\0';
+	return text + 1;
+}
+
+bool log_next_alarm(int fd, char *buf, size_t size)
+{
+	char record[8192]; /* more than any; one that does not fit cannot be read */
+	ssize_t length;
+
+	for (;;) {
+		length = read(fd, record, sizeof(record) - 1);
+		if (length < 0 && errno == EPIPE)
+			continue; /* overwritten before it was read: the next is there */
+		if (length <= 0)
+			return false;
+		record[length] = '\0';
+		if (!log_is_alarm(text_of(record)))
+			continue;
+		snprintf(buf, size, "%s", text_of(record));
+		return true;
+	}
+}
