@@ -103,6 +103,10 @@ static void a_series_with_a_line_lost_does_not(void **state)
 	say_cost(0, 3, 4);
 	say_hello("tsc");
 	assert_false(stream.whole);
+	for (uint32_t i = 0; i < 4; i++)
+		say_cost(0, i == 2 ? 1 : i, 4); /* one came twice in its place */
+	say_hello("tsc");
+	assert_false(stream.whole);
 	say_cost(1, 0, 4);
 	say_cost(1, 1, 4); /* the last ones are missing */
 	say_hello("tsc");
