@@ -314,6 +314,16 @@ static void keep_vm(void)
 	guest_send(the_port, LAB_ERROR, text, strlen(text));
 }
 
+static void wait_for_run(void)
+{
+	struct lab_frame frame;
+
+	guest_send(the_port, LAB_PREPARED, NULL, 0);
+	guest_receive(the_port, &frame, sizeof(frame));
+	if (frame.type != LAB_RUN || frame.length)
+		guest_fail(EPROTO, "a frame of type %u before the command", frame.type);
+}
+
 int main(void)
 {
 	struct guest_job job;
@@ -337,6 +347,7 @@ int main(void)
 	sethostname("lab", 3);
 	wait_beside(beside);
 	keep_vm();
+	wait_for_run();
 	status = relay_run(the_port, &job);
 	sync(); /* the host ends the machine on hearing the status */
 	guest_send(the_port, LAB_STATUS, &status, sizeof(status));

@@ -4,10 +4,12 @@
  * One virtio-serial port, both ways, is all they share.  Each message is a struct lab_frame and
  * `length` bytes, at most LAB_FRAME_MAX except for LAB_JOB; both ends are x86-64, little-endian.
  *
- * The machine says LAB_READY first.  The host answers with LAB_JOB, and from then on sends
- * LAB_INPUT (no bytes: end of file), LAB_WINDOW and LAB_SIGNAL, which waits for the input before
- * it to be taken.  The machine sends LAB_OUTPUT and LAB_ERROR while the command runs, and
- * LAB_STATUS or LAB_BROKEN last, after all output. */
+ * The machine says LAB_READY first.  The host answers with LAB_JOB, the machine makes all that the
+ * command needs and says LAB_PREPARED.  The host's LAB_RUN then starts the command: until it is
+ * sent, another machine may take this one's place.  From then on the host sends LAB_INPUT (no
+ * bytes: end of file), LAB_WINDOW and LAB_SIGNAL, which waits for the input before it to be taken.
+ * The machine sends LAB_OUTPUT and LAB_ERROR while the command runs, and LAB_STATUS or LAB_BROKEN
+ * last, after all output. */
 #ifndef LAB_PROTOCOL_H
 #define LAB_PROTOCOL_H
 
@@ -22,6 +24,8 @@
 enum lab_frame_type {
 	LAB_READY = 1, /* to the host, no bytes */
 	LAB_JOB,       /* struct lab_job and its strings */
+	LAB_PREPARED,  /* to the host, no bytes */
+	LAB_RUN,       /* no bytes */
 	LAB_INPUT,     /* bytes for the command's standard input */
 	LAB_WINDOW,    /* struct lab_window: the terminal's size has changed */
 	LAB_OUTPUT,    /* bytes of standard output, or of the terminal */

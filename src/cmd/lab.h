@@ -20,16 +20,23 @@ struct lab_options {
 	uint64_t timeout_ns;                /* 0: none */
 	const char *shares[LAB_SHARES_MAX]; /* directories whose changes are to stay */
 	unsigned n_shares;
+	/* How long the machine may take until the command starts; a second one in its place, when
+	 * it takes longer, twice and a third four times as long. */
+	uint64_t boot_limit_ns; /* 0: none */
 };
 
-#define LAB_OPTIONS_DEFAULT                     \
-	{                                       \
-		.cpus = 2, .memory = 2ULL << 30 \
+/* A boot takes 3 s, and on a busy machine ten times that. */
+#define LAB_OPTIONS_DEFAULT                                                       \
+	{                                                                         \
+		.cpus = 2, .memory = 2ULL << 30, .boot_limit_ns = 45000000000ULL, \
 	}
 
 /* Runs `argv` (NULL-ended) as root in a lab machine, with this process's directory, environment,
  * standard input, output and error, terminal included.  Returns its exit status, CMD_TIMEOUT, or
  * CMD_CANNOT after one line on stderr that begins with `verb`.
+ *
+ * QEMU's emulated CPUs fall silent now and then, or the machine ends by itself.  Before the command
+ * has started, another machine takes its place then, at most twice, and a line on stderr says so.
  *
  * SIGINT, SIGTERM, SIGHUP and SIGQUIT, unless ignored, go to the command's process group; the
  * machine ends with the command, else 3 s later or at a second signal, then with status 128 +

@@ -22,12 +22,10 @@
 #include "cmd/lab.h"
 #include "host/hostclock.h"
 
-/* Ten times what a boot takes on a slow machine. */
-#define BOOT_LIMIT_NS 180000000000ULL
 /* What a command that was sent a signal has to put things in order. */
 #define GRACE_NS 3000000000ULL
 
-enum { LINE_SIZE = 256, FRAME_SIZE = sizeof(struct lab_frame) + LAB_FRAME_MAX };
+enum { BOOTS_MAX = 3, LINE_SIZE = 256, FRAME_SIZE = sizeof(struct lab_frame) + LAB_FRAME_MAX };
 
 /* The last line of a stream of text. */
 struct last_line {
@@ -38,18 +36,19 @@ struct last_line {
 
 struct session {
 	const char *verb;
+	const struct lab_options *options;
 	struct lab_machine machine;
+	unsigned boots;
 	int signals, limit_timer;
 	int patience_timer; /* for the boot; later for the end of a command after a signal */
-	uint64_t limit_ns;
-	bool ready;      /* the job was sent */
-	bool input_open; /* our standard input */
+	bool started;       /* the command; no other machine may run it now */
+	bool input_open;    /* our standard input */
 	bool window_changed;
 	bool terminal; /* it is in raw mode, to be restored from: */
 	struct termios saved;
 	struct last_line console, errors;
 
-	uint8_t *job; /* to be sent, then freed */
+	uint8_t *job;
 	size_t job_size;
 	const uint8_t *send; /* what is being sent to the port */
 	size_t send_left;
@@ -64,6 +63,8 @@ struct session {
 	int signal;     /* that we got, or 0 */
 	int signal_due; /* to be sent to the command, or 0 */
 };
+
+static const struct lab_machine no_machine = {.qemu = -1, .port = -1, .console = -1, .errors = -1};
 
 static void finish(struct session *session, int status)
 {
@@ -198,7 +199,7 @@ static void queue_signal(struct session *session)
 /* What the machine is to hear next. */
 static void queue_next(struct session *session, bool input)
 {
-	if (!session->ready || session->send_left > 0)
+	if (!session->started || session->send_left > 0)
 		return;
 	if (session->signal_due)
 		queue_signal(session);
@@ -216,10 +217,6 @@ static void send_more(struct session *session)
 		return; /* full, or QEMU ended: then SIGCHLD says so */
 	session->send += n;
 	session->send_left -= (size_t)n;
-	if (session->send_left == 0 && session->job) {
-		free(session->job);
-		session->job = NULL;
-	}
 }
 
 static void queue_job(struct session *session)
@@ -278,10 +275,14 @@ static void take_frame(struct session *session, struct lab_frame frame)
 
 	switch (frame.type) {
 	case LAB_READY:
-		session->ready = true;
+		queue_job(session);
+		break;
+	case LAB_PREPARED:
+		session->started = true;
 		set_timer(session->patience_timer, 0);
 		terminal_raw(session); /* until now Ctrl-C was for us */
-		queue_job(session);
+		session->window_changed = session->terminal;
+		queue_frame(session, LAB_RUN, 0);
 		break;
 	case LAB_OUTPUT:
 	case LAB_ERROR:
@@ -325,28 +326,73 @@ static void receive(struct session *session)
 		take_frame(session, frame);
 }
 
-static void describe_end(struct session *session, int wait_status)
+static void stop_machine(struct session *session)
 {
-	const char *console = session->console.length ? session->console.text : NULL;
+	const int fds[] = {session->machine.port, session->machine.console,
+			   session->machine.errors};
+
+	if (session->machine.qemu > 0) {
+		kill(session->machine.qemu, SIGKILL);
+		while (waitpid(session->machine.qemu, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	session->machine = no_machine;
+}
+
+static void start_machine(struct session *session)
+{
+	struct why why;
+
+	session->send_left = session->received_size = session->written = 0;
+	session->console = session->errors = (struct last_line){.length = 0};
+	set_timer(session->patience_timer, session->options->boot_limit_ns << session->boots++);
+	if (lab_machine_start(session->options, &session->machine, &why) < 0)
+		fail(session, why.text);
+}
+
+/* Another machine takes the place of one that did `what`, while that changes nothing. */
+static void give_up_machine(struct session *session, const char *what)
+{
+	const char *console = session->console.text;
 	char text[3 * LINE_SIZE];
 
+	snprintf(text, sizeof(text), "the lab machine %s%s%s", what,
+		 *console ? "; the last line of its console: " : "", console);
+	if (session->started || session->boots == BOOTS_MAX) {
+		fail(session, text);
+		return;
+	}
+	fprintf(stderr, "vmtime %s: %s; starting another\n", session->verb, text);
+	stop_machine(session);
+	start_machine(session);
+}
+
+static void take_end(struct session *session, int wait_status)
+{
+	char text[2 * LINE_SIZE];
+
+	drain_text(&session->machine.console, &session->console);
 	drain_text(&session->machine.errors, &session->errors);
-	if (WIFSIGNALED(wait_status))
+	if (WIFSIGNALED(wait_status)) {
 		snprintf(text, sizeof(text), "the lab machine ended early: QEMU was killed: %s",
 			 strsignal(WTERMSIG(wait_status)));
-	else if (session->errors.length)
+		fail(session, text);
+	} else if (session->errors.length) {
 		snprintf(text, sizeof(text), "the lab machine ended early: %s",
 			 session->errors.text);
-	else
-		snprintf(text, sizeof(text), "the lab machine ended early%s%s",
-			 console ? "; the last line of its console: " : "", console ? console : "");
-	fail(session, text);
+		fail(session, text);
+	} else {
+		give_up_machine(session, "ended early");
+	}
 }
 
 /* The command hears of it first.  A second one, or one before there is a command, ends all. */
 static void take_ending_signal(struct session *session, int number)
 {
-	if (session->signal || !session->ready) {
+	if (session->signal || !session->started) {
 		finish(session, 128 + number);
 		return;
 	}
@@ -369,7 +415,7 @@ static void take_signals(struct session *session)
 			    session->machine.qemu)
 				break;
 			session->machine.qemu = -1;
-			describe_end(session, status);
+			take_end(session, status);
 			break;
 		default:
 			take_ending_signal(session, (int)info.ssi_signo);
@@ -379,20 +425,17 @@ static void take_signals(struct session *session)
 
 static void take_timers(struct session *session, bool patience, bool limit)
 {
-	char text[64 + LINE_SIZE], duration[32];
+	char duration[32];
 
 	if (limit) {
-		cmd_format_ns(duration, sizeof(duration), (int64_t)session->limit_ns, false);
+		cmd_format_ns(duration, sizeof(duration), (int64_t)session->options->timeout_ns,
+			      false);
 		finish(session, cmd_error(session->verb, CMD_TIMEOUT,
 					  "the time limit of %s ended the command", duration));
 	} else if (patience && session->signal) {
 		finish(session, 128 + session->signal);
-	} else if (patience && !session->ready) {
-		snprintf(text, sizeof(text),
-			 "the lab machine does not come up; the last line of "
-			 "its console: %s",
-			 session->console.text);
-		fail(session, text);
+	} else if (patience && !session->started) {
+		give_up_machine(session, "does not come up");
 	}
 }
 
@@ -409,7 +452,8 @@ static void turn(struct session *session)
 		[SIGNALS] = {.fd = session->signals, .events = POLLIN},
 		[PATIENCE] = {.fd = session->patience_timer, .events = POLLIN},
 		[LIMIT] = {.fd = session->limit_timer, .events = POLLIN},
-		[INPUT] = {.fd = session->ready && session->input_open && idle ? STDIN_FILENO : -1,
+		[INPUT] = {.fd = session->started && session->input_open && idle ? STDIN_FILENO
+										 : -1,
 			   .events = POLLIN},
 		[OUTPUT] = {.fd = output, .events = POLLOUT},
 	};
@@ -432,44 +476,33 @@ static void turn(struct session *session)
 	if (fds[PORT].revents & (POLLIN | POLLHUP | POLLERR) && output < 0)
 		receive(session);
 	if (!session->ended && fds[SIGNALS].revents)
-		take_signals(session);
-	if (!session->ended)
+		take_signals(session); /* and perhaps another machine, whose time begins now */
+	else if (!session->ended)
 		take_timers(session, fds[PATIENCE].revents, fds[LIMIT].revents);
 	if (!session->ended)
 		queue_next(session, fds[INPUT].revents);
 }
 
-static void close_all(struct session *session)
+static void end(struct session *session)
 {
-	const int fds[] = {session->machine.port, session->machine.console, session->machine.errors,
-			   session->signals,      session->patience_timer,  session->limit_timer};
+	const int fds[] = {session->signals, session->patience_timer, session->limit_timer};
 
+	stop_machine(session);
+	terminal_restore(session);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	free(session->job);
 }
 
-static void end_machine(struct session *session)
-{
-	if (session->machine.qemu > 0) {
-		kill(session->machine.qemu, SIGKILL);
-		while (waitpid(session->machine.qemu, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	terminal_restore(session);
-	close_all(session);
-}
-
-static int run(struct session *session, const struct lab_options *options, char *const *argv)
+static int run(struct session *session, char *const *argv)
 {
 	struct why why;
 
-	session->job = lab_job_create(options, argv, &session->job_size, &why);
+	session->job = lab_job_create(session->options, argv, &session->job_size, &why);
 	if (!session->job)
 		return cmd_error(session->verb, CMD_USAGE, "%s", why.text);
-	if (lab_machine_start(options, &session->machine, &why) < 0)
-		return cmd_error(session->verb, CMD_CANNOT, "%s", why.text);
+	start_machine(session);
 	while (!session->ended)
 		turn(session);
 	return session->status;
@@ -509,10 +542,10 @@ int lab_run(const char *verb, const struct lab_options *options, char *const *ar
 {
 	struct session session = {
 		.verb = verb,
-		.machine = {.qemu = -1, .port = -1, .console = -1, .errors = -1},
-		.patience_timer = make_timer(BOOT_LIMIT_NS),
+		.options = options,
+		.machine = no_machine,
+		.patience_timer = make_timer(0),
 		.limit_timer = make_timer(options->timeout_ns),
-		.limit_ns = options->timeout_ns,
 		.input_open = true,
 	};
 	sigset_t watched, before;
@@ -528,8 +561,8 @@ int lab_run(const char *verb, const struct lab_options *options, char *const *ar
 		status = cmd_error(verb, CMD_CANNOT, "cannot watch for signals and time: %s",
 				   strerror(errno));
 	else
-		status = run(&session, options, argv);
-	end_machine(&session);
+		status = run(&session, argv);
+	end(&session);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return status;
 }
