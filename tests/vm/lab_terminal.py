@@ -156,9 +156,10 @@ def case(name, test):
     global failures
     if name in DONE:
         return
+    began = time.monotonic()
     try:
         test()
-        print(f"ok - lab: {name}", flush=True)
+        print(f"ok - lab: {name} ({time.monotonic() - began:.0f} s)", flush=True)
     except Exception as why:  # whatever it was, the others still run
         failures += 1
         print(f"not ok - lab: {name}: {why}", flush=True)
