@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmstate_cpu_load.c - a CPU's registers from bytes, step by step. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "kvm/bytes.h"
+#include "kvm/cpuid.h"
+#include "kvm/vmstate_cpu.h"
+#include "kvm/vmstate_msrs.h"
+
+/* The local APIC's timer: Intel SDM vol. 3, 11.5.4. */
+enum { REQUESTS = 0x200, LVTT = 0x320, INITIAL = 0x380, CURRENT = 0x390, DIVIDE = 0x3e0 };
+enum { MODE_SHIFT = 17, MODE_MASK = 3, PERIODIC = 1, VECTOR_MASK = 0xff, VECTORS = 32, STEP = 16 };
+
+#define LVT_MASKED (1U << 16)
+
+static int refused(const struct vcpu *v, struct why *why, const char *what)
+{
+	return why_set(why, -EIO, "KVM refused CPU %u's %s: %s", v->cpu, what, strerror(errno));
+}
+
+/* A copy, since a record may lie at any address. */
+static int set(const struct vcpu *v, const struct vmstate_cpu *s, uint32_t what,
+	       unsigned long request, const char *name, struct why *why)
+{
+	uint32_t length = s->record[what].length;
+	void *copy = malloc(length);
+	int result = 0;
+
+	if (!copy)
+		return why_set(why, -ENOMEM, "no memory for a CPU's state");
+	memcpy(copy, s->record[what].bytes, length);
+	if (ioctl(v->fd, request, copy) < 0)
+		result = refused(v, why, name);
+	free(copy);
+	return result;
+}
+
+/* What KVM itself fills in from other registers: OSXSAVE and the APIC's bit, OSPKE, the size of
+ * what XCR0 and XSS have switched on. */
+static void clear_what_changes(struct kvm_cpuid_entry2 *e)
+{
+	enum { EDX_APIC = 9, ECX_MWAIT = 3, ECX_OSXSAVE = 27, ECX_OSPKE = 4 };
+
+	if (e->function == 1) {
+		e->ecx &= ~(1U << ECX_OSXSAVE | 1U << ECX_MWAIT);
+		e->edx &= ~(1U << EDX_APIC);
+	} else if (e->function == 7 && e->index == 0) {
+		e->ecx &= ~(1U << ECX_OSPKE);
+	} else if (e->function == 0xd && e->index <= 1) {
+		e->ebx = 0;
+	} else if (e->function == 0x80000001) {
+		e->edx &= ~(1U << EDX_APIC);
+	}
+}
+
+static int compare(const struct vcpu *v, const struct kvm_cpuid_entry2 *old,
+		   const struct kvm_cpuid_entry2 *new, struct why *why)
+{
+	static const char *const names[] = {"EAX", "EBX", "ECX", "EDX"};
+	const uint32_t *const was[] = {&old->eax, &old->ebx, &old->ecx, &old->edx};
+	const uint32_t *const is[] = {&new->eax, &new->ebx, &new->ecx, &new->edx};
+
+	for (int i = 0; i < 4; i++)
+		if (*was[i] != *is[i])
+			return why_set(why, -EXDEV,
+				       "CPU %u is not the one that it was: CPUID 0x%x.%u has 0x%x "
+				       "in %s and had 0x%x (use a host like the one that it comes "
+				       "from)",
+				       v->cpu, old->function, old->index, *is[i], names[i],
+				       *was[i]);
+	return 0;
+}
+
+static const struct kvm_cpuid_entry2 *find(const struct cpuid_table *table,
+					   const struct kvm_cpuid_entry2 *like)
+{
+	for (uint32_t i = 0; i < table->nent; i++)
+		if (table->entries[i].function == like->function &&
+		    table->entries[i].index == like->index)
+			return &table->entries[i];
+	return NULL;
+}
+
+static int compare_all(const struct vcpu *v, const struct vmstate_cpu *s,
+		       const struct cpuid_table *table, struct why *why)
+{
+	const uint8_t *at = s->record[VMSTATE_CPU_CPUID].bytes;
+	uint32_t n = s->record[VMSTATE_CPU_CPUID].length / sizeof(struct kvm_cpuid_entry2);
+	int result = 0;
+
+	for (uint32_t i = 0; i < n && result == 0; i++) {
+		static const struct kvm_cpuid_entry2 none;
+		const struct kvm_cpuid_entry2 *same;
+		struct kvm_cpuid_entry2 old, new;
+
+		memcpy(&old, at + i * sizeof(old), sizeof(old));
+		same = find(table, &old);
+		new = same ? *same : none;
+		new.function = old.function;
+		new.index = old.index;
+		clear_what_changes(&old);
+		clear_what_changes(&new);
+		result = compare(v, &old, &new, why);
+	}
+	if (result == 0 && n != table->nent)
+		result = why_set(why, -EXDEV,
+				 "CPU %u has %u leaves of CPUID and had %u (use a host like the "
+				 "one that it comes from)",
+				 v->cpu, table->nent, n);
+	return result;
+}
+
+int vmstate_cpu_compare(const struct vcpu *v, const struct vmstate_cpu *s, struct why *why)
+{
+	struct cpuid_table *table = calloc(1, sizeof(*table));
+	int result;
+
+	if (!table)
+		return why_set(why, -ENOMEM, "no memory for a CPU's state");
+	table->nent = CPUID_MAX_ENTRIES;
+	if (ioctl(v->fd, KVM_GET_CPUID2, table) < 0)
+		result = why_set(why, -EIO, "KVM refused to tell CPU %u's features: %s", v->cpu,
+				 strerror(errno));
+	else
+		result = compare_all(v, s, table, why);
+	free(table);
+	return result;
+}
+
+int vmstate_cpu_load_registers(const struct vcpu *v, const struct vmstate_cpu *s, struct why *why)
+{
+	bool second = s->record[VMSTATE_CPU_SREGS2].bytes != NULL;
+	int result = set(v, s, second ? VMSTATE_CPU_SREGS2 : VMSTATE_CPU_SREGS,
+			 second ? KVM_SET_SREGS2 : KVM_SET_SREGS, "segments", why);
+
+	if (result == 0)
+		result = set(v, s, VMSTATE_CPU_REGS, KVM_SET_REGS, "registers", why);
+	if (result == 0)
+		result = set(v, s, VMSTATE_CPU_XSAVE, KVM_SET_XSAVE, "FPU", why);
+	if (result == 0)
+		result = set(v, s, VMSTATE_CPU_XCRS, KVM_SET_XCRS, "XCR0", why);
+	return result;
+}
+
+int vmstate_cpu_load_msrs(const struct vcpu *v, const struct vmstate_cpu *s, struct why *why)
+{
+	return vmstate_msrs_write(
+		v, s->record[VMSTATE_CPU_MSRS].bytes,
+		s->record[VMSTATE_CPU_MSRS].length / (uint32_t)sizeof(struct kvm_msr_entry), why);
+}
+
+/* Ticks of the timer that pass in `ns`, rounded down: KVM's bus runs at 1 GHz. */
+static uint64_t ticks_of(const uint8_t *regs, uint64_t ns)
+{
+	uint32_t bits = get32(regs + DIVIDE);
+	uint32_t shift = (((bits & 3) | (bits & 8) >> 1) + 1) & 7;
+
+	static_assert(VM_APIC_BUS_KHZ == 1000000, "a tick of the bus is a nanosecond");
+	return ns >> shift;
+}
+
+/* The timer's interrupt is requested. */
+static void request(uint8_t *regs)
+{
+	uint32_t lvt = get32(regs + LVTT), vector = lvt & VECTOR_MASK;
+	uint8_t *word = regs + REQUESTS + vector / VECTORS * STEP;
+
+	if (!(lvt & LVT_MASKED))
+		put32(word, get32(word) | 1U << vector % VECTORS);
+}
+
+/* Where the count stands later.  What fell due meanwhile comes at once: once, as in KVM, and a
+ * periodic timer keeps its phase.  (A one-shot timer at 0 is started by KVM_SET_LAPIC as one that
+ * is due now.  So one that has long fired fires once more, which a guest must bear; to switch it
+ * off would lose the interrupt of one that was about to.) */
+static void pass_time(uint8_t *regs, uint64_t ns)
+{
+	uint32_t mode = get32(regs + LVTT) >> MODE_SHIFT & MODE_MASK;
+	uint64_t left = get32(regs + CURRENT), initial = get32(regs + INITIAL);
+	uint64_t ticks = ticks_of(regs, ns);
+
+	if (mode > PERIODIC || !initial || !left || !ticks)
+		return;
+	if (ticks < left) {
+		left -= ticks;
+	} else if (mode == PERIODIC) {
+		left = initial - (ticks - left) % initial;
+		request(regs);
+	} else {
+		left = 0;
+	}
+	put32(regs + CURRENT, (uint32_t)left);
+}
+
+int vmstate_cpu_load_lapic(const struct vcpu *v, const struct vmstate_cpu *s, uint64_t gap_ns,
+			   struct why *why)
+{
+	struct kvm_lapic_state lapic;
+
+	memcpy(&lapic, s->record[VMSTATE_CPU_LAPIC].bytes, sizeof(lapic));
+	pass_time((uint8_t *)lapic.regs, gap_ns);
+	return ioctl(v->fd, KVM_SET_LAPIC, &lapic) < 0 ? refused(v, why, "local APIC") : 0;
+}
+
+int vmstate_cpu_load_deadline(const struct vcpu *v, const struct vmstate_cpu *s, struct why *why)
+{
+	uint64_t deadline, is;
+
+	if (!s->record[VMSTATE_CPU_DEADLINE].bytes)
+		return 0;
+	deadline = get64(s->record[VMSTATE_CPU_DEADLINE].bytes);
+	/* One that has come is 0 at once.  KVM drops a write in another mode without a word. */
+	if (!vcpu_set_msr(v, VMSTATE_MSR_DEADLINE, deadline) ||
+	    !vcpu_get_msr(v, VMSTATE_MSR_DEADLINE, &is) || (is != deadline && is != 0))
+		return why_set(why, -EIO, "KVM does not take CPU %u's TSC deadline, 0x%" PRIx64,
+			       v->cpu, deadline);
+	return 0;
+}
+
+int vmstate_cpu_load_events(const struct vcpu *v, const struct vmstate_cpu *s, struct why *why)
+{
+	int result = set(v, s, VMSTATE_CPU_DEBUGREGS, KVM_SET_DEBUGREGS, "debug registers", why);
+
+	if (result == 0)
+		result = set(v, s, VMSTATE_CPU_MP_STATE, KVM_SET_MP_STATE, "run state", why);
+	if (result == 0)
+		result = set(v, s, VMSTATE_CPU_EVENTS, KVM_SET_VCPU_EVENTS, "pending events", why);
+	return result;
+}

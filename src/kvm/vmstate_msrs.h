@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmstate_msrs.h - a CPU's model specific registers, all that KVM has of it.
+ *
+ * Left out: the TSC, its adjustment and its deadline, which have an order of their own; those of
+ * kvm-clock and steal time that are ours; and Hyper-V's, which the guest is not shown. */
+#ifndef KVM_VMSTATE_MSRS_H
+#define KVM_VMSTATE_MSRS_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "host/why.h"
+#include "kvm/vcpu.h"
+
+#define VMSTATE_MSR_DEADLINE 0x6e0U
+
+struct vmstate_msrs {
+	uint32_t n;
+	struct kvm_msr_entry entries[];
+};
+
+/* 0 and *ret_msrs to be freed; those that this CPU does not have are not in it.  -EIO, -ENOMEM. */
+int vmstate_msrs_read(const struct vm *vm, const struct vcpu *vcpu, bool our_kvm_clock,
+		      bool our_steal, struct vmstate_msrs **ret_msrs, struct why *why);
+
+/* Sets n of them, struct kvm_msr_entry one after the other at any alignment.  One that KVM refuses
+ * and that has this value already is no matter; -EIO: another one. */
+int vmstate_msrs_write(const struct vcpu *vcpu, const uint8_t *entries, uint32_t n,
+		       struct why *why);
+
+#endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmstate_time.c - the virtual clock and the guest's TSCs as bytes. */
+#include "kvm/vmstate_time.h"
+
+#include <errno.h>
+
+#include "kvm/bytes.h"
+
+enum { VERSION = 1, KHZ_OF_NS = 1000000 };
+
+/* Of the clock's part; its record follows. */
+enum { TSC_AT = 0, UTC_AT = 8, BOUND_AT = 16, HEAD = 24 };
+
+#define PPT INT64_C(1000000000000)
+#define PPB INT64_C(1000000000)
+
+__extension__ typedef __int128 i128;
+
+int vmstate_time_save(const struct vmt_clock *paused, const struct vmstate_instant *at,
+		      const struct vmt_tsc *tsc, struct vmstate_parts *parts, struct why *why)
+{
+	uint8_t clock[HEAD + VMT_CLOCK_SAVED], counts[VMT_TSC_SAVED];
+	int size = vmt_clock_save(paused, clock + HEAD, VMT_CLOCK_SAVED);
+	int more = vmt_tsc_save(tsc, at->tsc, counts, sizeof(counts));
+
+	if (size < 0 || more < 0)
+		return why_set(why, -EINVAL, "the machine's time cannot be saved");
+	put64(clock + TSC_AT, at->tsc);
+	put64(clock + UTC_AT, (uint64_t)at->at.utc_ns);
+	put64(clock + BOUND_AT, at->at.utc_bound_ns);
+	if (vmstate_parts_add(parts, VMSTATE_CLOCK, VERSION, 0, clock, HEAD + (uint32_t)size) < 0 ||
+	    vmstate_parts_add(parts, VMSTATE_TSC, VERSION, 0, counts, (uint32_t)more) < 0)
+		return why_set(why, -ENOMEM, "no memory for the machine's state");
+	return 0;
+}
+
+static int find(const struct vmstate_parts *parts, uint32_t kind, uint32_t least, const char *what,
+		const struct vmstate_part **ret_part, struct why *why)
+{
+	const struct vmstate_part *p = vmstate_parts_find(parts, kind, 0);
+
+	if (!p || p->length < least)
+		return why_set(why, -EINVAL, "the machine's %s is missing", what);
+	if (p->version != VERSION)
+		return why_set(why, -ENOTSUP,
+			       "the machine's %s has version %u, which this vmtime does not know "
+			       "(use a later one)",
+			       what, p->version);
+	*ret_part = p;
+	return 0;
+}
+
+/* The host's UTC since then, saturating: the bounds of both are the record's. */
+static int64_t since(int64_t utc_ns, int64_t saved_ns)
+{
+	int64_t ns;
+
+	if (!__builtin_sub_overflow(utc_ns, saved_ns, &ns))
+		return ns;
+	return utc_ns < saved_ns ? INT64_MIN : INT64_MAX;
+}
+
+static int load_clock(const struct vmstate_part *part, const struct vmstate_time_config *config,
+		      struct vmt_clock *ret_saved, struct vmstate_time *t, struct why *why)
+{
+	struct vmt_reading at = config->now.at;
+	int64_t utc_ns, gap_ns;
+
+	if (vmt_clock_restore(part->bytes + HEAD, part->length - HEAD, ret_saved) < 0)
+		return why_set(why, -EINVAL, "the machine's clock is damaged");
+	utc_ns = vmt_clock_utc(ret_saved, ret_saved->base_ns);
+	/* What the machine takes for UTC goes on as it was, by as much as the hosts' did. */
+	if (config->own_utc &&
+	    __builtin_add_overflow(utc_ns, since(at.utc_ns, (int64_t)get64(part->bytes + UTC_AT)),
+				   &at.utc_ns))
+		return why_set(why, -EINVAL, "the machine's clock is beyond all dates");
+	gap_ns = since(at.utc_ns, utc_ns);
+	t->future_ns = gap_ns < 0 ? 0 - (uint64_t)gap_ns : 0;
+	if (vmt_clock_load(ret_saved, config->counter_hz, &at, config->policy, config->limit_ns,
+			   &t->clock, &t->change) < 0)
+		return why_set(why, -EINVAL, "the machine's clock cannot go on here");
+	t->change.bound_ns += get64(part->bytes + BOUND_AT);
+	t->passed_ns = t->change.after_ns - t->change.before_ns;
+	t->stopped_ns = ret_saved->base_ns;
+	return 0;
+}
+
+/* Counts of a TSC of `khz` in so many ns of virtual time, by a clock that was known to be faster
+ * than the announced frequency by ppt.  (A warped clock passes faster; its TSC does not.) */
+static uint64_t counts_of(const struct vmt_clock *saved, uint32_t khz, uint64_t ns)
+{
+	i128 counts = (i128)ns * khz / KHZ_OF_NS * saved->rate_den / saved->rate_num;
+
+	return (uint64_t)(counts - counts * saved->discipline_ppt / (PPT + saved->discipline_ppt));
+}
+
+static int frequencies_differ(const struct vmt_tsc *tsc, uint32_t khz, struct why *why)
+{
+	return why_set(why, -EXDEV,
+		       "its TSC ran at %u kHz, and this host's runs at %u kHz, %s (restore it on a "
+		       "host of that frequency, or run the machine with --tsc portable)",
+		       khz, tsc->host.khz,
+		       tsc->host.frac ? "too far for its hardware to scale"
+				      : "which nothing here scales");
+}
+
+static int load_tsc(const struct vmstate_part *part, const struct vmt_clock *saved,
+		    const struct vmstate_time_config *config, struct vmt_tsc *tsc,
+		    struct vmstate_time *t, struct why *why)
+{
+	enum { KHZ_AT = 16 }; /* of the record: behind its head and the number of CPUs */
+	struct vmt_tsc loaded = *tsc;
+	int own = vmt_tsc_load(&loaded, config->now.tsc, part->bytes, part->length);
+	uint32_t khz;
+
+	if (own < 0)
+		return why_set(why, -EINVAL,
+			       "the CPUs' TSCs are damaged, or of another number of CPUs");
+	khz = get32(part->bytes + KHZ_AT);
+	if (own && !vmt_tsc_tolerated(&tsc->host, khz) && !config->portable)
+		return frequencies_differ(tsc, khz, why);
+	t->tsc_ppb = (int64_t)(((i128)loaded.khz - khz) * PPB / khz);
+	t->tsc_count = vmt_tsc_line(&loaded, config->now.tsc);
+	vmt_tsc_set(&loaded, config->now.tsc, t->tsc_count + counts_of(saved, khz, t->passed_ns));
+	*tsc = loaded;
+	return 0;
+}
+
+int vmstate_time_load(const struct vmstate_parts *parts, const struct vmstate_time_config *config,
+		      struct vmt_tsc *tsc, struct vmstate_time *ret_time, struct why *why)
+{
+	const struct vmstate_part *clock, *counts;
+	struct vmstate_time t = {0};
+	struct vmt_clock saved;
+	int result = find(parts, VMSTATE_CLOCK, HEAD, "clock", &clock, why);
+
+	if (result == 0)
+		result = find(parts, VMSTATE_TSC, 0, "TSC", &counts, why);
+	if (result == 0)
+		result = load_clock(clock, config, &saved, &t, why);
+	if (result == 0)
+		result = load_tsc(counts, &saved, config, tsc, &t, why);
+	if (result == 0)
+		*ret_time = t;
+	return result;
+}

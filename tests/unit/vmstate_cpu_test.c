@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmstate_cpu_test.c - a CPU's registers leave one KVM and arrive in another: all of them, in the
+ * order in which they must, and what happens when the other one is not like the first. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <cmocka.h>
+
+#include "../random.h"
+#include "kvm/bytes.h"
+#include "kvm/vmstate_cpu.h"
+#include "kvm/vmstate_msrs.h"
+
+enum { KVM_FD = 900, VM_FD = 950, OLD_FD = 1000, NEW_FD, CPUS = 2 };
+enum { LVTT = 0x320, INITIAL = 0x380, CURRENT = 0x390, DIVIDE = 0x3e0, REQUESTS = 0x200 };
+enum { MSRS = 300, GONE = 140, READ_ONLY = 150, LEAVES = 3 };
+
+#define STAR 0xc0000081U
+
+/* A CPU as KVM has it. */
+static struct fake {
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	struct kvm_sregs2 sregs2;
+	uint8_t xsave[8192];
+	struct kvm_xcrs xcrs;
+	uint64_t msrs[MSRS]; /* STAR and on */
+	uint64_t deadline;
+	struct kvm_lapic_state lapic;
+	struct kvm_vcpu_events events;
+	struct kvm_debugregs debugregs;
+	struct kvm_mp_state mp_state;
+	struct kvm_cpuid_entry2 leaves[LEAVES];
+} cpus[CPUS];
+
+static struct {
+	bool sregs2, drops_deadline;
+	size_t xsave;            /* 0: no KVM_CAP_XSAVE2 */
+	unsigned long refuses;   /* this request */
+	unsigned long order[32]; /* what was set */
+	unsigned n;
+} kvm;
+
+struct batch {
+	uint32_t nmsrs, pad;
+	struct kvm_msr_entry entries[256];
+};
+
+static int list_msrs(struct kvm_msr_list *l)
+{
+	static const uint32_t others[] = {0x10,       0x3b,       0x6e0,      0x11,      0x12,
+					  0x4b564d00, 0x4b564d01, 0x4b564d03, 0x40000020};
+	const uint32_t n = sizeof(others) / sizeof(others[0]);
+
+	assert_true(l->nmsrs >= MSRS + n);
+	l->nmsrs = MSRS + n;
+	memcpy(l->indices, others, sizeof(others));
+	for (uint32_t i = 0; i < MSRS; i++)
+		l->indices[n + i] = STAR + i;
+	return 0;
+}
+
+/* The register, or NULL: there is none such. */
+static uint64_t *msr(struct fake *f, uint32_t index, bool write)
+{
+	uint32_t n = index - STAR;
+
+	if (index == 0x6e0)
+		return &f->deadline;
+	if (n >= MSRS)
+		fail_msg("MSR 0x%x is none of KVM's business", index);
+	return n == GONE || (write && n == READ_ONLY) ? NULL : &f->msrs[n];
+}
+
+static int move_msrs(struct fake *f, struct batch *b, bool write)
+{
+	assert_true(b->nmsrs < 256);
+	for (uint32_t i = 0; i < b->nmsrs; i++) {
+		uint64_t *value = msr(f, b->entries[i].index, write);
+
+		if (!value)
+			return (int)i;
+		if (!write)
+			b->entries[i].data = *value;
+		else if (value != &f->deadline || !kvm.drops_deadline)
+			*value = b->entries[i].data;
+	}
+	return (int)b->nmsrs;
+}
+
+static int get_cpuid(struct fake *f, struct kvm_cpuid2 *table)
+{
+	assert_true(table->nent >= LEAVES);
+	table->nent = LEAVES;
+	memcpy(table->entries, f->leaves, sizeof(f->leaves));
+	return 0;
+}
+
+static int get(void *to, const void *from, size_t size)
+{
+	memcpy(to, from, size);
+	return 0;
+}
+
+static int set(unsigned long request, void *to, const void *from, size_t size)
+{
+	assert_true(kvm.n < 32);
+	kvm.order[kvm.n++] = request;
+	memcpy(to, from, size);
+	return 0;
+}
+
+static int capability(unsigned long cap)
+{
+	return cap == KVM_CAP_SREGS2 ? kvm.sregs2 : cap == KVM_CAP_XSAVE2 ? (int)kvm.xsave : 0;
+}
+
+static int serve(struct fake *f, unsigned long request, void *arg)
+{
+	size_t xsave = request == KVM_GET_XSAVE || !kvm.xsave ? 4096 : kvm.xsave;
+
+	switch (request) {
+#define GET_AND_SET(NAME, field)                              \
+	case KVM_GET_##NAME:                                  \
+		return get(arg, &f->field, sizeof(f->field)); \
+	case KVM_SET_##NAME:                                  \
+		return set(request, &f->field, arg, sizeof(f->field));
+		GET_AND_SET(REGS, regs)
+		GET_AND_SET(SREGS, sregs)
+		GET_AND_SET(SREGS2, sregs2)
+		GET_AND_SET(XCRS, xcrs)
+		GET_AND_SET(LAPIC, lapic)
+		GET_AND_SET(VCPU_EVENTS, events)
+		GET_AND_SET(DEBUGREGS, debugregs)
+		GET_AND_SET(MP_STATE, mp_state)
+	case KVM_GET_XSAVE:
+	case KVM_GET_XSAVE2:
+		return get(arg, f->xsave, xsave);
+	case KVM_SET_XSAVE:
+		return set(request, f->xsave, arg, xsave);
+	case KVM_GET_CPUID2:
+		return get_cpuid(f, arg);
+	case KVM_GET_MSRS:
+		return move_msrs(f, arg, false);
+	case KVM_SET_MSRS:
+		if (kvm.n < 32)
+			kvm.order[kvm.n++] = request;
+		return move_msrs(f, arg, true);
+	default:
+		fail_msg("nobody asks KVM for 0x%lx", request);
+		return -1;
+	}
+}
+
+/* In place of the C library's. */
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (request == kvm.refuses) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (request == KVM_CHECK_EXTENSION)
+		return capability((unsigned long)(uintptr_t)arg);
+	if (request == KVM_GET_MSR_INDEX_LIST) {
+		assert_int_equal(fd, KVM_FD);
+		return list_msrs(arg);
+	}
+	assert_in_range(fd, OLD_FD, NEW_FD);
+	return serve(&cpus[fd - OLD_FD], request, arg);
+}
+
+static const struct vm vm = {.kvm_fd = KVM_FD, .fd = VM_FD};
+static const struct vcpu old = {.cpu = 3, .fd = OLD_FD}, new = {.cpu = 3, .fd = NEW_FD};
+static const struct vmstate_cpu_ours ours = {.kvm_clock = true, .steal = true};
+
+/* Every bit of the old CPU is something; the new one is of the same kind. */
+static void start(struct random *random)
+{
+	uint8_t *bytes = (uint8_t *)&cpus[0];
+
+	memset(&kvm, 0, sizeof(kvm));
+	memset(cpus, 0, sizeof(cpus));
+	for (size_t i = 0; i < sizeof(cpus[0]); i++)
+		bytes[i] = (uint8_t)random_next(random);
+	for (uint32_t i = 0; i < LEAVES; i++) {
+		cpus[0].leaves[i].function = i == 2 ? 0xd : i;
+		cpus[0].leaves[i].index = 0;
+	}
+	memcpy(cpus[1].leaves, cpus[0].leaves, sizeof(cpus[0].leaves));
+	cpus[0].msrs[READ_ONLY] = cpus[1].msrs[READ_ONLY] = 99;
+	cpus[0].msrs[GONE] = 0;
+	put32((uint8_t *)cpus[0].lapic.regs + LVTT, 2 << 17); /* TSC deadline */
+}
+
+static struct vmstate_parts save(const uint32_t *timer_left)
+{
+	struct vmstate_parts parts = {0};
+	struct why why = {""};
+
+	if (vmstate_cpu_save(&vm, &old, &ours, timer_left, &parts, &why) < 0)
+		fail_msg("%s", why.text);
+	assert_int_equal(parts.n, 1);
+	assert_int_equal(parts.parts[0].kind, VMSTATE_CPU);
+	assert_int_equal(parts.parts[0].index, 3);
+	return parts;
+}
+
+static int load(const struct vmstate_parts *parts, uint64_t gap_ns, struct why *why)
+{
+	struct vmstate_cpu s;
+	int result = vmstate_cpu_parse(&parts->parts[0], &s, why);
+
+	kvm.n = 0;
+	if (result == 0)
+		result = vmstate_cpu_compare(&new, &s, why);
+	if (result == 0)
+		result = vmstate_cpu_load_registers(&new, &s, why);
+	if (result == 0)
+		result = vmstate_cpu_load_msrs(&new, &s, why);
+	if (result == 0)
+		result = vmstate_cpu_load_lapic(&new, &s, gap_ns, why);
+	if (result == 0)
+		result = vmstate_cpu_load_deadline(&new, &s, why);
+	if (result == 0)
+		result = vmstate_cpu_load_events(&new, &s, why);
+	return result;
+}
+
+static void every_register_arrives(void **state)
+{
+	struct random random = random_start();
+
+	(void)state;
+	for (int run = 0; run < 40; run++) {
+		struct vmstate_parts parts;
+		struct why why = {""};
+
+		start(&random);
+		kvm.sregs2 = run & 1;
+		kvm.xsave = run & 2 ? 8192 : run & 4 ? 4096 : 0;
+		parts = save(NULL);
+		if (load(&parts, 0, &why) < 0)
+			fail_msg("%s", why.text);
+		if (kvm.sregs2)
+			memcpy(&cpus[1].sregs, &cpus[0].sregs, sizeof(cpus[0].sregs));
+		else
+			memcpy(&cpus[1].sregs2, &cpus[0].sregs2, sizeof(cpus[0].sregs2));
+		if (kvm.xsave <= 4096)
+			memcpy(cpus[1].xsave + 4096, cpus[0].xsave + 4096, 4096);
+		assert_memory_equal(&cpus[0], &cpus[1], offsetof(struct fake, leaves));
+		vmstate_parts_free(&parts);
+	}
+}
+
+static void the_order_is_this(void **state)
+{
+	static const unsigned long order[] = {
+		KVM_SET_SREGS,       KVM_SET_REGS, KVM_SET_XSAVE,     KVM_SET_XCRS,
+		KVM_SET_MSRS,        KVM_SET_MSRS, KVM_SET_MSRS,      KVM_SET_MSRS,
+		KVM_SET_LAPIC,       KVM_SET_MSRS, KVM_SET_DEBUGREGS, KVM_SET_MP_STATE,
+		KVM_SET_VCPU_EVENTS,
+	};
+	struct random random = random_start();
+	struct vmstate_parts parts;
+	struct why why;
+
+	(void)state;
+	start(&random);
+	parts = save(NULL);
+	assert_int_equal(load(&parts, 0, &why), 0);
+	assert_memory_equal(kvm.order, order, sizeof(order));
+	assert_int_equal(kvm.n, sizeof(order) / sizeof(order[0]));
+	vmstate_parts_free(&parts);
+}
+
+/* A deadline that KVM drops is a guest that waits for ever. */
+static void a_deadline_that_is_dropped_is_an_error(void **state)
+{
+	struct random random = random_start();
+	struct vmstate_parts parts;
+	struct why why;
+
+	(void)state;
+	start(&random);
+	parts = save(NULL);
+	kvm.drops_deadline = true;
+	assert_int_equal(load(&parts, 0, &why), 0); /* 0: it has come at once */
+	cpus[1].deadline = 5;
+	assert_int_equal(load(&parts, 0, &why), -EIO);
+	assert_non_null(strstr(why.text, "does not take CPU 3's TSC deadline"));
+	vmstate_parts_free(&parts);
+	cpus[0].deadline = 0; /* none: nothing is written */
+	parts = save(NULL);
+	assert_int_equal(load(&parts, 0, &why), 0);
+	assert_int_equal(cpus[1].deadline, 5);
+	vmstate_parts_free(&parts);
+}
+
+static void whatever_kvm_refuses_is_named(void **state)
+{
+	static const struct {
+		unsigned long request;
+		const char *words;
+	} cases[] = {
+		{KVM_GET_REGS, "to tell CPU 3's registers"},
+		{KVM_GET_LAPIC, "to tell CPU 3's local APIC"},
+		{KVM_GET_MSR_INDEX_LIST, "to list a CPU's registers"},
+		{KVM_GET_MSRS, "to tell CPU 3's registers"},
+		{KVM_SET_SREGS, "CPU 3's segments"},
+		{KVM_SET_XSAVE, "CPU 3's FPU"},
+		{KVM_SET_XCRS, "CPU 3's XCR0"},
+		{KVM_SET_MSRS, "CPU 3's registers"},
+		{KVM_SET_LAPIC, "CPU 3's local APIC"},
+		{KVM_SET_MP_STATE, "CPU 3's run state"},
+		{KVM_SET_VCPU_EVENTS, "CPU 3's pending events"},
+	};
+	struct random random = random_start();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vmstate_parts parts = {0};
+		struct why why = {""};
+		int result;
+
+		start(&random);
+		kvm.refuses = cases[i].request;
+		result = vmstate_cpu_save(&vm, &old, &ours, NULL, &parts, &why);
+		if (result == 0)
+			result = load(&parts, 0, &why);
+		assert_int_equal(result, -EIO);
+		if (!strstr(why.text, cases[i].words))
+			fail_msg("\"%s\" is not in: %s", cases[i].words, why.text);
+		vmstate_parts_free(&parts);
+	}
+}
+
+static void a_register_that_cannot_be_set_and_differs_is_named(void **state)
+{
+	struct random random = random_start();
+	struct vmstate_parts parts;
+	struct why why;
+
+	(void)state;
+	start(&random);
+	parts = save(NULL);
+	cpus[1].msrs[READ_ONLY] = 98;
+	assert_int_equal(load(&parts, 0, &why), -EIO);
+	assert_non_null(strstr(why.text, "KVM refused 0x63 for CPU 3's register 0xc0000117"));
+	vmstate_parts_free(&parts);
+}
+
+static void a_cpu_of_another_kind_is_refused_by_its_first_feature(void **state)
+{
+	struct random random = random_start();
+	struct vmstate_parts parts;
+	struct why why = {""};
+
+	(void)state;
+	start(&random);
+	parts = save(NULL);
+	cpus[1].leaves[1].ecx ^= 1U << 27; /* OSXSAVE: the guest's doing */
+	cpus[1].leaves[1].edx ^= 1U << 9;
+	cpus[1].leaves[2].ebx ^= 0x240;
+	assert_int_equal(load(&parts, 0, &why), 0);
+	cpus[1].leaves[1].ecx ^= 1U << 12;
+	kvm.n = 0;
+	assert_int_equal(load(&parts, 0, &why), -EXDEV);
+	assert_non_null(strstr(why.text, "CPUID 0x1.0 has 0x"));
+	assert_non_null(strstr(why.text, "in ECX"));
+	assert_int_equal(kvm.n, 0); /* and nothing was set */
+	cpus[1].leaves[1] = cpus[0].leaves[1];
+	cpus[1].leaves[2].function = 0xe;
+	assert_int_equal(load(&parts, 0, &why), -EXDEV);
+	vmstate_parts_free(&parts);
+}
+
+static void timer(uint32_t lvtt, uint32_t divide, uint32_t initial, uint32_t current)
+{
+	uint8_t *regs = (uint8_t *)cpus[0].lapic.regs;
+
+	memset(regs, 0, sizeof(cpus[0].lapic.regs));
+	put32(regs + LVTT, lvtt);
+	put32(regs + DIVIDE, divide);
+	put32(regs + INITIAL, initial);
+	put32(regs + CURRENT, current);
+}
+
+static void the_lapic_timer_has_less_to_go(void **state)
+{
+	enum {
+		ONCE = 0xec,
+		PERIODIC = 0xec | 1 << 17,
+		MASKED = PERIODIC | 1 << 16,
+		BY_1 = 0xb,
+		BY_16 = 3
+	};
+	static const struct {
+		uint32_t lvtt, divide, initial, current;
+		uint64_t gap_ns;
+		uint32_t left;
+		bool requested;
+	} cases[] = {
+		{ONCE, BY_1, 5000, 3000, 0, 3000, false},
+		{ONCE, BY_1, 5000, 3000, 1000, 2000, false},
+		{ONCE, BY_16, 5000, 3000, 1000, 3000 - 62, false},
+		{ONCE, BY_1, 5000, 3000, 3000, 0, false}, /* KVM makes it due at once */
+		{ONCE, BY_1, 5000, 3000, UINT64_MAX, 0, false},
+		{ONCE, BY_1, 5000, 0, 1000, 0, false},
+		{ONCE, BY_1, 0, 0, 1000, 0, false},
+		{PERIODIC, BY_1, 5000, 3000, 2999, 1, false},
+		{PERIODIC, BY_1, 5000, 3000, 3000, 5000, true},
+		{PERIODIC, BY_1, 5000, 3000, 3001, 4999, true},
+		{PERIODIC, BY_16, 5000, 3000, 16 * (3000 + 3 * 5000 + 7) + 15, 4993, true},
+		{MASKED, BY_1, 5000, 3000, 8001, 4999, false},
+		{2 << 17, BY_1, 5000, 3000, 1000, 3000, false}, /* the TSC moves, not this */
+	};
+	struct random random = random_start();
+
+	(void)state;
+	start(&random);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const uint8_t *regs = (uint8_t *)cpus[1].lapic.regs;
+		struct vmstate_parts parts;
+		struct why why;
+
+		timer(cases[i].lvtt, cases[i].divide, cases[i].initial, cases[i].current + 1);
+		parts = save(&cases[i].current); /* it stood there, whatever KVM counts on */
+		assert_int_equal(load(&parts, cases[i].gap_ns, &why), 0);
+		assert_int_equal(get32(regs + CURRENT), cases[i].left);
+		assert_int_equal(get32(regs + REQUESTS + 7 * 16) >> 12 & 1, cases[i].requested);
+		vmstate_parts_free(&parts);
+	}
+}
+
+static void forged_or_damaged_records_are_refused(void **state)
+{
+	struct random random = random_start();
+	struct vmstate_parts parts;
+	unsigned taken = 0;
+	struct vmstate_part part;
+	struct vmstate_cpu s;
+	struct why why;
+
+	(void)state;
+	start(&random);
+	parts = save(NULL);
+	part = parts.parts[0];
+	/* the last record is the deadline, which need not be there */
+	for (part.length = 0; part.length < parts.parts[0].length; part.length += 4)
+		assert_int_equal(vmstate_cpu_parse(&part, &s, &why),
+				 part.length == parts.parts[0].length - 16 ? 0 : -EINVAL);
+	part.version = 2;
+	assert_int_equal(vmstate_cpu_parse(&part, &s, &why), -ENOTSUP);
+	part = parts.parts[0];
+	for (int run = 0; run < 4000; run++) {
+		uint32_t at = random_below(&random, 1200) & ~3U;
+		uint32_t was = get32(part.bytes + at);
+		uint32_t to = random_below(&random, 2) ? random_below(&random, 20)
+						       : (uint32_t)random_next(&random);
+
+		put32(part.bytes + at, to);
+		if (vmstate_cpu_parse(&part, &s, &why) == 0)
+			taken++;
+		put32(part.bytes + at, was);
+	}
+	assert_in_range(taken, 1000, 3990); /* a register's value may be any */
+	vmstate_parts_free(&parts);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_register_arrives),
+		cmocka_unit_test(the_order_is_this),
+		cmocka_unit_test(a_deadline_that_is_dropped_is_an_error),
+		cmocka_unit_test(whatever_kvm_refuses_is_named),
+		cmocka_unit_test(a_register_that_cannot_be_set_and_differs_is_named),
+		cmocka_unit_test(a_cpu_of_another_kind_is_refused_by_its_first_feature),
+		cmocka_unit_test(the_lapic_timer_has_less_to_go),
+		cmocka_unit_test(forged_or_damaged_records_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
