@@ -252,13 +252,13 @@ class Image:
         self.file.close()
 
 
-def newc(name, data):
+def newc(name, data, mode=0o100644):
     """A cpio archive with one file."""
     def member(name, data, mode):
         fields = [0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
         head = b"070701" + b"".join(b"%08x" % f for f in fields) + name + b"\0"
         return head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4)
-    return member(name, data, 0o100644) + member(b"TRAILER!!!", b"", 0)
+    return member(name, data, mode) + member(b"TRAILER!!!", b"", 0)
 
 
 def run(*options, code=None, patience=120):
