@@ -173,7 +173,7 @@ static inline uint64_t vmt_read_fraction_(uint64_t scale)
 {
 	const int shift = (int8_t)(scale >> 32);
 
-	return shift < 0 ? scale << 32 >> (-shift & 63) : scale << 32;
+	return scale << 32 >> (shift < 0 ? -shift & 63 : 0);
 }
 
 static inline uint64_t vmt_read_scaled_(uint64_t counts, uint64_t fraction, uint64_t scale)
@@ -189,33 +189,35 @@ static inline uint64_t vmt_read_scaled_(uint64_t counts, uint64_t fraction, uint
 }
 
 /* One try.  Loads are not reordered among each other on this CPU; the compiler must not either.
- * What needs no count comes before the fence, and of the sum the lower half first: what the count
- * waits for is the price of an ordered reading.  A positive shift (a TSC of up to 1 GHz) is left to
- * the slow way.  An unordered count may be older than its page: so AHEAD, not a huge time. */
+ * The first version is that from before the count, since the count and the page must be of one
+ * machine (a guest may go on on another in between); the rest of the page is loaded after it.  A
+ * load before the fence is waited for, one after it is made while RDTSC is at work: an ordered
+ * reading costs a multiplication more than LFENCE; RDTSC, and no more.  A positive shift (a TSC of
+ * up to 1 GHz) and a page without its mark are left to the slow way.  An unordered count may be
+ * older than its page: so AHEAD, not a huge time. */
 static inline uint32_t vmt_read_try_(const struct vmt_read_page *p, int how, int64_t *ret_ns)
 {
-	const uint32_t version = __atomic_load_n(&p->version, __ATOMIC_ACQUIRE);
-	const uint64_t tsc = __atomic_load_n(&p->tsc, __ATOMIC_RELAXED);
-	const uint64_t scale = __atomic_load_n(&p->scale, __ATOMIC_RELAXED);
-	const uint64_t system_ns = __atomic_load_n(&p->system_ns, __ATOMIC_RELAXED);
-	uint64_t fraction = vmt_read_fraction_(scale), counts;
+	/* An odd one becomes one that is gone. */
+	const uint32_t version = __atomic_load_n(&p->version, __ATOMIC_ACQUIRE) & ~UINT32_C(1);
+	uint64_t tsc, scale, system_ns, counts;
 	uint32_t low, high;
 
-	if (how != VMT_READ_ANY_ && (int8_t)(scale >> 32) > 0)
-		return VMT_READ_BUSY;
-	if (how != VMT_READ_PLAIN_) {
-		__asm__ volatile("" : "+r"(fraction));
+	if (how != VMT_READ_PLAIN_)
 		__asm__ volatile("lfence\n\trdtsc" : "=a"(low), "=d"(high) : : "memory");
-	} else {
+	else
 		__asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
-	}
-	counts = ((uint64_t)high << 32) + (low - tsc);
-	*ret_ns = (int64_t)(system_ns + vmt_read_scaled_(counts, fraction, scale));
-	if ((version & 1) | (version ^ __atomic_load_n(&p->version, __ATOMIC_RELAXED)))
+	tsc = __atomic_load_n(&p->tsc, __ATOMIC_ACQUIRE);
+	scale = __atomic_load_n(&p->scale, __ATOMIC_ACQUIRE);
+	system_ns = __atomic_load_n(&p->system_ns, __ATOMIC_ACQUIRE);
+	if (how != VMT_READ_ANY_ && __builtin_expect((int8_t)(scale >> 32) > 0, 0))
 		return VMT_READ_BUSY;
-	if (!(scale & VMT_READ_STABLE))
+	counts = ((uint64_t)high << 32) + (low - tsc);
+	*ret_ns = (int64_t)(system_ns + vmt_read_scaled_(counts, vmt_read_fraction_(scale), scale));
+	if (__builtin_expect(version != __atomic_load_n(&p->version, __ATOMIC_RELAXED), 0))
+		return VMT_READ_BUSY;
+	if (__builtin_expect(!(scale & VMT_READ_STABLE), 0))
 		return VMT_READ_UNSTABLE;
-	return counts >> 63 ? VMT_READ_AHEAD : VMT_READ_PAGE;
+	return __builtin_expect((int64_t)counts < 0, 0) ? VMT_READ_AHEAD : VMT_READ_PAGE;
 }
 
 #else
