@@ -4,9 +4,10 @@
  * Each figure is the middle of many batches in the quietest of some rounds, in cycles of the TSC,
  * and the middle of as many multiples of a peer, each of a batch and of those of the peer right
  * before and after it, since the CPU's frequency moves: of the bare instruction for the reader, of
- * the reader for the vDSO.  Where no page is mapped the reader reads one in this program's memory, at the same
- * price.  The vDSO's limit holds on clocksource kvm-clock, where the vDSO reads that page too; on
- * another its figure is shown and not judged.  The exit status is 1 when a figure misses its limit.
+ * the reader for the vDSO.  Where no page is mapped the reader reads one in this program's memory,
+ * at the same price.  The vDSO's limit holds on clocksource kvm-clock, where the vDSO reads that
+ * page too; on another its figure is shown and not judged.  The exit status is 1 when a figure
+ * misses its limit in three tries.
  *
  *     fastread_bench [ROUNDS] */
 #include <inttypes.h>
