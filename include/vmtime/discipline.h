@@ -62,6 +62,14 @@ VMT_API int vmt_discipline_start(struct vmt_discipline *d, const struct vmt_cloc
 VMT_API int vmt_discipline_take(struct vmt_discipline *d, const struct vmt_clock *clock,
 				const struct vmt_discipline_sample *at, int64_t *ret_ppt);
 
+/* The frequency at which a disciplined clock counts a pause, for vmt_clock_discipline() of the
+ * paused clock: so that what the loop was making up for when it stopped is not made up for hundreds
+ * of times.  `from` and `to` are samples at its two ends.  The loop's steady frequency, or what is
+ * nearest to it of what the host's clock did in between, whose bounds are those of the samples. */
+VMT_API int64_t vmt_discipline_gap(const struct vmt_discipline *d, uint64_t counter_hz,
+				   const struct vmt_discipline_sample *from,
+				   const struct vmt_discipline_sample *to);
+
 #ifdef __cplusplus
 }
 #endif

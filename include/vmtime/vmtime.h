@@ -10,6 +10,7 @@
 #include <vmtime/board.h>
 #include <vmtime/clock.h>
 #include <vmtime/discipline.h>
+#include <vmtime/gap.h>
 #include <vmtime/hpet.h>
 #include <vmtime/kvmclock.h>
 #include <vmtime/out.h>
@@ -52,6 +53,7 @@ enum vmt_kind {
 	VMT_KIND_STEAL = 16,             /* struct vmt_steal */
 	VMT_KIND_TSC = 17,               /* struct vmt_tsc */
 	VMT_KIND_TSC_HOST = 18,          /* struct vmt_tsc_host */
+	VMT_KIND_GAP_GUEST = 19,         /* struct vmt_gap_guest */
 };
 
 /* Bytes of the struct of that kind (enum vmt_kind); 0 when this library knows no such kind. */

@@ -28,6 +28,7 @@ size_t vmt_sizeof(uint32_t kind)
 		[VMT_KIND_STEAL] = sizeof(struct vmt_steal),
 		[VMT_KIND_TSC] = sizeof(struct vmt_tsc),
 		[VMT_KIND_TSC_HOST] = sizeof(struct vmt_tsc_host),
+		[VMT_KIND_GAP_GUEST] = sizeof(struct vmt_gap_guest),
 	};
 
 	return kind < sizeof(sizes) / sizeof(sizes[0]) ? sizes[kind] : 0;

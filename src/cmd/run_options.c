@@ -63,7 +63,7 @@ static const struct {
 	[RDTSC] = {"--rdtsc", {"native"}, {"trap", "count"}},
 	[DISCIPLINE] = {"--discipline", {"on", "off"}, {NULL}},
 	[RATE] = {"--rate", {"1"}, {NULL}},
-	[ON_PAUSE] = {"--on-pause", {"auto"}, {"continue", "freeze"}},
+	[ON_PAUSE] = {"--on-pause", {"auto", "continue", "freeze"}, {NULL}},
 	[ON_RESTORE] = {"--on-restore", {"auto"}, {"continue", "freeze"}},
 	[ON_MIGRATE] = {"--on-migrate", {"auto"}, {"continue", "freeze"}},
 };
@@ -330,6 +330,8 @@ static void settle_choices(struct parse *p)
 		MACHINE_KVM_CLOCK_USER, MACHINE_KVM_CLOCK_KERNEL, MACHINE_KVM_CLOCK_NONE};
 	static const enum machine_steal steals[] = {MACHINE_STEAL_KERNEL, MACHINE_STEAL_USER,
 						    MACHINE_STEAL_NONE};
+	static const enum vmt_policy policies[] = {VMT_POLICY_AUTO, VMT_POLICY_CONTINUE,
+						   VMT_POLICY_FREEZE};
 	struct machine_config *m = &p->o->machine;
 
 	m->pit = pits[p->picked[PIT]];
@@ -340,6 +342,7 @@ static void settle_choices(struct parse *p)
 	m->discipline = p->picked[DISCIPLINE] == 0;
 	m->steal = steals[p->picked[STEAL]];
 	m->ticks = ticks[p->picked[TICKS]];
+	m->on_pause = policies[p->picked[ON_PAUSE]];
 	m->tsc_hint = p->picked[TSC_HINT] == 0;
 	m->tsc.invariant = p->picked[INVTSC] == 1;
 	m->tsc.portable = p->picked[TSC] == 1;

@@ -28,6 +28,14 @@ json_t *run_qmp_change(const struct chipset_change *c, bool has_bound)
 				 "host-clocksource", "at_ns", size(c->at_ns), "before", "now_ns",
 				 integer(c->before_ns), "after", "now_ns", integer(c->after_ns),
 				 "bound_ns", size(c->bound_ns));
+	if (c->kind == VMT_CHANGE_RESUME)
+		return json_pack("{s:s,s:s,s:s,s:o,s:o,s:{s:o,s:o},s:{s:o,s:o},s:o}", "kind",
+				 "pause", "why", "qmp", "policy",
+				 c->policy == VMT_POLICY_FREEZE ? "freeze" : "continue", "at_ns",
+				 size(c->at_ns), "gap_ns", size(c->gap_ns), "before", "now_ns",
+				 integer(c->before_ns), "utc_offset_ns", integer(c->utc_before_ns),
+				 "after", "now_ns", integer(c->after_ns), "utc_offset_ns",
+				 integer(c->utc_after_ns), "bound_ns", size(c->bound_ns));
 	return json_pack("{s:s,s:s,s:o,s:{s:o,s:o},s:o*}", "kind", "start", "why", "power-on",
 			 "at_ns", size(c->at_ns), "after", "now_ns", size(c->at_ns),
 			 "utc_offset_ns", integer(c->after_ns), "bound_ns",
@@ -102,13 +110,44 @@ static json_t *query_vmtime(void *owner, const json_t *arguments, struct why *wh
 	return run_qmp_time(&time);
 }
 
-/* Clients ask while the loop runs, and then the machine does. */
 static json_t *query_status(void *owner, const json_t *arguments, struct why *why)
 {
-	(void)owner;
+	struct run_qmp *qmp = owner;
+	bool paused = machine_is_paused(qmp->machine);
+
 	(void)arguments;
 	(void)why;
-	return json_pack("{s:b,s:b,s:s}", "running", 1, "singlestep", 0, "status", "running");
+	return json_pack("{s:b,s:b,s:s}", "running", !paused, "singlestep", 0, "status",
+			 paused ? "paused" : "running");
+}
+
+static json_t *stop(void *owner, const json_t *arguments, struct why *why)
+{
+	struct run_qmp *qmp = owner;
+	bool changed;
+
+	(void)arguments;
+	if (machine_pause(qmp->machine, &changed, why) < 0)
+		return NULL;
+	if (changed)
+		qmp_event(qmp->server, "STOP", NULL);
+	return json_object();
+}
+
+static json_t *cont(void *owner, const json_t *arguments, struct why *why)
+{
+	struct run_qmp *qmp = owner;
+	struct chipset_change change;
+	bool changed;
+
+	(void)arguments;
+	if (machine_resume(qmp->machine, &changed, &change, why) < 0)
+		return NULL;
+	if (changed) {
+		qmp_event(qmp->server, "RESUME", NULL);
+		run_qmp_changed(qmp, &change);
+	}
+	return json_object();
 }
 
 /* Without --name there is none. */
@@ -162,9 +201,7 @@ static json_t *reset(void *owner, const json_t *arguments, struct why *why)
 	struct run_qmp *qmp = owner;
 
 	(void)arguments;
-	(void)why;
-	machine_reset(qmp->machine);
-	return json_object();
+	return machine_reset(qmp->machine, why) < 0 ? NULL : json_object();
 }
 
 static json_t *forget_rtc_ticks(void *owner, const json_t *arguments, struct why *why)
@@ -189,6 +226,7 @@ static json_t *quit(void *owner, const json_t *arguments, struct why *why)
 }
 
 static const struct qmp_command commands[] = {
+	{"cont", NULL, cont},
 	{"query-cpus-fast", NULL, query_cpus},
 	{"query-kvm", NULL, query_kvm},
 	{"query-name", NULL, query_name},
@@ -196,6 +234,7 @@ static const struct qmp_command commands[] = {
 	{"query-vmtime", NULL, query_vmtime},
 	{"quit", NULL, quit},
 	{"rtc-reset-reinjection", NULL, forget_rtc_ticks},
+	{"stop", NULL, stop},
 	{"system_powerdown", NULL, powerdown},
 	{"system_reset", NULL, reset},
 	{NULL, NULL, NULL},

@@ -134,3 +134,26 @@ int vmt_discipline_take(struct vmt_discipline *d, const struct vmt_clock *clock,
 	*ret_ppt = ppt;
 	return 1;
 }
+
+/* Of a counter that went on by `counts` while the host's clock did by host_ns. */
+static int64_t ppt_of(vmt_ns_i128 host_ns, uint64_t counter_hz, uint64_t counts)
+{
+	return vmt_ns_clamp(host_ns * counter_hz * (PPT / VMT_NS_PER_S) / counts - PPT);
+}
+
+int64_t vmt_discipline_gap(const struct vmt_discipline *d, uint64_t counter_hz,
+			   const struct vmt_discipline_sample *from,
+			   const struct vmt_discipline_sample *to)
+{
+	vmt_ns_i128 host_ns = (vmt_ns_i128)to->host_ns - from->host_ns;
+	vmt_ns_i128 bound_ns = (vmt_ns_i128)from->bound_ns + to->bound_ns;
+	uint64_t counts = to->counter - from->counter;
+	int64_t ppt = d->steady_ppt, least, most;
+
+	if (to->counter <= from->counter || host_ns < 0)
+		return ppt;
+	least = ppt_of(host_ns - bound_ns, counter_hz, counts);
+	most = ppt_of(host_ns + bound_ns, counter_hz, counts);
+	ppt = ppt < least ? least : ppt > most ? most : ppt;
+	return clamp(ppt, 0, VMT_CLOCK_PPT);
+}

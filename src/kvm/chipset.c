@@ -44,7 +44,6 @@ uint32_t chipset_ack_gsis(const struct vmt_board_config *config)
 
 	if (config->faces & (VMT_HAS_RTC | VMT_HAS_HPET))
 		gsis |= 1U << RTC_GSI;
-
 	if (!(config->faces & VMT_HAS_HPET))
 		return gsis;
 	for (uint32_t input = 0; input < NO_GSI; input++)
@@ -376,26 +375,37 @@ void chipset_connect(struct chipset *c, const struct vm *vm)
 	pthread_mutex_unlock(&c->lock);
 }
 
-void chipset_reset(struct chipset *c)
+static void call_board(struct chipset *c, bool set,
+		       void (*call)(struct vmt_board *b, vmt_ns now, struct vmt_board_out *out))
 {
 	struct vmt_board_out out;
 	vmt_ns now;
 
 	pthread_mutex_lock(&c->lock);
-	now = look(c, true);
-	vmt_board_reset(&c->board, now, &out);
+	now = look(c, set);
+	call(&c->board, now, &out);
 	apply(c, now, &out);
 	pthread_mutex_unlock(&c->lock);
 }
 
+void chipset_reset(struct chipset *c)
+{
+	call_board(c, true, vmt_board_reset);
+}
+
 void chipset_power_button(struct chipset *c)
+{
+	call_board(c, false, vmt_board_power_button);
+}
+
+void chipset_utc(struct chipset *c, int64_t utc_offset_ns)
 {
 	struct vmt_board_out out;
 	vmt_ns now;
 
 	pthread_mutex_lock(&c->lock);
 	now = look(c, false);
-	vmt_board_power_button(&c->board, now, &out);
+	vmt_board_utc(&c->board, now, utc_offset_ns, &out);
 	apply(c, now, &out);
 	pthread_mutex_unlock(&c->lock);
 }
@@ -422,9 +432,12 @@ static void hold_back(struct chipset *c, vmt_ns ready)
 			.tv_nsec = (long)(at % NS_PER_S),
 		};
 
-		if (at == UINT64_MAX)
+		if (liveclock_get(&c->clock).clock.state == VMT_CLOCK_PAUSED)
+			(void)pthread_cond_wait(&c->gone, &c->lock);
+		else if (at == UINT64_MAX)
 			return;
-		(void)pthread_cond_timedwait(&c->gone, &c->lock, &t);
+		else
+			(void)pthread_cond_timedwait(&c->gone, &c->lock, &t);
 	}
 }
 
@@ -443,16 +456,26 @@ static void switching(struct chipset *c)
 	__atomic_add_fetch(&c->hpet_switch, 1, __ATOMIC_SEQ_CST);
 }
 
-static bool peek_hpet(const struct chipset *c, uint64_t *ret_count)
+/* Virtual time, at which a counter is read. */
+static vmt_ns noted(const struct chipset *c, vmt_ns *read)
+{
+	vmt_ns now = chipset_now(c);
+
+	__atomic_store_n(read, now, __ATOMIC_RELAXED);
+	return now;
+}
+
+static bool peek_hpet(struct chipset *c, uint64_t *ret_count)
 {
 	uint32_t before = __atomic_load_n(&c->hpet_switch, __ATOMIC_ACQUIRE);
 
-	return !(before & 1) && vmt_hpet_peek(&c->board.hpet, chipset_now(c), ret_count) == 0 &&
+	return !(before & 1) &&
+	       vmt_hpet_peek(&c->board.hpet, noted(c, &c->hpet_read), ret_count) == 0 &&
 	       __atomic_load_n(&c->hpet_switch, __ATOMIC_ACQUIRE) == before;
 }
 
 /* What can be read without the lock. */
-static bool peek(const struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
+static bool peek(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
 		 uint64_t *ret_value)
 {
 	uint64_t offset = addr - c->hpet_counter, count;
@@ -460,7 +483,7 @@ static bool peek(const struct chipset *c, uint32_t space, uint64_t addr, uint32_
 	if (space == VMT_PIO) {
 		if (!c->pm_timer || addr != c->pm_timer_port || width != 4)
 			return false;
-		*ret_value = vmt_pmtmr_peek(chipset_now(c), 24);
+		*ret_value = vmt_pmtmr_peek(noted(c, &c->pm_timer_read), 24);
 		return true;
 	}
 	if (!c->hpet || offset >= 8 || width > 8 - offset || !peek_hpet(c, &count))

@@ -6,8 +6,8 @@
  * lock is released: pulses and levels reach KVM in the order in which they were due.  The PM timer
  * and the HPET's counter are read without the lock.
  *
- * The clock's rate may change at any time; that it jumps, only while neither a vCPU nor the
- * deadlines' thread (deadline.h) runs. */
+ * The clock's rate may change at any time; that it jumps, only under the lock and while no vCPU
+ * runs.  While it is paused nothing falls due, and an answer that is held back stays so. */
 #ifndef KVM_CHIPSET_H
 #define KVM_CHIPSET_H
 
@@ -29,6 +29,11 @@ struct chipset_change {
 	/* RTC: the guest's time minus UTC; START: after, UTC - now; COUNTER: virtual time */
 	int64_t before_ns, after_ns;
 	uint64_t bound_ns; /* half width of the error that it adds to UTC */
+	/* RESUME, whose before and after are virtual time: the policy applied, how long the guest
+	 * did not run, and UTC - now before and after. */
+	uint32_t policy;
+	uint64_t gap_ns;
+	int64_t utc_before_ns, utc_after_ns;
 };
 
 struct chipset {
@@ -38,10 +43,11 @@ struct chipset {
 	bool pm_timer;
 	bool hpet;
 	uint16_t pm_timer_port;
-	uint64_t hpet_counter; /* its address */
-	uint32_t hpet_switch;  /* odd while a write may stop it or let it go on; under the lock */
-	const struct vm *vm;   /* whose lines are moved; NULL: none yet */
-	uint32_t high;         /* bit n: GSI n is held high; under the lock */
+	uint64_t hpet_counter;           /* its address */
+	vmt_ns pm_timer_read, hpet_read; /* when the guest read them last; atomic */
+	uint32_t hpet_switch; /* odd while a write may stop it or let it go on; under the lock */
+	const struct vm *vm;  /* whose lines are moved; NULL: none yet */
+	uint32_t high;        /* bit n: GSI n is held high; under the lock */
 	uint8_t pulsed[VMT_SOURCES]; /* the GSI of each source's last pulse; under the lock */
 	uint32_t counted; /* bit n: GSI n's acknowledgements were, in this call; under the lock */
 	bool rtc_waits;   /* its line is held for KVM to take, once it can; under the lock */
@@ -52,7 +58,7 @@ struct chipset {
 	bool listening;   /* ... for acknowledgements as well; under the lock */
 	int wake_fd;      /* eventfd: it sleeps too long, or deaf */
 	bool let_go;      /* no answer is held back; under the lock */
-	pthread_cond_t gone;   /* ... has become true */
+	pthread_cond_t gone;   /* ... has become true, or the clock goes on */
 	int64_t rtc_offset_ns; /* what the guest has set, minus UTC; under the lock */
 	vmt_ns rtc_set_ns;     /* ... since when */
 	int64_t rtc_told_ns;   /* ... by the last chipset_settle_rtc() */
@@ -72,6 +78,9 @@ void chipset_connect(struct chipset *c, const struct vm *vm);
 
 /* A bus reset. */
 void chipset_reset(struct chipset *c);
+
+/* UTC is virtual time plus this from here on. */
+void chipset_utc(struct chipset *c, int64_t utc_offset_ns);
 
 /* Somebody presses the power button; the RTC's owed ticks are discarded. */
 void chipset_power_button(struct chipset *c);
@@ -120,6 +129,14 @@ void chipset_mark(struct chipset *c, const int64_t *ppt, struct chipset_mark *re
 /* The host relies on its TSC no longer: from here on the clock counts CLOCK_MONOTONIC, without a
  * step.  False when it does already, or both cannot be read at once. */
 bool chipset_leave_tsc(struct chipset *c, struct chipset_change *ret_change);
+
+/* No vCPU runs, and the caller has the lock (chipset_hold()): virtual time stands from this count
+ * on, which was read behind the lock.  0 or -EINVAL. */
+int chipset_pause(struct chipset *c, uint64_t counter);
+
+/* ... and goes on, by this clock and its UTC; `change` becomes the last one.  Takes the lock. */
+void chipset_resume(struct chipset *c, const struct counted_clock *now,
+		    const struct chipset_change *change);
 
 /* CLOCK_MONOTONIC at which a virtual time will have come, rounded up; of one that is more than a
  * second away, an earlier one: look again then.  UINT64_MAX: never. */

@@ -76,6 +76,27 @@ bool chipset_leave_tsc(struct chipset *c, struct chipset_change *ret_change)
 	return left;
 }
 
+int chipset_pause(struct chipset *c, uint64_t counter)
+{
+	struct counted_clock now = liveclock_get(&c->clock);
+	int result = vmt_clock_pause(&now.clock, counter, &now.clock, NULL);
+
+	if (result == 0)
+		set_clock(c, &now);
+	return result;
+}
+
+void chipset_resume(struct chipset *c, const struct counted_clock *now,
+		    const struct chipset_change *change)
+{
+	pthread_mutex_lock(&c->lock);
+	set_clock(c, now);
+	c->change = *change;
+	pthread_cond_broadcast(&c->gone); /* answers that are held back have a time again */
+	pthread_mutex_unlock(&c->lock);
+	chipset_utc(c, now->clock.utc_offset_ns);
+}
+
 /* When CLOCK_MONOTONIC will show what the TSC shows at `counter`; rounded up. */
 static uint64_t monotonic_of_tsc(const struct vmt_clock *clock, uint64_t counter)
 {

@@ -46,6 +46,9 @@ void machine_tear_down(struct machine *m)
 	if (m->powered)
 		chipset_let_go(&m->chipset); /* a vCPU that waits for an answer waits no longer */
 	for (uint32_t i = 0; i < m->n_vcpus; i++)
+		vcpu_ask_to_stop(&m->vcpus[i]);
+	pause_abandon(&m->pause); /* those at the gate pass it, and find that */
+	for (uint32_t i = 0; i < m->n_vcpus; i++)
 		vcpu_stop(&m->vcpus[i]);
 	if (m->running)
 		deadline_stop(&m->deadline);
@@ -258,10 +261,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (m->running && pvclock_tick(&m->pvclock, &change) && m->watch)
+	if (!m->running || m->pause.paused)
+		return;
+	if (pvclock_tick(&m->pvclock, &change) && m->watch)
 		m->watch->change(m->watch->owner, &change);
-	if (m->running)
-		steal_tick(&m->steal);
+	steal_tick(&m->steal);
 }
 
 /* Virtual time runs, nobody looks at it yet. */
@@ -302,6 +306,11 @@ static int plan_tsc(struct machine *m, struct why *why)
 	m->tsc_host.source = m->tsc_host.source && !m->config->tsc.uncounted;
 	if (m->watch && tsc_notice(&m->tsc_host, &text))
 		m->watch->notice(m->watch->owner, text.text);
+	if (m->config->on_pause == VMT_POLICY_FREEZE && m->config->tsc_class == PROBE_TSC_NONE)
+		return why_set(
+			why, -ENODEV,
+			"--on-pause freeze is not possible: this KVM gives guests the host's "
+			"own TSC, which never stands still (give --on-pause continue)");
 	return tsc_plan(&m->tsc_host, &m->config->tsc, m->config->cpus, &m->tsc, why);
 }
 
@@ -394,7 +403,7 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 	pthread_mutex_lock(&m->lock);
 	ended = m->vcpu_ended;
 	pthread_mutex_unlock(&m->lock);
-	if (!m->running || !ended)
+	if (!m->running || !ended || m->pause.paused)
 		return;
 	machine_tear_down(m);
 	if (m->vcpu_end.kind == VCPU_END_RESET) {

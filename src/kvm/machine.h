@@ -48,9 +48,10 @@ struct machine_config {
 	struct tsc_wish tsc;
 	enum probe_tsc_class tsc_class; /* found by probe_tsc() on this host */
 	bool tsc_hint; /* without kvm_clock: tsc_early_khz= is added to a Linux command line */
-	enum vmt_ticks ticks; /* with the kernel's PIT: DELAY and CATCHUP are its reinjection */
-	bool exit_port;       /* 0xf4 ends the VM */
-	bool has_date;        /* UTC is date_ns at power-on, else the host's */
+	enum vmt_policy on_pause; /* FREEZE needs a host that can move a TSC; AUTO goes on there */
+	enum vmt_ticks ticks;     /* with the kernel's PIT: DELAY and CATCHUP are its reinjection */
+	bool exit_port;           /* 0xf4 ends the VM */
+	bool has_date;            /* UTC is date_ns at power-on, else the host's */
 	int64_t date_ns;
 	struct console_config serial[PORTS_SERIAL];
 };
@@ -85,7 +86,7 @@ struct machine_watch {
 	/* The machine's time has changed: the guest has set its RTC (up to 100 ms ago, and all
 	 * that it did to it since is one change). */
 	void (*change)(void *owner, const struct chipset_change *change);
-	/* Once, at power-on: what this host cannot give. */
+	/* At power-on: what this host cannot give; after a pause: what the guest cannot see. */
 	void (*notice)(void *owner, const char *text);
 	void *owner;
 };
@@ -118,8 +119,17 @@ void machine_stop(struct machine *m);
 uint32_t machine_cpus(const struct machine *m);
 int machine_thread(const struct machine *m, uint32_t cpu);
 
-/* A bus reset, as by the guest.  If it cannot be booted again: the end, MACHINE_END_RESET. */
-void machine_reset(struct machine *m);
+/* The machine stands still, and goes on by config.on_pause; nothing happens to one that does
+ * already.  *ret_changed: it has.  0, or -EIO, or -EAGAIN: it is at its end.  What its CPUs were
+ * about to do to it (power off, reset) comes when it goes on. */
+int machine_pause(struct machine *m, bool *ret_changed, struct why *why);
+int machine_resume(struct machine *m, bool *ret_changed, struct chipset_change *ret_change,
+		   struct why *why);
+bool machine_is_paused(const struct machine *m);
+
+/* A bus reset, as by the guest.  If it cannot be booted again: the end, MACHINE_END_RESET.  -EBUSY
+ * for one that stands still. */
+int machine_reset(struct machine *m, struct why *why);
 
 /* Somebody presses the power button: whether the guest heeds it is the guest's. */
 void machine_power_button(struct machine *m);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* machine_control.c - what a running machine is asked and told from outside. */
+#include <errno.h>
+#include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kvm/machine_impl.h"
 
@@ -43,10 +46,88 @@ int machine_thread(const struct machine *m, uint32_t cpu)
 	return __atomic_load_n(&m->vcpus[cpu].tid, __ATOMIC_SEQ_CST);
 }
 
-void machine_reset(struct machine *m)
+static int at_its_end(struct why *why)
+{
+	return why_set(why, -EAGAIN, "the machine is at its end");
+}
+
+bool machine_is_paused(const struct machine *m)
+{
+	return m->pause.paused;
+}
+
+int machine_pause(struct machine *m, bool *ret_changed, struct why *why)
+{
+	const struct pause_config config = {
+		.chipset = &m->chipset,
+		.gate = &m->gate,
+		.pvclock = &m->pvclock,
+		.steal = &m->steal,
+		.vm = &m->vm,
+		.vcpus = m->vcpus,
+		.tsc = &m->tsc,
+		.cpus = m->n_vcpus,
+		.kernel_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_KERNEL,
+		.own_utc = m->config->has_date,
+		.movable = m->tsc_host.tsc_class != PROBE_TSC_NONE,
+	};
+
+	*ret_changed = m->running && !m->pause.paused;
+	if (!m->running)
+		return at_its_end(why);
+	return m->pause.paused ? 0 : pause_begin(&m->pause, &config, why);
+}
+
+/* A guest that told the time by a counter which cannot show the gap is late by it from now on. */
+static void warn_of_gap(const struct machine *m, const struct chipset_change *change,
+			uint64_t limit_ns, uint32_t clock)
+{
+	enum { NS_PER_MS = 1000000, MS_PER_S = 1000 };
+	const uint64_t gap_ms = change->gap_ns / NS_PER_MS, limit_ms = limit_ns / NS_PER_MS;
+	const char *name = clock == VMT_GAP_HPET    ? "the HPET"
+			   : clock == VMT_GAP_PMTMR ? "the ACPI PM timer"
+			   : clock == VMT_GAP_TICKS ? "counting ticks"
+						    : "a kernel before Linux 6.10";
+	struct why text;
+
+	if (change->policy != VMT_POLICY_CONTINUE || change->gap_ns <= limit_ns || !m->watch)
+		return;
+	why_set(&text, 0,
+		"the guest stood still for %" PRIu64 ".%03" PRIu64
+		" s and time went on: by %s it cannot see more than %" PRIu64 ".%03" PRIu64
+		" s (run with --on-pause auto or freeze)",
+		gap_ms / MS_PER_S, gap_ms % MS_PER_S, name, limit_ms / MS_PER_S,
+		limit_ms % MS_PER_S);
+	m->watch->notice(m->watch->owner, text.text);
+}
+
+int machine_resume(struct machine *m, bool *ret_changed, struct chipset_change *ret_change,
+		   struct why *why)
+{
+	const uint64_t one = 1;
+	uint64_t limit_ns;
+	uint32_t clock;
+	int result;
+
+	*ret_changed = m->pause.paused;
+	if (!m->running)
+		return at_its_end(why);
+	if (!m->pause.paused)
+		return 0;
+	result = pause_end(&m->pause, m->config->on_pause, ret_change, &limit_ns, &clock, why);
+	if (result < 0)
+		return result;
+	warn_of_gap(m, ret_change, limit_ns, clock);
+	(void)!write(m->end_fd, &one, sizeof(one)); /* for who has ended meanwhile */
+	return 0;
+}
+
+int machine_reset(struct machine *m, struct why *why)
 {
 	if (!m->running)
-		return; /* it is at its end */
+		return at_its_end(why);
+	if (m->pause.paused)
+		return why_set(why, -EBUSY, "the machine stands still (send cont first)");
 	machine_tear_down(m);
 	m->end.result = machine_boot_again(m);
 	if (m->end.result < 0) {
@@ -55,6 +136,7 @@ void machine_reset(struct machine *m)
 	} else if (m->watch) {
 		m->watch->reset(m->watch->owner, false);
 	}
+	return 0;
 }
 
 void machine_power_button(struct machine *m)

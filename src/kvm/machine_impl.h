@@ -9,6 +9,7 @@
 #include "kvm/gate.h"
 #include "kvm/machine.h"
 #include "kvm/memory.h"
+#include "kvm/pause.h"
 #include "kvm/pvclock.h"
 #include "kvm/steal.h"
 
@@ -34,6 +35,7 @@ struct machine {
 	bool has_pvclock;   /* it is initialised */
 	struct steal steal; /* all 0: KVM's, or none */
 	struct event *tick; /* of both */
+	struct pause pause;
 
 	pthread_mutex_t lock; /* of the next two */
 	struct vcpu_end vcpu_end;

@@ -149,7 +149,7 @@ static void write_pages(struct pvclock *p, const int64_t *ppt)
 	pthread_mutex_unlock(&p->lock);
 }
 
-static void shut(struct pvclock *p)
+void pvclock_shut(struct pvclock *p)
 {
 	gate_shut(p->config.gate);
 	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
@@ -160,7 +160,7 @@ static void shut(struct pvclock *p)
 
 static void publish(struct pvclock *p, const int64_t *ppt)
 {
-	shut(p);
+	pvclock_shut(p);
 	write_pages(p, ppt);
 	gate_open(p->config.gate);
 }
@@ -276,7 +276,7 @@ bool pvclock_leave_tsc(struct pvclock *p, struct chipset_change *ret_change)
 {
 	bool left;
 
-	shut(p);
+	pvclock_shut(p);
 	left = chipset_leave_tsc(p->config.chipset, ret_change);
 	if (left) {
 		p->slope_ppt = p->looped ? p->loop.steady_ppt : 0;
@@ -319,6 +319,61 @@ bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change)
 	publish(p, steered ? &ppt : NULL);
 	p->written_ns = at.host_ns;
 	return false;
+}
+
+bool pvclock_gap(const struct pvclock *p, const struct vmt_discipline_sample *from,
+		 const struct vmt_discipline_sample *to, int64_t *ret_ppt)
+{
+	const struct counted_clock now = liveclock_get(&p->config.chipset->clock);
+
+	if (!p->looped || !now.tsc)
+		return false;
+	*ret_ppt = vmt_discipline_gap(&p->loop, now.clock.counter_hz, from, to);
+	return true;
+}
+
+int pvclock_freeze(struct pvclock *p, uint64_t host_tsc, uint64_t count)
+{
+	struct vmt_tsc *tsc = p->config.tsc;
+	bool moved = true;
+
+	pthread_mutex_lock(&p->lock);
+	vmt_tsc_set(tsc, host_tsc, count);
+	pthread_mutex_unlock(&p->lock);
+	/* In a row: KVM's own clock needs the same offset on all. */
+	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
+		moved = tsc_move(&p->config.vcpus[cpu], vmt_tsc_offset(tsc, cpu),
+				 tsc->adjust[cpu]) &&
+			moved;
+	return moved ? 0 : -EIO;
+}
+
+/* What the pages' line would have shown by now does not bind: nobody has seen it.  Its rate was
+ * right for the second that it was made for. */
+static void drop_line(struct pvclock *p, uint64_t count, vmt_ns stopped)
+{
+	const struct counted_clock now = liveclock_get(&p->config.chipset->clock);
+	uint64_t mult;
+	uint32_t shift;
+
+	factor(p, &now, &mult, &shift);
+	pthread_mutex_lock(&p->lock);
+	(void)vmt_kvmclock_anchor(&p->face, count, stopped, mult, shift);
+	vmt_kvmclock_stopped(&p->face);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void pvclock_go(struct pvclock *p, uint64_t count, vmt_ns stopped, bool froze)
+{
+	struct vmt_discipline_sample at;
+	struct vmt_clock clock;
+
+	drop_line(p, count, stopped);
+	if (froze && p->looped && look(p, &at) == 0) {
+		clock = liveclock_get(&p->config.chipset->clock).clock;
+		p->looped = vmt_discipline_start(&p->loop, &clock, &at, p->loop.steady_ppt) == 0;
+	}
+	write_pages(p, NULL);
 }
 
 bool pvclock_phase(const struct pvclock *p, int64_t *ret_ns, uint64_t *ret_bound_ns)

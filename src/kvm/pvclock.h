@@ -75,6 +75,22 @@ bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change);
 /* What it does then.  False: the clock counts CLOCK_MONOTONIC already. */
 bool pvclock_leave_tsc(struct pvclock *p, struct chipset_change *ret_change);
 
+/* The gate is shut and every vCPU out of the guest: until it is opened, by the same thread. */
+void pvclock_shut(struct pvclock *p);
+
+/* Behind the gate, for a pause with these samples at its ends: the frequency at which the paused
+ * clock is to count it.  False: at the one that it has. */
+bool pvclock_gap(const struct pvclock *p, const struct vmt_discipline_sample *from,
+		 const struct vmt_discipline_sample *to, int64_t *ret_ppt);
+
+/* ... all CPUs' TSCs, and what waits for their deadlines, go on at `count` when the host's TSC is
+ * host_tsc.  -EIO: KVM does not do it. */
+int pvclock_freeze(struct pvclock *p, uint64_t host_tsc, uint64_t count);
+
+/* ... the clock runs again: the guest is told of the stop, and the pages are written.  It stopped
+ * at virtual time `stopped`, the guest's TSC being `count` there; froze: and stood since. */
+void pvclock_go(struct pvclock *p, uint64_t count, vmt_ns stopped, bool froze);
+
 /* How late virtual time was beside the host's at the last tick; false: not disciplined. */
 bool pvclock_phase(const struct pvclock *p, int64_t *ret_ns, uint64_t *ret_bound_ns);
 

@@ -60,6 +60,8 @@ struct vcpu {
 	void *owner;
 	bool stop;   /* atomic */
 	bool inside; /* the gate: in KVM_RUN; atomic */
+	bool parked; /* at the gate, its last exit served; atomic */
+	bool exited; /* vcpu_settle() met an exit that is to be served; atomic */
 	bool look;   /* vcpu_look_again(); atomic */
 	int tid;     /* of its thread, 0: none runs; atomic */
 	bool started;
@@ -95,6 +97,15 @@ void vcpu_look_again(struct vcpu *vcpu);
 
 /* If it is in the guest, or about to enter it: it comes out once.  From any thread. */
 void vcpu_kick(struct vcpu *vcpu);
+
+/* Behind the gate, so that its state can be looked at: KVM completes the access that the CPU left
+ * the guest for, and puts timer interrupts that it owes into the local APIC; no instruction of the
+ * guest's runs.  Costs tens of ms, as KVM waits for a change of threads.  0; -EBUSY: its thread is
+ * serving an exit at this moment; -EIO. */
+int vcpu_settle(struct vcpu *vcpu);
+
+/* As vcpu_stop() begins: for many, or before the gate is opened. */
+void vcpu_ask_to_stop(struct vcpu *vcpu);
 
 /* Ends the thread and waits for it.  Never from a vCPU's own thread. */
 void vcpu_stop(struct vcpu *vcpu);

@@ -339,3 +339,11 @@ void vm_pit_cut_off(const struct vm *vm, bool off)
 		state.flags |= KVM_PIT_FLAGS_HPET_LEGACY;
 	(void)ioctl(vm->fd, KVM_SET_PIT2, &state); /* its own state, as it was */
 }
+
+void vm_pit_begin_anew(const struct vm *vm)
+{
+	struct kvm_pit_state2 state;
+
+	if (vm->kernel_pit && ioctl(vm->fd, KVM_GET_PIT2, &state) == 0)
+		(void)ioctl(vm->fd, KVM_SET_PIT2, &state);
+}

@@ -85,4 +85,7 @@ bool vm_pic_waits(const struct vm *vm);
  * for where in its period it was cannot be told.  Only a guest that goes on using both sees it. */
 void vm_pit_cut_off(const struct vm *vm, bool off);
 
+/* Its counts begin anew, and ticks that it owes are forgotten: it has run on while time stood. */
+void vm_pit_begin_anew(const struct vm *vm);
+
 #endif

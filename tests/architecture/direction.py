@@ -18,7 +18,7 @@ PUBLIC = {
     'out.h': 'core', 'clock.h': 'core', 'discipline.h': 'core',
     'pit.h': 'faces', 'rtc.h': 'faces', 'pmtmr.h': 'faces', 'hpet.h': 'faces',
     'kvmclock.h': 'faces', 'steal.h': 'faces', 'tsc.h': 'faces',
-    'board.h': 'board', 'vmtime.h': 'board',
+    'board.h': 'board', 'gap.h': 'board', 'vmtime.h': 'board',
     'read.h': 'guest',
 }
 

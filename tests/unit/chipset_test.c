@@ -64,7 +64,7 @@ static void *wait_for_it(void *arg)
 	uint64_t value;
 
 	chipset_read(w->c, VMT_PIO, DATA, 1, &value);
-	w->done = chipset_now(w->c);
+	__atomic_store_n(&w->done, chipset_now(w->c), __ATOMIC_SEQ_CST);
 	return NULL;
 }
 
@@ -85,6 +85,37 @@ static bool holds(struct chipset *c)
 	yes = c->board.rtc.stage == 2;
 	pthread_mutex_unlock(&c->lock);
 	return yes;
+}
+
+static void a_pause_is_waited_through(void **state)
+{
+	struct chipset *c = create(true);
+	const struct chipset_change change = {.kind = VMT_CHANGE_RESUME};
+	struct counted_clock now;
+	struct vmt_reading at = {0};
+	struct waiter w;
+	vmt_ns stood;
+
+	(void)state;
+	start(&w, c);
+	while (!holds(c))
+		usleep(100);
+	(void)chipset_hold(c);
+	assert_int_equal(chipset_pause(c, hostclock_tsc()), 0);
+	chipset_release(c);
+	stood = chipset_now(c);
+	usleep(700000); /* longer than it has to wait */
+	assert_int_equal(__atomic_load_n(&w.done, __ATOMIC_SEQ_CST), 0);
+	now = liveclock_get(&c->clock);
+	at.counter = hostclock_tsc();
+	at.utc_ns = vmt_clock_utc(&now.clock, stood);
+	assert_int_equal(vmt_clock_resume(&now.clock, &at, VMT_POLICY_FREEZE, 0, &now.clock, NULL),
+			 0);
+	chipset_resume(c, &now, &change);
+	pthread_join(w.thread, NULL);
+	assert_true(w.done > stood && w.done >= 500000000 - VMT_RTC_HOLD_EARLY_NS);
+	assert_int_equal(c->change.kind, VMT_CHANGE_RESUME);
+	destroy(c);
 }
 
 static void others_go_on_meanwhile_and_it_is_let_go(void **state)
@@ -242,6 +273,7 @@ int main(void)
 		cmocka_unit_test(another_counter_makes_no_step),
 		cmocka_unit_test(on_the_tsc),
 		cmocka_unit_test(on_the_monotonic_clock),
+		cmocka_unit_test(a_pause_is_waited_through),
 		cmocka_unit_test(others_go_on_meanwhile_and_it_is_let_go),
 		cmocka_unit_test(the_counter_is_read_without_the_lock),
 		cmocka_unit_test(a_counter_that_is_stopped_does_not_step_back),

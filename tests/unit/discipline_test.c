@@ -270,6 +270,31 @@ static void what_cannot_be_is_refused(void **state)
 	assert_int_equal(ppt, 5);
 }
 
+/* At TSC_HZ a gap of `s` seconds, at whose end the host's clock shows `more_ns` more. */
+static int64_t over_gap(int64_t steady_ppt, uint64_t s, int64_t more_ns, uint64_t bound_ns)
+{
+	const struct vmt_discipline d = {.steady_ppt = steady_ppt};
+	const struct vmt_discipline_sample from = {1000, 5 * SECOND, bound_ns};
+	const struct vmt_discipline_sample to = {1000 + s * TSC_HZ,
+						 (5 + s) * SECOND + (uint64_t)more_ns, bound_ns};
+
+	return vmt_discipline_gap(&d, TSC_HZ, &from, &to);
+}
+
+static void a_gap_is_counted_at_the_steady_frequency_or_the_nearest_that_was(void **state)
+{
+	(void)state;
+	assert_int_equal(over_gap(3 * PPM, 5, 15000, BOUND_NS), 3 * PPM);
+	assert_int_equal(over_gap(3 * PPM, 5, 15000 + 2 * BOUND_NS, BOUND_NS), 3 * PPM);
+	/* A ns beyond what the samples allow is one in five seconds. */
+	assert_int_equal(over_gap(3 * PPM, 5, 15000 + 2 * BOUND_NS + 1, BOUND_NS), 3 * PPM + 200);
+	assert_int_equal(over_gap(3 * PPM, 5, 15000 - 2 * BOUND_NS - 1, BOUND_NS), 3 * PPM - 200);
+	assert_int_equal(over_gap(3 * PPM, 3600, 3600 * 5000, 0), 5 * PPM);
+	assert_int_equal(over_gap(0, 3600, 3600 * INT64_C(2000000), 0), VMT_CLOCK_PPT);
+	assert_int_equal(over_gap(0, 3600, -3600 * INT64_C(2000000), 0), -VMT_CLOCK_PPT);
+	assert_int_equal(over_gap(7, 0, 0, 0), 7); /* it was none */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +308,7 @@ int main(void)
 		cmocka_unit_test(another_frequency_for_good_becomes_the_steady_one),
 		cmocka_unit_test(a_long_time_without_samples_teaches_no_frequency),
 		cmocka_unit_test(a_warped_clock_keeps_to_the_hosts_seconds_too),
+		cmocka_unit_test(a_gap_is_counted_at_the_steady_frequency_or_the_nearest_that_was),
 		cmocka_unit_test(what_cannot_be_is_refused),
 	};
 

@@ -104,6 +104,11 @@ static void each_option_changes_what_it_names(void **state)
 	assert_int_equal(m->steal, MACHINE_STEAL_USER);
 	TAKES("--rtc", "pc");
 	assert_int_equal(m->rtc, MACHINE_RTC_PC);
+	assert_int_equal(m->on_pause, VMT_POLICY_AUTO);
+	TAKES("--on-pause", "continue");
+	assert_int_equal(m->on_pause, VMT_POLICY_CONTINUE);
+	TAKES("--on-pause", "freeze");
+	assert_int_equal(m->on_pause, VMT_POLICY_FREEZE);
 	assert_null(options.qmp);
 	TAKES("--qmp", "x");
 	assert_string_equal(options.qmp, "x");
@@ -119,7 +124,7 @@ static void the_defaults_of_what_is_to_come_are_taken(void **state)
 	TAKES("--vmclock", "off", "--hyperv", "off", "--tsc", "host", "--rdtsc", "native", "--rate",
 	      "1", "--on-pause", "auto", "--on-restore", "auto", "--on-migrate=auto", "--date",
 	      "now");
-	REFUSES("--on-pause freeze is not in this version yet", "--on-pause", "freeze");
+	REFUSES("--on-restore freeze is not in this version yet", "--on-restore", "freeze");
 	REFUSES("--rate 1/2 is not in this version yet", "--rate", "1/2");
 	REFUSES("--qga is not in this version yet", "--qga", "/tmp/x");
 	REFUSES("--pit best: unknown value (possible: user, kernel, none)", "--pit", "best");

@@ -110,12 +110,41 @@ static void another_counter_is_told(void **state)
 		"\"bound_ns\":70}");
 }
 
+static void a_pause_tells_its_policy(void **state)
+{
+	struct chipset_change change = {
+		.kind = VMT_CHANGE_RESUME,
+		.at_ns = 5000000000,
+		.before_ns = 3000000000,
+		.after_ns = 5000000000,
+		.bound_ns = 70,
+		.policy = VMT_POLICY_CONTINUE,
+		.gap_ns = 2000000000,
+		.utc_before_ns = 40,
+		.utc_after_ns = 41,
+	};
+
+	(void)state;
+	becomes(run_qmp_change(&change, true),
+		"{\"kind\":\"pause\",\"why\":\"qmp\",\"policy\":\"continue\",\"at_ns\":5000000000,"
+		"\"gap_ns\":2000000000,\"before\":{\"now_ns\":3000000000,\"utc_offset_ns\":40},"
+		"\"after\":{\"now_ns\":5000000000,\"utc_offset_ns\":41},\"bound_ns\":70}");
+	change.policy = VMT_POLICY_FREEZE;
+	change.at_ns = 3000000000;
+	change.after_ns = 3000000000;
+	becomes(run_qmp_change(&change, true),
+		"{\"kind\":\"pause\",\"why\":\"qmp\",\"policy\":\"freeze\",\"at_ns\":3000000000,"
+		"\"gap_ns\":2000000000,\"before\":{\"now_ns\":3000000000,\"utc_offset_ns\":40},"
+		"\"after\":{\"now_ns\":3000000000,\"utc_offset_ns\":41},\"bound_ns\":70}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_that_is_known_is_told),
 		cmocka_unit_test(what_is_not_known_is_absent),
 		cmocka_unit_test(another_counter_is_told),
+		cmocka_unit_test(a_pause_tells_its_policy),
 		cmocka_unit_test(seconds_of_rtc_change_are_the_nearest),
 	};
 

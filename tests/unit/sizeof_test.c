@@ -31,6 +31,7 @@ static void a_kind_keeps_its_number(void **state)
 		sizeof(struct vmt_steal),
 		sizeof(struct vmt_tsc),
 		sizeof(struct vmt_tsc_host),
+		sizeof(struct vmt_gap_guest),
 		0,
 	};
 

@@ -47,7 +47,7 @@ class Qmp:
             event = self.events.pop(0) if self.events else self.read()
             if event["event"] == name:
                 check(abs(event["timestamp"]["seconds"] - time.time()) < 60, event)
-                return event["data"]
+                return event.get("data")
 
 
 def schema_is_kept(report):

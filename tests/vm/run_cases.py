@@ -19,6 +19,7 @@ import time
 import traceback
 
 import hpet_cases
+import pause_cases
 import qmp_cases
 import rtc_cases
 import tsc_cases
@@ -358,7 +359,7 @@ def wrong_options_are_named():
 def what_is_not_built_yet_is_refused_by_name():
     refused(2, "--qga is not in this version yet", "--qga", "/tmp/x")
     refused(2, "--rate 0.5 is not in this version yet", "--rate", "0.5")
-    refused(2, "--on-pause freeze is not in this version yet", "--on-pause", "freeze")
+    refused(2, "--on-restore freeze is not in this version yet", "--on-restore", "freeze")
     refused(2, "--kvm-clock user", "--kvm-clock", "kernel", "--date", "2030-01-01T00:00:00Z")
 
 
@@ -449,6 +450,7 @@ CASES = [
     a_signal_that_was_ignored_stays_so,
     two_machines_run_at_once,
     *qmp_cases.CASES,
+    *pause_cases.CASES,
     wrong_options_are_named,
     what_is_not_built_yet_is_refused_by_name,
     bad_images_are_named,

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pause.c - a machine stands still for a while and goes on. */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "host/hostclock.h"
+#include "kvm/pause.h"
+
+enum { PAIR_TRIES = 50, HZ_PER_KHZ = 1000, NS_PER_MS = 1000000 };
+
+#define NS_PER_S UINT64_C(1000000000)
+/* A counter that was not read for so long is not what the guest tells the time by, nor what it
+ * watches another clock with. */
+#define READS_NS (10 * NS_PER_S)
+
+__extension__ typedef __int128 i128;
+
+static int64_t ns_of(const struct pause *p, i128 counts)
+{
+	return (int64_t)(counts * NS_PER_MS / p->config.tsc->host.khz);
+}
+
+static uint64_t middle(uint64_t lo, uint64_t hi)
+{
+	return lo + (hi - lo) / 2;
+}
+
+static int look(const struct pause *p, struct pause_instant *ret_instant)
+{
+	bool tsc = liveclock_get(&p->config.chipset->clock).tsc;
+	struct hostclock_pair pair;
+	int result = hostclock_pair(PAIR_TRIES, &pair);
+	uint64_t realtime = middle(pair.realtime_tsc_lo, pair.realtime_tsc_hi);
+	uint64_t monotonic = middle(pair.monotonic_tsc_lo, pair.monotonic_tsc_hi);
+	struct pause_instant *i = ret_instant;
+
+	if (result < 0)
+		return result;
+	i->tsc = tsc ? realtime : monotonic;
+	i->at.counter = tsc ? realtime : pair.monotonic_ns;
+	/* The two clocks are read one after the other. */
+	i->at.utc_ns = pair.realtime_ns + ns_of(p, (i128)i->tsc - realtime);
+	i->at.utc_bound_ns =
+		(uint64_t)ns_of(p, pair.realtime_tsc_hi - pair.realtime_tsc_lo) / 2 + 1;
+	i->host.counter = monotonic;
+	i->host.host_ns = pair.monotonic_ns;
+	i->host.bound_ns =
+		(uint64_t)ns_of(p, pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2 + 1;
+	return 0;
+}
+
+/* What KVM's own clock showed at the instant; where it does not tell the count at which it was
+ * read, what it shows now. */
+static uint64_t kvm_clock_at(const struct pause *p, const struct pause_instant *at)
+{
+	struct kvm_clock_data data = {0};
+
+	if (ioctl(p->config.vm->fd, KVM_GET_CLOCK, &data) < 0)
+		return 0;
+	if (data.flags & KVM_CLOCK_HOST_TSC)
+		data.clock -= (uint64_t)ns_of(p, (i128)data.host_tsc - at->tsc);
+	return data.clock;
+}
+
+static void set_kvm_clock(const struct pause *p, const struct pause_instant *at)
+{
+	struct kvm_clock_data data = {.clock = p->kvm_clock_ns};
+
+	/* KVM adds what has passed since. */
+	if ((unsigned)vm_capability(p->config.vm, KVM_CAP_ADJUST_CLOCK) & KVM_CLOCK_REALTIME) {
+		data.flags = KVM_CLOCK_REALTIME;
+		data.realtime = (uint64_t)at->at.utc_ns;
+	}
+	(void)ioctl(p->config.vm->fd, KVM_SET_CLOCK, &data);
+}
+
+int pause_begin(struct pause *p, const struct pause_config *config, struct why *why)
+{
+	struct chipset *c = config->chipset;
+	int result;
+
+	p->config = *config;
+	pvclock_shut(config->pvclock);
+	(void)chipset_hold(c);
+	result = look(p, &p->from);
+	if (result == 0)
+		result = chipset_pause(c, p->from.at.counter);
+	chipset_release(c);
+	for (uint32_t cpu = 0; cpu < config->cpus && result == 0; cpu++)
+		(void)lapic_stop(&config->vcpus[cpu], &p->timers[cpu]);
+	if (result < 0) {
+		gate_open(config->gate);
+		return why_set(why, -EIO, "the machine cannot stand still: %s", strerror(-result));
+	}
+	p->tsc_count = vmt_tsc_line(config->tsc, p->from.tsc);
+	if (config->kernel_clock)
+		p->kvm_clock_ns = kvm_clock_at(p, &p->from);
+	steal_stop(config->steal);
+	p->paused = true;
+	return 0;
+}
+
+/* What the guest may be telling the time by, as far as it can be seen from here. */
+static struct vmt_gap_guest guest_of(struct chipset *c, vmt_ns now)
+{
+	const struct vmt_board *b = &c->board;
+	vmt_ns hpet = __atomic_load_n(&c->hpet_read, __ATOMIC_RELAXED);
+	vmt_ns pm_timer = __atomic_load_n(&c->pm_timer_read, __ATOMIC_RELAXED);
+	struct vmt_gap_guest g = {
+		.clocks = VMT_GAP_TSC,
+		.pmtmr_bits = b->config.pmtmr_bits,
+		.hpet_since_ns = now - hpet,
+		.pmtmr_since_ns = now - pm_timer,
+		.ticks = b->config.ticks,
+	};
+
+	if (hpet && g.hpet_since_ns < READS_NS)
+		g.clocks |= VMT_GAP_HPET;
+	if (pm_timer && g.pmtmr_since_ns < READS_NS)
+		g.clocks |= VMT_GAP_PMTMR;
+	for (uint32_t source = 0; source < VMT_SOURCES; source++)
+		if (source != VMT_SOURCE_RTC && b->ticks[source].period_ns > g.tick_ns)
+			g.tick_ns = b->ticks[source].period_ns;
+	return g;
+}
+
+static uint64_t limit_of(const struct pause *p, vmt_ns now, uint32_t *ret_clock)
+{
+	struct vmt_gap_guest g;
+
+	(void)chipset_hold(p->config.chipset);
+	g = guest_of(p->config.chipset, now);
+	chipset_release(p->config.chipset);
+	if (p->config.pvclock->registered || p->config.kernel_clock)
+		g.clocks |= VMT_GAP_KVMCLOCK;
+	else if (g.clocks == VMT_GAP_TSC && g.tick_ns)
+		g.clocks |= VMT_GAP_TICKS;
+	return vmt_gap_limit_ns(&g, ret_clock);
+}
+
+/* The paused clock goes on, from `to`.  0 or negative errno. */
+static int resume(const struct pause *p, const struct pause_instant *to, uint32_t policy,
+		  uint64_t limit_ns, struct counted_clock *now, struct vmt_change *ret_record)
+{
+	struct vmt_reading at = to->at;
+	struct vmt_clock paused = now->clock;
+	int64_t ppt;
+	int result;
+
+	if (pvclock_gap(p->config.pvclock, &p->from.host, &to->host, &ppt))
+		(void)vmt_clock_discipline(&paused, at.counter, ppt, &paused, NULL);
+	result = vmt_clock_resume(&paused, &at, policy, limit_ns, &now->clock, ret_record);
+	if (result < 0 || !p->config.own_utc)
+		return result;
+	at.utc_ns = vmt_clock_utc(&paused, paused.base_ns) + (int64_t)ret_record->gap_ns;
+	at.utc_bound_ns = 0;
+	return vmt_clock_resume(&paused, &at, policy, limit_ns, &now->clock, ret_record);
+}
+
+static int take_back(const struct pause *p, const struct pause_instant *to, struct why *why)
+{
+	int result = pvclock_freeze(p->config.pvclock, to->tsc, p->tsc_count);
+
+	for (uint32_t cpu = 0; cpu < p->config.cpus && result == 0; cpu++)
+		result = lapic_go(&p->config.vcpus[cpu], &p->timers[cpu]);
+	if (result < 0)
+		return why_set(why, result,
+			       "KVM does not take time back from a CPU (run with "
+			       "--on-pause continue)");
+	vm_pit_begin_anew(p->config.vm);
+	if (p->config.kernel_clock)
+		set_kvm_clock(p, to);
+	return 0;
+}
+
+static struct chipset_change change_of(const struct vmt_change *record,
+				       const struct vmt_clock *before,
+				       const struct vmt_clock *after)
+{
+	return (struct chipset_change){
+		.kind = VMT_CHANGE_RESUME,
+		.at_ns = record->after_ns,
+		.before_ns = (int64_t)record->before_ns,
+		.after_ns = (int64_t)record->after_ns,
+		.bound_ns = record->bound_ns,
+		.policy = record->policy,
+		.gap_ns = record->gap_ns,
+		.utc_before_ns = before->utc_offset_ns,
+		.utc_after_ns = after->utc_offset_ns,
+	};
+}
+
+int pause_end(struct pause *p, uint32_t policy, struct chipset_change *ret_change,
+	      uint64_t *ret_limit_ns, uint32_t *ret_clock, struct why *why)
+{
+	struct chipset *c = p->config.chipset;
+	struct counted_clock now = liveclock_get(&c->clock);
+	const struct vmt_clock before = now.clock;
+	struct pause_instant to;
+	struct vmt_change record;
+	bool froze;
+	int result = look(p, &to);
+
+	*ret_limit_ns = limit_of(p, before.base_ns, ret_clock);
+	if (!p->config.movable)
+		policy = VMT_POLICY_CONTINUE;
+	if (result == 0)
+		result = resume(p, &to, policy, *ret_limit_ns, &now, &record);
+	if (result < 0)
+		return why_set(why, -EIO, "the machine cannot go on: %s", strerror(-result));
+	froze = record.policy == VMT_POLICY_FREEZE;
+	if (froze && (result = take_back(p, &to, why)) < 0)
+		return result;
+	*ret_change = change_of(&record, &before, &now.clock);
+	chipset_resume(c, &now, ret_change);
+	pvclock_go(p->config.pvclock, p->tsc_count, before.base_ns, froze);
+	if (p->config.kernel_clock)
+		for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
+			(void)ioctl(p->config.vcpus[cpu].fd, KVM_KVMCLOCK_CTRL, 0);
+	steal_go(p->config.steal);
+	p->paused = false;
+	gate_open(p->config.gate);
+	return 0;
+}
+
+void pause_abandon(struct pause *p)
+{
+	if (p->paused)
+		gate_open(p->config.gate);
+	p->paused = false;
+}
