@@ -159,7 +159,7 @@ static void no_instant_is_two(void **state)
 }
 
 /* What the guest computes from its page is the virtual clock. */
-static void the_page_is_right(struct bench *b)
+static void the_page_is_within(struct bench *b, uint64_t ns)
 {
 	struct entry e = entry_at(b, PAGE);
 	uint64_t lo = hostclock_tsc();
@@ -169,7 +169,12 @@ static void the_page_is_right(struct bench *b)
 	vmt_ns most = guest_ns(&e, vmt_tsc_line(&b->tsc, hi));
 
 	assert_int_equal(e.flags, VMT_KVMCLOCK_STABLE | VMT_KVMCLOCK_STOPPED);
-	assert_true(least <= now + 1 && now <= most + 1);
+	assert_true(least <= now + ns && now <= most + ns);
+}
+
+static void the_page_is_right(struct bench *b)
+{
+	the_page_is_within(b, 1);
 }
 
 static void what_went_on_is_all_there(void **state)
@@ -205,9 +210,9 @@ static void what_the_old_line_would_show_does_not_bind(void **state)
 
 	(void)state;
 	b->p.face.mul += b->p.face.mul / 1000;
-	sleep_ms(10);
+	sleep_ms(50);
 	goes_on(&p, VMT_POLICY_CONTINUE);
-	the_page_is_right(b);
+	the_page_is_within(b, 10000); /* it has run for some time before the stop */
 	take_down(b);
 }
 
