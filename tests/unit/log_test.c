@@ -46,6 +46,8 @@ static void what_every_boot_says_is_none(void **state)
 		"[    0.103000] tsc: Marking TSC unstable due to TSCs unsynchronized",
 		("[    1.000000] clocksource: timekeeping watchdog on CPU0: hpet wd-wd read-back "
 		 "delay of 251428ns"),
+		("[    0.000000] WARNING: CPU: 0 PID: 0 at arch/x86/kernel/fpu/xstate.c:606 "
+		 "fpu__init_system_xstate+0x85a/0xb19"),
 		"[    0.200000] rcu: Hierarchical SRCU implementation.",
 		"[    0.300000] ACPI BIOS Warning (bug): 32/64X FACS address mismatch",
 		"[    0.000000] RCU CPU stall warnings timeout set to 60 (rcu_cpu_stall_timeout).",
