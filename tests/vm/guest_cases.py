@@ -91,6 +91,8 @@ def a_reading_has_a_price_by_each_way():
     # A system call costs several times what the vDSO does, even where all is emulated.
     check(marked["vdso", False]["cost_ps"] * 2 < unmarked["vdso", False]["cost_ps"],
           (marked["vdso", False], unmarked["vdso", False]))
+    check(marked["page", False]["cost_ps"] * 2.3 <= marked["vdso", False]["cost_ps"],
+          (marked["page", False], marked["vdso", False]))
     for (path, ordered), row in marked.items():
         print(f"# {path}{', ordered' if ordered else ''}: {row['cost_ps'] / 1000:.1f} ns", flush=True)
 
