@@ -48,6 +48,8 @@ if [ $# -eq 0 ]; then
 		--scenario boot,pause
 	refused 'a limit of faces needs its scenario' 2 'faces: that scenario is not run' \
 		--limit faces=1us
+	refused 'what a reading costs has no limit' 2 'shown, and not judged' \
+		--scenario costs --limit costs=1us
 	refused 'ticks are limited by a number' 2 'number of ticks' --scenario ticks --limit ticks=1us
 	refused 'no tick is no limit' 2 'at least 1' --scenario ticks --limit ticks=0
 	refused 'a limit needs its scenario' 2 'SCENARIO=DUR' --limit 1us
