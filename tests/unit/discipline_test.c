@@ -31,6 +31,7 @@ struct host {
 	uint64_t counter;
 	uint64_t host_ns;
 	int64_t host_ppt; /* of its clock beside the counter */
+	int64_t said_ppt; /* without slews, by its own account */
 	int64_t error_ns; /* of virtual time, as nobody in there can know it */
 	int64_t worst_ns; /* since it was last set to 0 */
 	int64_t last_ppt;
@@ -47,6 +48,7 @@ static struct vmt_discipline_sample sample(struct host *h)
 		.counter = h->counter,
 		.host_ns = h->host_ns + off - BOUND_NS,
 		.bound_ns = BOUND_NS,
+		.said_ppt = h->said_ppt,
 	};
 }
 
@@ -58,9 +60,10 @@ static struct host started(int64_t host_ppt, int64_t steady_ppt)
 		.counter = 77,
 		.host_ns = 123456 * SECOND,
 		.host_ppt = host_ppt,
+		.said_ppt = VMT_DISCIPLINE_UNKNOWN,
 		.least_between_ns = UINT64_MAX,
 	};
-	struct vmt_discipline_sample exact = {h.counter, h.host_ns, 0};
+	struct vmt_discipline_sample exact = {h.counter, h.host_ns, 0, 0};
 
 	assert_int_equal(vmt_clock_start(TSC_HZ, &at, &h.clock, NULL), 0);
 	assert_int_equal(vmt_discipline_start(&h.d, &h.clock, &exact, steady_ppt), 0);
@@ -218,6 +221,89 @@ static void another_frequency_for_good_becomes_the_steady_one(void **state)
 	assert_in_range(h.worst_ns, 0, 200 + 2 * BOUND_NS);
 }
 
+/* adjtime(3) of 60 ms takes two minutes. */
+static void a_slew_that_the_host_does_not_call_its_frequency_is_never_steady(void **state)
+{
+	struct host h = started(30 * PPM, 30 * PPM);
+
+	(void)state;
+	h.said_ppt = 30 * PPM;
+	pass(&h, 10 * SECOND);
+	h.host_ppt = 530 * PPM;
+	pass(&h, 120 * SECOND);
+	assert_in_range(h.d.steady_ppt, 29 * PPM, 31 * PPM);
+	assert_in_range(h.clock.discipline_ppt, 129 * PPM, 131 * PPM);
+	assert_in_range(h.d.phase_ns, 400 * 119000, 400 * 121000);
+	h.host_ppt = 30 * PPM;
+	pass(&h, 500 * SECOND);
+	h.worst_ns = 0;
+	pass(&h, 60 * SECOND);
+	assert_in_range(h.worst_ns, 0, 200 + 2 * BOUND_NS);
+}
+
+/* An NTP daemon that steers by the frequency: what it says is right at once. */
+static void a_frequency_that_the_host_says_is_followed_within_2_seconds(void **state)
+{
+	struct host h = started(0, 0);
+
+	(void)state;
+	h.said_ppt = 0;
+	pass(&h, 100 * SECOND);
+	h.host_ppt = h.said_ppt = 80 * PPM;
+	h.worst_ns = 0;
+	pass(&h, SECOND);
+	assert_in_range(h.worst_ns, 0, 89000);
+	pass(&h, 11 * TICK + TICK / 2);
+	h.worst_ns = 0;
+	pass(&h, 200 * SECOND);
+	assert_in_range(h.worst_ns, 0, 200 + 2 * BOUND_NS);
+}
+
+/* What it says may be off by some hundred ppb: the grid of the kernel's multiplier. */
+static void what_the_host_does_not_say_is_found_up_to_1_ppm(void **state)
+{
+	struct host h = started(80 * PPM + 146000, 80 * PPM);
+
+	(void)state;
+	h.said_ppt = 80 * PPM;
+	pass(&h, 30 * SECOND);
+	assert_in_range(h.d.own_ppt, 146000 - 100000, 146000 + 100000);
+	h.host_ppt += 100 * PPM;
+	pass(&h, 70 * SECOND);
+	assert_int_equal(h.d.own_ppt, PPM);
+	assert_in_range(h.d.steady_ppt, 80 * PPM, 81 * PPM);
+}
+
+/* Its counter was set, or went on while its clock stood still: at 100 ppm it takes years. */
+static void a_host_whose_counter_and_clock_part_has_to_be_met_anew(void **state)
+{
+	struct host h = started(0, 0);
+	struct vmt_discipline_sample at;
+	struct vmt_discipline before;
+	int64_t ppt;
+
+	(void)state;
+	pass(&h, 10 * SECOND);
+	before = h.d;
+	at = sample(&h);
+	at.counter += TSC_HZ * 3600; /* it slept for an hour */
+	assert_int_equal(vmt_discipline_take(&h.d, &h.clock, &at, &ppt), -ERANGE);
+	at = sample(&h);
+	at.counter -= TSC_HZ / 5; /* its counter was set */
+	assert_int_equal(vmt_discipline_take(&h.d, &h.clock, &at, &ppt), -ERANGE);
+	at = sample(&h);
+	at.host_ns -= SECOND / 2;
+	assert_int_equal(vmt_discipline_take(&h.d, &h.clock, &at, &ppt), -ERANGE);
+	assert_memory_equal(&before, &h.d, sizeof(before));
+	h.counter += TSC_HZ * 3600;
+	at = sample(&h);
+	assert_int_equal(vmt_discipline_start(&h.d, &h.clock, &at, h.d.steady_ppt), 0);
+	h.offset_ns = h.host_ns - vmt_clock_now(&h.clock, h.counter);
+	h.worst_ns = 0;
+	pass(&h, 100 * SECOND);
+	assert_in_range(h.worst_ns, 0, 500);
+}
+
 /* A laptop that slept, a thread that starved: no second is made of it. */
 static void a_long_time_without_samples_teaches_no_frequency(void **state)
 {
@@ -241,7 +327,7 @@ static void a_warped_clock_keeps_to_the_hosts_seconds_too(void **state)
 
 	(void)state;
 	assert_int_equal(vmt_clock_rate(&h.clock, h.counter, 3, 1, &h.clock, NULL), 0);
-	at = (struct vmt_discipline_sample){h.counter, h.host_ns, 0};
+	at = (struct vmt_discipline_sample){h.counter, h.host_ns, 0, 0};
 	assert_int_equal(vmt_discipline_start(&h.d, &h.clock, &at, 40 * PPM), 0);
 	pass(&h, 100 * SECOND);
 	assert_in_range(llabs(h.d.phase_ns), 0, 3 * 200 + 3 * BOUND_NS);
@@ -250,7 +336,7 @@ static void a_warped_clock_keeps_to_the_hosts_seconds_too(void **state)
 static void what_cannot_be_is_refused(void **state)
 {
 	struct host h = started(0, 0);
-	struct vmt_discipline_sample at = {h.counter, h.host_ns, 0};
+	struct vmt_discipline_sample at = {h.counter, h.host_ns, 0, 0};
 	struct vmt_discipline before;
 	struct vmt_clock paused;
 	int64_t ppt = 5;
@@ -258,8 +344,8 @@ static void what_cannot_be_is_refused(void **state)
 	(void)state;
 	pass(&h, 3 * SECOND);
 	before = h.d;
-	assert_int_equal(vmt_discipline_take(&h.d, &h.clock, &at, &ppt), -EINVAL);
-	at = (struct vmt_discipline_sample){h.counter, h.host_ns, 0};
+	assert_int_equal(vmt_discipline_take(&h.d, &h.clock, &at, &ppt), -ERANGE);
+	at = (struct vmt_discipline_sample){h.counter, h.host_ns, 0, 0};
 	assert_int_equal(vmt_clock_pause(&h.clock, h.counter, &paused, NULL), 0);
 	assert_int_equal(vmt_discipline_take(&h.d, &paused, &at, &ppt), -EINVAL);
 	assert_int_equal(vmt_discipline_start(&h.d, &paused, &at, 0), -EINVAL);
@@ -306,6 +392,10 @@ int main(void)
 		cmocka_unit_test(a_fast_slew_is_followed_at_100_ppm_and_the_rest_is_known),
 		cmocka_unit_test(the_factor_is_never_more_than_100_ppm_beside_the_steady_one),
 		cmocka_unit_test(another_frequency_for_good_becomes_the_steady_one),
+		cmocka_unit_test(a_slew_that_the_host_does_not_call_its_frequency_is_never_steady),
+		cmocka_unit_test(a_frequency_that_the_host_says_is_followed_within_2_seconds),
+		cmocka_unit_test(what_the_host_does_not_say_is_found_up_to_1_ppm),
+		cmocka_unit_test(a_host_whose_counter_and_clock_part_has_to_be_met_anew),
 		cmocka_unit_test(a_long_time_without_samples_teaches_no_frequency),
 		cmocka_unit_test(a_warped_clock_keeps_to_the_hosts_seconds_too),
 		cmocka_unit_test(a_gap_is_counted_at_the_steady_frequency_or_the_nearest_that_was),
