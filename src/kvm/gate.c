@@ -4,10 +4,10 @@
 
 void gate_init(struct gate *g)
 {
-	pthread_mutex_init(&g->closer, NULL);
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->opened, NULL);
 	pthread_cond_init(&g->left, NULL);
+	g->next = g->served = 0;
 	g->closed = false;
 }
 
@@ -16,7 +16,6 @@ void gate_destroy(struct gate *g)
 	pthread_cond_destroy(&g->left);
 	pthread_cond_destroy(&g->opened);
 	pthread_mutex_destroy(&g->lock);
-	pthread_mutex_destroy(&g->closer);
 }
 
 static bool is_closed(const struct gate *g)
@@ -57,8 +56,14 @@ void gate_leave(struct gate *g, bool *inside)
 
 void gate_shut(struct gate *g)
 {
-	pthread_mutex_lock(&g->closer);
+	uint32_t number;
+
+	pthread_mutex_lock(&g->lock);
+	number = g->next++;
+	while (number != g->served)
+		pthread_cond_wait(&g->opened, &g->lock);
 	__atomic_store_n(&g->closed, true, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&g->lock);
 }
 
 void gate_wait(struct gate *g, const bool *inside)
@@ -72,8 +77,8 @@ void gate_wait(struct gate *g, const bool *inside)
 void gate_open(struct gate *g)
 {
 	pthread_mutex_lock(&g->lock);
+	g->served++;
 	__atomic_store_n(&g->closed, false, __ATOMIC_SEQ_CST);
 	pthread_cond_broadcast(&g->opened);
 	pthread_mutex_unlock(&g->lock);
-	pthread_mutex_unlock(&g->closer);
 }

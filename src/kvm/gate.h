@@ -7,7 +7,8 @@
  * see.
  *
  * Closing costs the vCPUs an exit, opening wakes them.  A vCPU's own thread may close it, too,
- * while it handles an exit.  One at a time: others that want to close it wait. */
+ * while it handles an exit.  One at a time: others that want to close it wait, in the order in
+ * which they came, so no guest that makes its vCPUs close it again and again holds up the rest. */
 #ifndef KVM_GATE_H
 #define KVM_GATE_H
 
@@ -16,10 +17,10 @@
 #include <stdint.h>
 
 struct gate {
-	pthread_mutex_t closer; /* held by who has closed it */
-	pthread_mutex_t lock;   /* for the conditions */
+	pthread_mutex_t lock; /* of the conditions and the next two */
 	pthread_cond_t opened, left;
-	bool closed; /* atomic */
+	uint32_t next, served; /* numbers of who closes it: the next one's, and whose turn it is */
+	bool closed;           /* atomic */
 };
 
 void gate_init(struct gate *g);

@@ -111,11 +111,47 @@ static void a_vcpu_may_close_it_for_the_others(void **state)
 	run(2);
 }
 
+static void *close_once(void *arg)
+{
+	bool *had = arg;
+
+	gate_shut(&s.gate);
+	*had = true;
+	gate_open(&s.gate);
+	return NULL;
+}
+
+/* A guest that makes its vCPUs close it again and again holds nobody up. */
+static void who_waits_to_close_it_comes_before_who_comes_back(void **state)
+{
+	bool had = false, waits = false;
+	pthread_t other;
+
+	(void)state;
+	memset(&s, 0, sizeof(s));
+	gate_init(&s.gate);
+	gate_shut(&s.gate);
+	assert_int_equal(pthread_create(&other, NULL, close_once, &had), 0);
+	while (!waits) {
+		sched_yield();
+		pthread_mutex_lock(&s.gate.lock);
+		waits = s.gate.next == 2;
+		pthread_mutex_unlock(&s.gate.lock);
+	}
+	gate_open(&s.gate);
+	gate_shut(&s.gate);
+	assert_true(had);
+	gate_open(&s.gate);
+	pthread_join(other, NULL);
+	gate_destroy(&s.gate);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nobody_is_in_the_guest_behind_a_closed_gate),
 		cmocka_unit_test(a_vcpu_may_close_it_for_the_others),
+		cmocka_unit_test(who_waits_to_close_it_comes_before_who_comes_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
