@@ -21,7 +21,8 @@
  * one of the guest's memory, or not a multiple of 4, has no page.
  *
  * KVM clears the registers of a CPU that gets an INIT; with its LAPIC in the kernel nobody else
- * sees that, so here they stay until the guest writes them or the machine is reset. */
+ * sees that, so here they stay until the guest writes them or the machine is reset.  Who publishes
+ * can tell when a page has become something else: a guest writes nothing in it but the flags. */
 #ifndef VMTIME_KVMCLOCK_H
 #define VMTIME_KVMCLOCK_H
 

@@ -174,6 +174,10 @@ static void on_change(void *owner, const struct chipset_change *change)
 			"vmtime run: the host no longer relies on its TSC: virtual time goes on by "
 			"CLOCK_MONOTONIC; kvm-clock is not exact to the ns any more and slower to "
 			"read in the guest (see current_clocksource and the host's log)\n");
+	if (change->kind == VMT_CHANGE_DISCIPLINE)
+		fprintf(stderr,
+			"vmtime run: the host's TSC and its clock have parted (was it suspended?): "
+			"virtual time is kept to the clock from here on\n");
 	run_qmp_changed(&r->qmp, change);
 }
 

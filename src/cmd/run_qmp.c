@@ -23,11 +23,13 @@ json_t *run_qmp_change(const struct chipset_change *c, bool has_bound)
 				 "at_ns", size(c->at_ns), "before", "rtc_offset_ns",
 				 integer(c->before_ns), "after", "rtc_offset_ns",
 				 integer(c->after_ns), "bound_ns", size(c->bound_ns));
-	if (c->kind == VMT_CHANGE_COUNTER)
-		return json_pack("{s:s,s:s,s:o,s:{s:o},s:{s:o},s:o}", "kind", "counter", "why",
-				 "host-clocksource", "at_ns", size(c->at_ns), "before", "now_ns",
-				 integer(c->before_ns), "after", "now_ns", integer(c->after_ns),
-				 "bound_ns", size(c->bound_ns));
+	if (c->kind == VMT_CHANGE_COUNTER || c->kind == VMT_CHANGE_DISCIPLINE)
+		return json_pack("{s:s,s:s,s:o,s:{s:o},s:{s:o},s:o}", "kind",
+				 c->kind == VMT_CHANGE_COUNTER ? "counter" : "discipline", "why",
+				 c->kind == VMT_CHANGE_COUNTER ? "host-clocksource" : "host-jump",
+				 "at_ns", size(c->at_ns), "before", "now_ns", integer(c->before_ns),
+				 "after", "now_ns", integer(c->after_ns), "bound_ns",
+				 size(c->bound_ns));
 	if (c->kind == VMT_CHANGE_RESUME)
 		return json_pack("{s:s,s:s,s:s,s:o,s:o,s:{s:o,s:o},s:{s:o,s:o},s:o}", "kind",
 				 "pause", "why", "qmp", "policy",

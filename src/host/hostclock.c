@@ -102,15 +102,18 @@ int hostclock_pair(unsigned tries, struct hostclock_pair *ret_pair)
 
 /* `freq` is in ppm of 16 bits' fraction; each microsecond that a tick has more is as many ticks a
  * second of microseconds. */
-int64_t hostclock_steady_ppt(void)
+int hostclock_steady(int64_t *ret_ppt)
 {
 	const int64_t ppt_of_us = 1000000;
 	struct timex t = {0};
 	int64_t hz = sysconf(_SC_CLK_TCK);
 
-	if (adjtimex(&t) < 0 || hz <= 0)
-		return 0;
-	return (int64_t)t.freq * ppt_of_us / 65536 + (t.tick - 1000000 / hz) * hz * ppt_of_us;
+	if (adjtimex(&t) < 0)
+		return -errno;
+	if (hz <= 0)
+		return -EIO;
+	*ret_ppt = (int64_t)t.freq * ppt_of_us / 65536 + (t.tick - 1000000 / hz) * hz * ppt_of_us;
+	return 0;
 }
 
 int hostclock_source(char *buf, unsigned size)

@@ -31,9 +31,9 @@ struct hostclock_pair {
 int hostclock_pair(unsigned tries, struct hostclock_pair *ret_pair);
 
 /* By how much CLOCK_MONOTONIC runs faster than the clocksource's announced frequency, in 10^-12, as
- * NTP has it set now (adjtimex(2)); a correction of phase that is under way is not in it.  0 where
- * nobody tells. */
-int64_t hostclock_steady_ppt(void);
+ * NTP has it set now (adjtimex(2)); a correction of phase that is under way is not in it.  0, or
+ * negative errno. */
+int hostclock_steady(int64_t *ret_ppt);
 
 /* True when the kernel's clocksource is the TSC, which is the host's own word that it is stable. */
 bool hostclock_tsc_is_stable(void);

@@ -138,6 +138,13 @@ int chipset_pause(struct chipset *c, uint64_t counter);
 void chipset_resume(struct chipset *c, const struct counted_clock *now,
 		    const struct chipset_change *change);
 
+/* The counter was set: what would have been `old_counter` is `new_counter`, and virtual time the
+ * same.  False when `old_counter` lies before the clock's anchor. */
+bool chipset_recount(struct chipset *c, uint64_t old_counter, uint64_t new_counter);
+
+/* Remembers a change as the last one. */
+void chipset_tell(struct chipset *c, const struct chipset_change *change);
+
 /* CLOCK_MONOTONIC at which a virtual time will have come, rounded up; of one that is more than a
  * second away, an earlier one: look again then.  UINT64_MAX: never. */
 uint64_t chipset_monotonic_at(const struct chipset *c, vmt_ns at);

@@ -97,6 +97,28 @@ void chipset_resume(struct chipset *c, const struct counted_clock *now,
 	chipset_utc(c, now->clock.utc_offset_ns);
 }
 
+bool chipset_recount(struct chipset *c, uint64_t old_counter, uint64_t new_counter)
+{
+	struct counted_clock now;
+	bool done;
+
+	pthread_mutex_lock(&c->lock);
+	now = liveclock_get(&c->clock);
+	done = vmt_clock_counter(&now.clock, old_counter, new_counter, now.clock.counter_hz,
+				 &now.clock, NULL) == 0;
+	if (done)
+		set_clock(c, &now);
+	pthread_mutex_unlock(&c->lock);
+	return done;
+}
+
+void chipset_tell(struct chipset *c, const struct chipset_change *change)
+{
+	pthread_mutex_lock(&c->lock);
+	c->change = *change;
+	pthread_mutex_unlock(&c->lock);
+}
+
 /* When CLOCK_MONOTONIC will show what the TSC shows at `counter`; rounded up. */
 static uint64_t monotonic_of_tsc(const struct vmt_clock *clock, uint64_t counter)
 {

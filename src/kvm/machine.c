@@ -268,6 +268,14 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	steal_tick(&m->steal);
 }
 
+static void on_notice(void *owner, const char *text)
+{
+	const struct machine *m = owner;
+
+	if (m->watch)
+		m->watch->notice(m->watch->owner, text);
+}
+
 /* Virtual time runs, nobody looks at it yet. */
 static int start_pages(struct machine *m, struct why *why)
 {
@@ -284,6 +292,8 @@ static int start_pages(struct machine *m, struct why *why)
 		.shown = m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
 		.disciplined = m->config->discipline,
 		.stable = liveclock_get(&m->chipset.clock).tsc,
+		.notice = on_notice,
+		.owner = m,
 	};
 	int result = pvclock_init(&m->pvclock, &config, why);
 

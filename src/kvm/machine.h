@@ -86,7 +86,8 @@ struct machine_watch {
 	/* The machine's time has changed: the guest has set its RTC (up to 100 ms ago, and all
 	 * that it did to it since is one change). */
 	void (*change)(void *owner, const struct chipset_change *change);
-	/* At power-on: what this host cannot give; after a pause: what the guest cannot see. */
+	/* What this host cannot give, at power-on or once it is known; after a pause: what the
+	 * guest cannot see; what the guest does to its pages. */
 	void (*notice)(void *owner, const char *text);
 	void *owner;
 };

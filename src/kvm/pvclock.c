@@ -16,8 +16,11 @@ enum { PAIR_TRIES = 10 };
 /* So much of what they are ahead is made up for in a second: 500 ppm. */
 #define AHEAD_NS INT64_C(500000)
 #define PPT INT64_C(1000000000000)
+/* Of an entry: the rest are flags, the guest's to clear, and nothing. */
+enum { COMPARED_BYTES = 29 };
 
 __extension__ typedef __int128 i128;
+__extension__ typedef unsigned __int128 u128;
 
 /* Both clocks of the host at one count; the counter of the virtual clock is one of them. */
 static int look(const struct pvclock *p, struct vmt_discipline_sample *ret_sample)
@@ -26,6 +29,7 @@ static int look(const struct pvclock *p, struct vmt_discipline_sample *ret_sampl
 	struct hostclock_pair pair;
 	int result = hostclock_pair(PAIR_TRIES, &pair);
 	uint64_t half = (pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2 + 1;
+	int64_t ppt;
 
 	if (result < 0)
 		return result;
@@ -33,6 +37,7 @@ static int look(const struct pvclock *p, struct vmt_discipline_sample *ret_sampl
 		.counter = pair.monotonic_tsc_lo + half,
 		.host_ns = pair.monotonic_ns,
 		.bound_ns = half * NS_PER_S / now.clock.counter_hz + 1,
+		.said_ppt = hostclock_steady(&ppt) < 0 ? VMT_DISCIPLINE_UNKNOWN : ppt,
 	};
 	return 0;
 }
@@ -45,9 +50,15 @@ static bool steers(const struct pvclock *p)
 /* What adjtimex says, if the clock can take it: the loop finds the rest. */
 static int64_t steady_ppt(void)
 {
-	const int64_t ppt = hostclock_steady_ppt();
+	int64_t ppt;
 
-	return ppt < -VMT_CLOCK_PPT || ppt > VMT_CLOCK_PPT ? 0 : ppt;
+	return hostclock_steady(&ppt) < 0 || ppt < -VMT_CLOCK_PPT || ppt > VMT_CLOCK_PPT ? 0 : ppt;
+}
+
+static void notice(const struct pvclock *p, const char *text)
+{
+	if (p->config.notice)
+		p->config.notice(p->config.owner, text);
 }
 
 int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct why *why)
@@ -65,6 +76,9 @@ int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct 
 			     &mark); /* before the look: it is its anchor */
 		p->looped = look(p, &at) == 0 &&
 			    vmt_discipline_start(&p->loop, &mark.now.clock, &at, ppt) == 0;
+		if (!p->looped)
+			notice(p, "the guest's clock is not kept to this host's: its TSC and its "
+				  "clock cannot be read together");
 	}
 	return 0;
 }
@@ -79,6 +93,7 @@ void pvclock_reset(struct pvclock *p)
 	vmt_kvmclock_reset(&p->face);
 	vmt_tsc_reset(p->config.tsc);
 	p->registered = false;
+	memset(p->pages, PVCLOCK_PAGE_NEW, sizeof(p->pages));
 }
 
 /* ns of a count of the guest's TSC, as mult / 2^shift. */
@@ -127,7 +142,31 @@ static void anchor(struct pvclock *p, const struct chipset_mark *mark, uint64_t 
 	(void)vmt_kvmclock_anchor(&p->face, tsc, now, mult, shift);
 }
 
-/* Behind the gate: all entries are written. */
+/* A CPU's entry from the line as it is, under the lock. */
+static void write_page(struct pvclock *p, uint32_t cpu)
+{
+	void *entry = memory_at(p->config.memory, vmt_kvmclock_place(&p->face, cpu),
+				VMT_KVMCLOCK_BYTES); /* NOWHERE is no memory, either */
+
+	if (!entry || p->pages[cpu] == PVCLOCK_PAGE_TAKEN)
+		return;
+	if (p->pages[cpu] == PVCLOCK_PAGE_WRITTEN &&
+	    memcmp(entry, p->written[cpu], COMPARED_BYTES) != 0) {
+		p->pages[cpu] = PVCLOCK_PAGE_TAKEN;
+		p->taken = true;
+		return;
+	}
+	vmt_kvmclock_publish(&p->face, cpu, p->config.tsc->adjust[cpu], entry);
+	memcpy(p->written[cpu], entry, VMT_KVMCLOCK_BYTES);
+	p->pages[cpu] = PVCLOCK_PAGE_WRITTEN;
+}
+
+static bool one_line(const struct pvclock *p)
+{
+	return p->config.stable && vmt_tsc_agree(p->config.tsc);
+}
+
+/* While nobody reads: all entries are written. */
 static void write_pages(struct pvclock *p, const int64_t *ppt)
 {
 	struct chipset_mark mark;
@@ -137,15 +176,11 @@ static void write_pages(struct pvclock *p, const int64_t *ppt)
 	take_anchor(p, ppt, &mark, &tsc);
 	factor(p, &mark.now, &mult, &shift);
 	pthread_mutex_lock(&p->lock);
-	vmt_kvmclock_stable(&p->face, p->config.stable && vmt_tsc_agree(p->config.tsc));
+	vmt_kvmclock_stable(&p->face, one_line(p));
 	anchor(p, &mark, vmt_tsc_line(p->config.tsc, tsc), mult, shift);
-	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++) {
-		void *entry = memory_at(p->config.memory, vmt_kvmclock_place(&p->face, cpu),
-					VMT_KVMCLOCK_BYTES); /* NOWHERE is no memory, either */
-
-		if (entry)
-			vmt_kvmclock_publish(&p->face, cpu, p->config.tsc->adjust[cpu], entry);
-	}
+	p->lined = true;
+	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
+		write_page(p, cpu);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -225,10 +260,24 @@ static bool has_page(const struct pvclock *p)
 	return false;
 }
 
+/* The register of `cpu` has just been written, by its own thread, which holds the lock.  True: its
+ * page was written, too, or there is none; else all are to be.  The first CPU's page may be read by
+ * the vDSO of the others. */
+static bool register_alone(struct pvclock *p, uint32_t cpu)
+{
+	p->pages[cpu] = PVCLOCK_PAGE_NEW;
+	if (vmt_kvmclock_place(&p->face, cpu) == VMT_KVMCLOCK_NOWHERE)
+		return true;
+	if (!p->lined || cpu == 0 || p->face.stable != one_line(p))
+		return false;
+	write_page(p, cpu);
+	return true;
+}
+
 bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value)
 {
 	static const int64_t announced = 0;
-	bool first = false;
+	bool first = false, done = true;
 	struct vmt_out out;
 	int result;
 
@@ -241,7 +290,9 @@ bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value
 		vmt_kvmclock_write(&p->face, chipset_now(p->config.chipset), cpu, msr, value, &out);
 	if (result == 0 && out.dirty & VMT_KVMCLOCK_DIRTY_CPU) {
 		first = !p->registered && has_page(p);
+		p->lined &= !first;
 		p->registered = has_page(p); /* a kernel that goes gives its pages back */
+		done = register_alone(p, cpu);
 	}
 	if (first)
 		p->quiet_ns = hostclock_monotonic_ns() + QUIET_NS;
@@ -250,7 +301,7 @@ bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value
 		return false;
 	if (out.dirty & VMT_KVMCLOCK_DIRTY_WALL)
 		publish_wall(p);
-	if (out.dirty & VMT_KVMCLOCK_DIRTY_CPU)
+	if (!done)
 		publish(p, first && steers(p) ? &announced : NULL);
 	return true;
 }
@@ -270,6 +321,53 @@ static uint64_t lag(struct pvclock *p, uint64_t host_ns, bool *ret_quiet)
 	pthread_mutex_unlock(&p->lock);
 	now = vmt_clock_now(&mark.now.clock, mark.counter);
 	return comparable && now > shown ? now - shown : 0;
+}
+
+/* The host's TSC went back: for virtual time and for the guest it has counted on as its clock. */
+static bool count_on(struct pvclock *p, const struct vmt_discipline_sample *at)
+{
+	const struct vmt_discipline_sample *last = &p->loop.last;
+	struct counted_clock now = liveclock_get(&p->config.chipset->clock);
+	uint64_t passed_ns = at->host_ns > last->host_ns ? at->host_ns - last->host_ns : 0;
+	uint64_t old =
+		last->counter + (uint64_t)((u128)passed_ns * now.clock.counter_hz / NS_PER_S);
+	bool done;
+
+	shut(p);
+	done = chipset_recount(p->config.chipset, old, at->counter);
+	if (done && p->config.movable) {
+		pthread_mutex_lock(&p->lock);
+		vmt_tsc_set(p->config.tsc, at->counter, vmt_tsc_line(p->config.tsc, old));
+		pthread_mutex_unlock(&p->lock);
+		for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
+			(void)tsc_move(&p->config.vcpus[cpu], vmt_tsc_offset(p->config.tsc, cpu),
+				       p->config.tsc->adjust[cpu]);
+	}
+	if (done)
+		write_pages(p, NULL);
+	gate_open(p->config.gate);
+	return done;
+}
+
+/* Counter and clock have parted: the loop starts where virtual time is now, and tells. */
+static bool meet_anew(struct pvclock *p, const struct vmt_discipline_sample *at,
+		      struct chipset_change *ret_change)
+{
+	const int64_t steady = p->loop.steady_ppt;
+	struct counted_clock now = liveclock_get(&p->config.chipset->clock);
+	const vmt_ns wanted = vmt_discipline_wanted(&p->loop, &now.clock, at->host_ns);
+	struct chipset_change change = {.kind = VMT_CHANGE_DISCIPLINE, .bound_ns = at->bound_ns};
+
+	if (at->counter < p->loop.last.counter && !count_on(p, at))
+		return false; /* again at the next tick */
+	now = liveclock_get(&p->config.chipset->clock);
+	p->looped = vmt_discipline_start(&p->loop, &now.clock, at, steady) == 0;
+	change.at_ns = vmt_clock_now(&now.clock, at->counter);
+	change.before_ns = (int64_t)wanted;
+	change.after_ns = (int64_t)change.at_ns;
+	chipset_tell(p->config.chipset, &change);
+	*ret_change = change;
+	return true;
 }
 
 bool pvclock_leave_tsc(struct pvclock *p, struct chipset_change *ret_change)
@@ -297,26 +395,57 @@ static bool loses_tsc(struct pvclock *p, uint64_t host_ns)
 	return !hostclock_tsc_is_stable();
 }
 
+static bool give_up_tsc(struct pvclock *p, struct chipset_change *ret_change)
+{
+	if (pvclock_leave_tsc(p, ret_change))
+		return true;
+	if (!p->told_stuck)
+		notice(p, "the host no longer relies on its TSC, and virtual time still counts it: "
+			  "it cannot be read together with CLOCK_MONOTONIC");
+	p->told_stuck = true;
+	return false;
+}
+
+/* A vCPU's thread may have found it. */
+static void tell_of_taken_page(struct pvclock *p)
+{
+	bool taken;
+
+	pthread_mutex_lock(&p->lock);
+	taken = p->taken;
+	pthread_mutex_unlock(&p->lock);
+	if (taken && !p->told_taken)
+		notice(p,
+		       "the guest has written into its kvm-clock page: it is left alone until it "
+		       "is registered again");
+	p->told_taken |= taken;
+}
+
 bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change)
 {
 	const struct vmt_clock clock = liveclock_get(&p->config.chipset->clock).clock;
 	struct vmt_discipline_sample at;
 	uint64_t behind;
 	int64_t ppt = 0;
-	bool quiet, steered;
+	int steered = 0;
+	bool quiet;
 
+	tell_of_taken_page(p);
 	if (look(p, &at) < 0)
 		return false;
-	if (loses_tsc(p, at.host_ns))
-		return pvclock_leave_tsc(p, ret_change);
+	if (loses_tsc(p, at.host_ns) && give_up_tsc(p, ret_change))
+		return true;
 	behind = lag(p, at.host_ns, &quiet);
 	if (quiet)
 		return false;
-	steered = p->looped && vmt_discipline_take(&p->loop, &clock, &at, &ppt) == 1;
-	if (!steered && (!p->config.shown || at.host_ns - p->written_ns < NS_PER_S ||
-			 (behind <= LAG_NS && p->config.stable)))
+	if (p->looped)
+		steered = vmt_discipline_take(&p->loop, &clock, &at, &ppt);
+	if (steered == -ERANGE)
+		return meet_anew(p, &at, ret_change);
+	if (steered != 1 && (!p->config.shown || at.host_ns - p->written_ns < NS_PER_S ||
+			     (behind <= LAG_NS && p->config.stable)))
 		return false;
-	publish(p, steered ? &ppt : NULL);
+	publish(p, steered == 1 ? &ppt : NULL);
 	p->written_ns = at.host_ns;
 	return false;
 }

@@ -11,6 +11,17 @@
  * has registered its first page the rate is the announced one: from that page Linux computes the
  * TSC's frequency.
  *
+ * A page in which another word stands than the one that was written last, but for the flags, which
+ * are the guest's to clear, is no longer a page: a kernel that the guest has started anew has put
+ * something else there.  It is left alone until its CPU's register is written again.
+ *
+ * A CPU that registers its own page writes it itself, from the line that the others say, without
+ * keeping them out of the guest: nobody else reads it.  The first CPU's is also the vDSO's.
+ *
+ * Where the host's TSC and its clock part - it slept, or somebody set its TSC - virtual time goes
+ * on from there, and the loop with it; a TSC that went back is taken to have counted on meanwhile,
+ * the guest's as well.
+ *
  * A guest that writes a CPU's IA32_TSC or IA32_TSC_ADJUST moves that CPU's counts, and its entry
  * with them; while the CPUs disagree the entries are not marked stable. */
 #ifndef KVM_PVCLOCK_H
@@ -41,18 +52,30 @@ struct pvclock_config {
 	bool shown;          /* the guest has kvm-clock: else only the clock is disciplined */
 	bool disciplined;
 	bool stable; /* the host relies on its TSC: all CPUs show one line */
+	/* What this host, or this guest, does not do as it should, once each; in the thread of
+	 * pvclock_init() and pvclock_tick(). */
+	void (*notice)(void *owner, const char *text);
+	void *owner;
 };
+
+/* Of a CPU's page. */
+enum pvclock_page { PVCLOCK_PAGE_NEW = 0, PVCLOCK_PAGE_WRITTEN, PVCLOCK_PAGE_TAKEN };
 
 struct pvclock {
 	struct pvclock_config config;
-	pthread_mutex_t lock;     /* of the next ones; taken behind the gate */
-	struct vmt_kvmclock face; /* and of config.tsc */
-	bool registered;          /* some CPU has a page */
-	uint64_t quiet_ns;        /* until then (CLOCK_MONOTONIC) the rate is the announced one */
+	pthread_mutex_t lock;             /* of the next ones; taken behind the gate */
+	struct vmt_kvmclock face;         /* and of config.tsc */
+	bool registered;                  /* some CPU has a page ... */
+	bool lined;                       /* ... and the line was anchored since */
+	uint8_t pages[VMT_KVMCLOCK_CPUS]; /* enum pvclock_page ... */
+	uint8_t written[VMT_KVMCLOCK_CPUS][VMT_KVMCLOCK_BYTES]; /* ... and what is in it */
+	bool taken;        /* some page was, and nobody has been told */
+	uint64_t quiet_ns; /* until then (CLOCK_MONOTONIC) the rate is the announced one */
 	int64_t slope_ppt; /* off the TSC: its frequency beside the announced one, the last known */
 	bool looped;       /* `loop` was started; pvclock_tick()'s thread, as these: */
 	uint64_t written_ns; /* when the pages were written last, CLOCK_MONOTONIC ... */
 	uint64_t checked_ns; /* ... and the host asked for its clocksource */
+	bool told_taken, told_stuck;
 	struct vmt_discipline loop;
 };
 
@@ -69,7 +92,8 @@ bool pvclock_rdmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t *ret_
 bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value);
 
 /* Every PVCLOCK_TICK_MS, in the thread that starts and stops the vCPUs.  True: the host no longer
- * relies on its TSC, and the clock counts something else (once). */
+ * relies on its TSC, and the clock counts something else (VMT_CHANGE_COUNTER, once); or its TSC and
+ * its clock have parted (VMT_CHANGE_DISCIPLINE: before_ns is what virtual time was to be). */
 bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change);
 
 /* What it does then.  False: the clock counts CLOCK_MONOTONIC already. */

@@ -129,6 +129,156 @@ static void a_page_that_was_given_back_is_left_alone(void **state)
 	take_down(b);
 }
 
+static void on_no_loop(void *owner, const char *text)
+{
+	unsigned *told = owner;
+
+	assert_non_null(strstr(text, "not kept to this host's"));
+	(*told)++;
+}
+
+static void on_notice(void *owner, const char *text)
+{
+	unsigned *told = owner;
+
+	assert_non_null(strstr(text, "kvm-clock page"));
+	(*told)++;
+}
+
+/* As after a kexec from a kernel that did not give its pages back. */
+static void a_page_with_something_else_in_it_is_left_alone(void **state)
+{
+	struct bench *b = bench();
+	struct entry *second = memory_at(&b->memory, PAGE + 64, sizeof(*second));
+	unsigned told = 0;
+	uint32_t version;
+
+	(void)state;
+	b->p.config.notice = on_notice;
+	b->p.config.owner = &told;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, (PAGE + 64) | 1));
+	second->flags = 0; /* the guest's to clear */
+	second->rest[0] = 7;
+	version = second->version;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	assert_int_not_equal(second->version, version);
+	assert_int_equal(second->flags, VMT_KVMCLOCK_STABLE);
+	memset(second, 0x5a, sizeof(*second));
+	for (int i = 0; i < 3; i++) {
+		version = entry_at(b, PAGE).version;
+		assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+		assert_int_not_equal(entry_at(b, PAGE).version, version); /* the other's goes on */
+		assert_int_equal(second->version, 0x5a5a5a5a);
+		tick(b);
+	}
+	assert_int_equal(told, 1);
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, (PAGE + 64) | 1));
+	assert_int_equal(second->mul, entry_at(b, PAGE).mul);
+	memset(second, 0x5a, sizeof(*second));
+	pvclock_reset(&b->p);
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, (PAGE + 64) | 1));
+	assert_int_not_equal(second->mul, 0x5a5a5a5a);
+	take_down(b);
+}
+
+/* At boot each CPU does: kicking all each time would be the square of their number. */
+static void a_cpu_that_registers_its_page_disturbs_nobody(void **state)
+{
+	struct bench *b = bench();
+
+	(void)state;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1)); /* the line begins */
+	b->run[0].immediate_exit = b->run[1].immediate_exit = 0;
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, (PAGE + 64) | 1));
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, 0));
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_WALL, WALL));
+	assert_false(b->run[0].immediate_exit || b->run[1].immediate_exit);
+	/* Of the first CPU's the vDSO of the others may be reading. */
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, (PAGE + 64) | 1));
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	assert_true(b->run[0].immediate_exit && b->run[1].immediate_exit);
+	take_down(b);
+}
+
+static struct chipset_change jump(struct bench *b)
+{
+	struct chipset_change change;
+
+	b->p.quiet_ns = 0;
+	b->p.checked_ns = hostclock_monotonic_ns();
+	assert_true(pvclock_tick(&b->p, &change));
+	assert_int_equal(change.kind, VMT_CHANGE_DISCIPLINE);
+	assert_int_equal(b->chipset->change.kind, VMT_CHANGE_DISCIPLINE);
+	assert_true(change.at_ns == (vmt_ns)change.after_ns);
+	tick(b); /* once */
+	return change;
+}
+
+/* It went on while the host's clock stood still: as if the last sample were older. */
+static void a_tsc_that_went_on_alone_starts_the_loop_anew(void **state)
+{
+	struct bench *b = bench_on(true, true, true);
+	struct chipset_change change;
+	uint64_t bound_ns;
+	int64_t phase_ns;
+
+	(void)state;
+	b->p.loop.last.counter /= 2;
+	b->p.loop.start_ns -= b->p.loop.start_ns / 2;
+	change = jump(b);
+	assert_true(change.before_ns <= change.after_ns);
+	assert_true(pvclock_phase(&b->p, &phase_ns, &bound_ns));
+	assert_in_range(phase_ns + 1000000, 0, 2000000); /* no distance to make up for */
+	take_down(b);
+}
+
+/* The host slept, and its TSC began anew: as if the last sample had been of a later count. */
+static void a_tsc_that_went_back_is_taken_to_have_counted_on(void **state)
+{
+	struct bench *b = bench_on(true, true, true);
+	const uint64_t hz = liveclock_get(&b->chipset->clock).clock.counter_hz;
+	struct counted_clock clock;
+	struct entry e;
+	vmt_ns before;
+
+	(void)state;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	clock = liveclock_get(&b->chipset->clock);
+	clock.clock.base_counter += 1000 * hz;
+	liveclock_set(&b->chipset->clock, &clock);
+	b->p.loop.last.counter += 1000 * hz;
+	before = chipset_now(b->chipset); /* it stands */
+	jump(b);
+	assert_true(chipset_now(b->chipset) > before);
+	assert_in_range(chipset_now(b->chipset), before, before + NS_PER_S);
+	e = entry_at(b, PAGE);
+	assert_in_range(guest_ns(&e, hostclock_tsc() + OFFSET), before, before + NS_PER_S);
+	take_down(b);
+}
+
+static void a_loop_that_cannot_start_says_so(void **state)
+{
+	struct bench *b = bench_on(true, true, true);
+	struct pvclock_config config = b->p.config;
+	struct counted_clock clock = liveclock_get(&b->chipset->clock);
+	unsigned told = 0;
+	struct why why;
+
+	(void)state;
+	config.notice = on_no_loop;
+	config.owner = &told;
+	pvclock_destroy(&b->p);
+	assert_int_equal(pvclock_init(&b->p, &config, &why), 0);
+	assert_int_equal(told, 0);
+	pvclock_destroy(&b->p);
+	clock.clock.state = VMT_CLOCK_PAUSED;
+	liveclock_set(&b->chipset->clock, &clock);
+	assert_int_equal(pvclock_init(&b->p, &config, &why), 0);
+	assert_int_equal(told, 1);
+	take_down(b);
+}
+
 static void a_page_that_is_not_memory_is_nowhere(void **state)
 {
 	static const uint64_t places[] = {
@@ -386,6 +536,11 @@ int main(void)
 		cmocka_unit_test(where_nothing_moves_a_tsc_a_write_of_it_does_nothing),
 		cmocka_unit_test(a_scaled_guest_finds_virtual_time_in_its_page),
 		cmocka_unit_test(a_page_that_was_given_back_is_left_alone),
+		cmocka_unit_test(a_page_with_something_else_in_it_is_left_alone),
+		cmocka_unit_test(a_cpu_that_registers_its_page_disturbs_nobody),
+		cmocka_unit_test(a_tsc_that_went_on_alone_starts_the_loop_anew),
+		cmocka_unit_test(a_tsc_that_went_back_is_taken_to_have_counted_on),
+		cmocka_unit_test(a_loop_that_cannot_start_says_so),
 		cmocka_unit_test(a_page_that_is_not_memory_is_nowhere),
 		cmocka_unit_test(the_wall_clock_is_utc_at_virtual_time_0),
 		cmocka_unit_test(other_registers_and_a_clock_that_is_not_shown_are_not_there),
