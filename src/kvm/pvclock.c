@@ -333,16 +333,10 @@ static bool count_on(struct pvclock *p, const struct vmt_discipline_sample *at)
 		last->counter + (uint64_t)((u128)passed_ns * now.clock.counter_hz / NS_PER_S);
 	bool done;
 
-	shut(p);
+	pvclock_shut(p);
 	done = chipset_recount(p->config.chipset, old, at->counter);
-	if (done && p->config.movable) {
-		pthread_mutex_lock(&p->lock);
-		vmt_tsc_set(p->config.tsc, at->counter, vmt_tsc_line(p->config.tsc, old));
-		pthread_mutex_unlock(&p->lock);
-		for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
-			(void)tsc_move(&p->config.vcpus[cpu], vmt_tsc_offset(p->config.tsc, cpu),
-				       p->config.tsc->adjust[cpu]);
-	}
+	if (done && p->config.movable)
+		(void)pvclock_freeze(p, at->counter, vmt_tsc_line(p->config.tsc, old));
 	if (done)
 		write_pages(p, NULL);
 	gate_open(p->config.gate);
