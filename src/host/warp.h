@@ -6,9 +6,10 @@
  * read so far, over and over.  A difference smaller than the time that it takes to hear of
  * another's count, some 100 ns, is not found, and by nobody else either.
  *
- * Takes a millisecond, up to three where a CPU is busy with something else, and some 30 us for each
- * CPU.  What such a CPU has not said by then is not waited for.  Any thread may call; its own
- * affinity stays as it is. */
+ * Takes a millisecond, up to three where a CPU is busy with something else, up to 20 where one has
+ * not had its turn at all, and some 30 us for each CPU.  What such a CPU has not said by then is not
+ * waited for: with no look of its own nothing is known of it, and `back` is what the others saw.
+ * Any thread may call; its own affinity stays as it is. */
 #ifndef HOST_WARP_H
 #define HOST_WARP_H
 
@@ -17,7 +18,7 @@
 struct warp {
 	uint64_t back;  /* the largest step back, in counts; 0: none was seen */
 	uint32_t cpus;  /* that took part; below 2 there is nothing to compare */
-	uint32_t looks; /* of the CPU that had the fewest */
+	uint32_t looks; /* of the CPU that had the fewest; 0: one had no turn */
 };
 
 /* Reads the count of the CPU that it runs on, the n-th of those that take part.  Ordered after all

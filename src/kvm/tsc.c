@@ -34,7 +34,8 @@ void tsc_find(enum probe_tsc_class tsc_class, uint32_t khz, struct tsc_host *ret
 	};
 	if (tsc_class == PROBE_TSC_OFFSET_SCALING)
 		h->hardware.frac = probe_is_svm() ? VMT_TSC_FRAC_SVM : VMT_TSC_FRAC_VMX;
-	/* No thread to be had is no proof of anything; the VM will not get its own, either. */
+	/* No thread to be had is no proof of anything; the VM will not get its own, either.  Nor is
+	 * a CPU that had no turn (looks 0): then the kernel's word stands. */
 	if (h->source)
 		(void)warp_check(NULL, NULL, &h->warp);
 }

@@ -85,6 +85,9 @@ static void an_invariant_tsc_is_promised_where_it_is_one(void **state)
 	assert_true(tsc_trusted(&host));
 	assert_false(tsc_notice(&host, &text));
 	accepts(&host, wish, KHZ);
+	host.warp = (struct warp){.cpus = 2, .looks = 0}; /* one had no turn: nothing is known */
+	assert_true(tsc_trusted(&host));
+	assert_false(tsc_notice(&host, &text));
 	host.warp.back = 77;
 	assert_false(tsc_trusted(&host));
 	assert_true(tsc_notice(&host, &text));

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "host/hostclock.h"
@@ -82,6 +83,60 @@ static void a_step_back_is_found(void **state)
 	assert_in_range(warp.back, 1, AHEAD);
 }
 
+/* The second CPU is busy: its thread has no turn for 10 ms; or for as long as it is held. */
+static uint64_t begins_late(void *arg, uint32_t n)
+{
+	const struct timespec turn = {.tv_nsec = 10 * MS};
+	bool *begun = arg;
+
+	if (n != 1)
+		return one_counter(NULL, n);
+	if (!__atomic_exchange_n(begun, true, __ATOMIC_RELAXED))
+		nanosleep(&turn, NULL);
+	return one_counter(NULL, n) - AHEAD;
+}
+
+static uint64_t is_held(void *arg, uint32_t n)
+{
+	const struct timespec turn = {.tv_nsec = MS};
+	const bool *held = arg;
+
+	while (n == 1 && __atomic_load_n(held, __ATOMIC_RELAXED))
+		nanosleep(&turn, NULL);
+	return one_counter(NULL, n) - (n == 1 ? AHEAD : 0);
+}
+
+static void who_has_its_turn_late_is_heard(void **state)
+{
+	static bool begun;
+	struct warp warp = {0};
+
+	(void)state;
+	if (usable_cpus() < 2)
+		return; /* nothing to compare */
+	for (int i = 0; i < 100 && !warp.back; i++) {
+		__atomic_store_n(&begun, false, __ATOMIC_RELAXED);
+		assert_int_equal(warp_check(begins_late, &begun, &warp), 0);
+	}
+	assert_in_range(warp.looks, 1, UINT32_MAX);
+	assert_in_range(warp.back, 1, AHEAD);
+}
+
+static void who_has_no_turn_is_not_waited_for(void **state)
+{
+	static bool held = true;
+	struct warp warp = {.looks = 7};
+
+	(void)state;
+	if (usable_cpus() < 2)
+		return; /* nothing to compare */
+	assert_int_equal(warp_check(is_held, &held, &warp), 0);
+	assert_int_equal(warp.looks, 0);
+	assert_true(warp.back == 0);
+	assert_int_equal(warp.cpus, usable_cpus());
+	__atomic_store_n(&held, false, __ATOMIC_RELAXED); /* it comes to nobody any more */
+}
+
 static void where_the_kernel_trusts_its_tsc_so_does_the_check(void **state)
 {
 	struct warp warp;
@@ -122,6 +177,8 @@ int main(void)
 		cmocka_unit_test(cpus_with_one_counter_agree),
 		cmocka_unit_test(a_cpu_that_is_ahead_is_found),
 		cmocka_unit_test(a_step_back_is_found),
+		cmocka_unit_test(who_has_its_turn_late_is_heard),
+		cmocka_unit_test(who_has_no_turn_is_not_waited_for),
 		cmocka_unit_test(where_the_kernel_trusts_its_tsc_so_does_the_check),
 		cmocka_unit_test(one_cpu_has_nobody_to_disagree_with),
 	};
