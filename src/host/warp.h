@@ -7,9 +7,9 @@
  * another's count, some 100 ns, is not found, and by nobody else either.
  *
  * Takes a millisecond, up to three where a CPU is busy with something else, up to 20 where one has
- * not had its turn at all, and some 30 us for each CPU.  What such a CPU has not said by then is not
- * waited for: with no look of its own nothing is known of it, and `back` is what the others saw.
- * Any thread may call; its own affinity stays as it is. */
+ * not had its turn at all, and some 30 us for each CPU.  What such a CPU has not said by then is
+ * not waited for: with no look of its own nothing is known of it, and `back` is what the others
+ * saw.  Any thread may call; its own affinity stays as it is. */
 #ifndef HOST_WARP_H
 #define HOST_WARP_H
 

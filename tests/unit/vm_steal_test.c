@@ -273,7 +273,7 @@ static void a_thread_brings_its_own_count(void **state)
 	pthread_join(thread, NULL);
 	assert_true(*page(b, 1) < UINT64_C(60) * 1000 * MS);
 	b->run[1].immediate_exit = 0; /* it may have waited, and kicked itself */
-	steal_tick(&b->steal); /* nobody is there */
+	steal_tick(&b->steal);        /* nobody is there */
 	assert_int_equal(b->run[1].immediate_exit, 0);
 	take_down(b);
 }
