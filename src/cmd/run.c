@@ -16,6 +16,7 @@
 #include "cmd/run.h"
 #include "cmd/run_qmp.h"
 #include "cmd/where.h"
+#include "move/snapshot.h"
 
 enum { SIGNAL_STATUS = 128 };
 
@@ -24,6 +25,7 @@ struct run {
 	struct machine *machine;
 	struct run_qmp qmp;
 	struct machine_watch watch;
+	struct snapshot *snapshot; /* that it begins with; NULL: it boots */
 	int signal_fd;
 	struct event *signal_event;
 	int signal; /* that ended it; 0: none */
@@ -53,7 +55,8 @@ static int watch_signals(struct run *r)
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
 		if (sigaction(ends[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
 			sigaddset(&set, ends[i]);
-	signal(SIGPIPE, SIG_IGN); /* a reader that went away is no reason to die */
+	signal(SIGPIPE, SIG_IGN); /* a reader that went away is no reason to die ... */
+	signal(SIGXFSZ, SIG_IGN); /* ... nor a file that may not become longer */
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -131,6 +134,7 @@ static int status_of(int error)
 	case -EMFILE:
 	case -ENFILE:
 	case -EAGAIN:
+	case -EXDEV:
 		return CMD_CANNOT;
 	default:
 		return CMD_USAGE;
@@ -187,6 +191,19 @@ static void on_notice(void *owner, const char *text)
 	fprintf(stderr, "vmtime run: %s\n", text);
 }
 
+/* The machine is to begin as a snapshot says.  0, or negative errno. */
+static int arrive(struct run *r, const char *path, struct why *why)
+{
+	struct image_stats stats;
+	int result = snapshot_open(path, &r->snapshot, why);
+
+	if (result == 0)
+		result = snapshot_memory(r->snapshot, machine_memory(r->machine), &stats, why);
+	if (result == 0)
+		machine_arrive(r->machine, snapshot_state(r->snapshot));
+	return result;
+}
+
 static int run_machine(struct run *r, const struct run_options *o)
 {
 	struct why why = {{0}};
@@ -203,7 +220,9 @@ static int run_machine(struct run *r, const struct run_options *o)
 	result = watch_signals(r);
 	if (result < 0)
 		why_set(&why, result, "cannot watch signals: %s", strerror(-result));
-	else if (o->qmp)
+	else if (o->incoming)
+		result = arrive(r, o->incoming, &why);
+	if (result == 0 && o->qmp)
 		result = run_qmp_open(&r->qmp, o->qmp, r->base, r->machine, &why);
 	if (result == 0)
 		result = machine_run(r->machine, &end, &why);
@@ -211,6 +230,7 @@ static int run_machine(struct run *r, const struct run_options *o)
 	machine_stats(r->machine, &stats);
 	/* The terminal is itself again before anything is printed. */
 	dropped = machine_destroy(r->machine, &lost);
+	snapshot_close(r->snapshot);
 	if (result < 0)
 		return cmd_error("run", status_of(result), "%s", why.text);
 	if (o->verbose)
@@ -282,6 +302,7 @@ const struct cmd_verb cmd_run = {
 	"usage: vmtime run [--kernel FILE] [--initrd FILE]... [--append STR] [--env K=V]...\n"
 	"                  [--cpus N] [--memory SIZE]\n"
 	"                  [--serial stdio|none|unix:PATH|file:PATH]... [--qmp PATH]\n"
+	"                  [--incoming file:PATH] [--on-restore auto|continue|freeze]\n"
 	"                  [--pit user|kernel|none] [--rtc exact|pc|none] [--hpet on|off]\n"
 	"                  [--pm-timer on|off] [--kvm-clock user|kernel|none]\n"
 	"                  [--steal kernel|user|none] [--invtsc on|off]\n"

@@ -13,6 +13,7 @@ struct run_options {
 	struct machine_config machine; /* points into what follows and into argv */
 	bool verbose;
 	const char *qmp;                       /* path of the socket; NULL: none */
+	const char *incoming;                  /* path of a snapshot; NULL: it boots */
 	const char *initrds[RUN_LIST_MAX + 1]; /* NULL-ended */
 	const char *env[RUN_LIST_MAX + 1];
 	char kernel[PATH_MAX];   /* the default one's path */

@@ -64,15 +64,16 @@ static const struct {
 	[DISCIPLINE] = {"--discipline", {"on", "off"}, {NULL}},
 	[RATE] = {"--rate", {"1"}, {NULL}},
 	[ON_PAUSE] = {"--on-pause", {"auto", "continue", "freeze"}, {NULL}},
-	[ON_RESTORE] = {"--on-restore", {"auto"}, {"continue", "freeze"}},
+	[ON_RESTORE] = {"--on-restore", {"auto", "continue", "freeze"}, {NULL}},
 	[ON_MIGRATE] = {"--on-migrate", {"auto"}, {"continue", "freeze"}},
 };
 
 /* Options with a free value, and those that this version does not have. */
-static const char *const with_value[] = {"--kernel", "--initrd", "--append", "--cpus", "--memory",
-					 "--serial", "--env",    "--date",   "--qmp"};
+static const char *const with_value[] = {"--kernel", "--initrd",  "--append", "--cpus",
+					 "--memory", "--serial",  "--env",    "--date",
+					 "--qmp",    "--incoming"};
 static const char *const without_value[] = {"--exit-port", "--verbose"};
-static const char *const not_yet[] = {"--qga", "--incoming", "--net", "--vsock"};
+static const char *const not_yet[] = {"--qga", "--net", "--vsock"};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -190,6 +191,19 @@ static int take_serial(struct parse *p, const char *value)
 	return CMD_OK;
 }
 
+/* A machine that comes from another one. */
+static int take_incoming(struct parse *p, const char *value)
+{
+	if (strncmp(value, "unix:", 5) == 0 || strncmp(value, "tcp:", 4) == 0)
+		return cmd_error("run", CMD_USAGE,
+				 "--incoming %s is not in this version yet (possible: file:PATH)",
+				 value);
+	if (strncmp(value, "file:", 5) != 0 || !value[5])
+		return bad("--incoming", value, "not a place to come from (write file:PATH)");
+	p->o->incoming = value + 5;
+	return CMD_OK;
+}
+
 static int take_in_list(const char *option, const char *value, const char **list, unsigned *n)
 {
 	if (*n >= RUN_LIST_MAX)
@@ -209,6 +223,8 @@ static int take_value(struct parse *p, const char *option, const char *value)
 		return take_memory(p, value);
 	if (strcmp(option, "--serial") == 0)
 		return take_serial(p, value);
+	if (strcmp(option, "--incoming") == 0)
+		return take_incoming(p, value);
 	if (strcmp(option, "--initrd") == 0)
 		return take_in_list(option, value, p->o->initrds, &p->n_initrds);
 	if (strcmp(option, "--env") == 0) {
@@ -343,6 +359,7 @@ static void settle_choices(struct parse *p)
 	m->steal = steals[p->picked[STEAL]];
 	m->ticks = ticks[p->picked[TICKS]];
 	m->on_pause = policies[p->picked[ON_PAUSE]];
+	m->on_restore = policies[p->picked[ON_RESTORE]];
 	m->tsc_hint = p->picked[TSC_HINT] == 0;
 	m->tsc.invariant = p->picked[INVTSC] == 1;
 	m->tsc.portable = p->picked[TSC] == 1;

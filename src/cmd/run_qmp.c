@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* run_qmp.c - what `vmtime run --qmp` answers and tells: between the QMP server and the machine. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "cmd/cmd.h"
 #include "cmd/run_qmp.h"
+#include "move/snapshot.h"
 
 static json_t *integer(int64_t value)
 {
@@ -30,9 +32,10 @@ json_t *run_qmp_change(const struct chipset_change *c, bool has_bound)
 				 "at_ns", size(c->at_ns), "before", "now_ns", integer(c->before_ns),
 				 "after", "now_ns", integer(c->after_ns), "bound_ns",
 				 size(c->bound_ns));
-	if (c->kind == VMT_CHANGE_RESUME)
+	if (c->kind == VMT_CHANGE_RESUME || c->kind == VMT_CHANGE_LOAD)
 		return json_pack("{s:s,s:s,s:s,s:o,s:o,s:{s:o,s:o},s:{s:o,s:o},s:o}", "kind",
-				 "pause", "why", "qmp", "policy",
+				 c->kind == VMT_CHANGE_LOAD ? "restore" : "pause", "why",
+				 c->kind == VMT_CHANGE_LOAD ? "incoming" : "qmp", "policy",
 				 c->policy == VMT_POLICY_FREEZE ? "freeze" : "continue", "at_ns",
 				 size(c->at_ns), "gap_ns", size(c->gap_ns), "before", "now_ns",
 				 integer(c->before_ns), "utc_offset_ns", integer(c->utc_before_ns),
@@ -152,6 +155,56 @@ static json_t *cont(void *owner, const json_t *arguments, struct why *why)
 	return json_object();
 }
 
+static const char *const snapshot_arguments[] = {"file", "stop", NULL};
+
+static json_t *saved(const struct image_stats *stats)
+{
+	return json_pack("{s:o,s:o,s:o}", "pages", size(stats->pages), "zero-pages",
+			 size(stats->zero_pages), "bytes", size(stats->bytes));
+}
+
+static json_t *save(struct run_qmp *qmp, const char *path, struct why *why)
+{
+	struct vmstate_parts parts = {0};
+	struct image_stats stats;
+	int result = machine_save(qmp->machine, &parts, why);
+
+	if (result == 0)
+		result = snapshot_save(path, &parts, machine_memory(qmp->machine), &stats, why);
+	vmstate_parts_free(&parts);
+	return result == 0 ? saved(&stats) : NULL;
+}
+
+/* The machine stands still meanwhile; one that ran goes on, also if it could not be saved, unless
+ * it is to stop. */
+static json_t *snapshot(void *owner, const json_t *arguments, struct why *why)
+{
+	struct run_qmp *qmp = owner;
+	bool paused = machine_is_paused(qmp->machine);
+	const char *path;
+	json_t *result, *gone_on;
+	struct why ignored;
+	int stays = 0;
+
+	if (json_unpack((json_t *)arguments, "{s:s,s?b!}", "file", &path, "stop", &stays) < 0) {
+		why_set(why, -EINVAL,
+			"snapshot-save needs a path, \"file\", and may have \"stop\", a boolean");
+		return NULL;
+	}
+	result = stop(qmp, NULL, why);
+	if (!result)
+		return NULL;
+	json_decref(result);
+	result = save(qmp, path, why);
+	if (paused || (result && stays))
+		return result;
+	gone_on = cont(qmp, NULL, result ? why : &ignored);
+	if (!gone_on)
+		json_decref(result);
+	json_decref(gone_on);
+	return gone_on ? result : NULL;
+}
+
 /* Without --name there is none. */
 static json_t *query_name(void *owner, const json_t *arguments, struct why *why)
 {
@@ -236,6 +289,7 @@ static const struct qmp_command commands[] = {
 	{"query-vmtime", NULL, query_vmtime},
 	{"quit", NULL, quit},
 	{"rtc-reset-reinjection", NULL, forget_rtc_ticks},
+	{"snapshot-save", snapshot_arguments, snapshot},
 	{"stop", NULL, stop},
 	{"system_powerdown", NULL, powerdown},
 	{"system_reset", NULL, reset},

@@ -15,6 +15,7 @@
 #include "kvm/acpi.h"
 #include "kvm/machine_impl.h"
 #include "kvm/thread.h"
+#include "kvm/vmstate.h"
 
 enum { NS_PER_MS = 1000000 };
 
@@ -156,8 +157,11 @@ static int start_clock(struct machine *m, bool tsc, struct vmt_clock *ret_clock,
 	const struct machine_config *config = m->config;
 	uint64_t hz = (tsc ? m->vm.tsc_khz : NS_PER_MS) * 1000ULL; /* of the counter */
 	struct vmt_reading at;
-	int result = timestate_host(tsc, hz, &at);
+	int result;
 
+	if (m->incoming)
+		return vmstate_load_time(m, tsc, hz, ret_clock, why);
+	result = timestate_host(tsc, hz, &at);
 	if (result < 0)
 		return why_set(why, result, "cannot read the host's clocks");
 	tsc_begin(&m->tsc_host, tsc ? at.counter : hostclock_tsc(), &m->tsc);
@@ -337,8 +341,10 @@ static int set_up(struct machine *m, struct why *why)
 	};
 	bool first = !m->powered;
 	struct boot_state state;
-	int result = vm_create(&m->memory, &config, &m->vm, why);
+	int result = m->incoming ? vmstate_check(m, why) : 0;
 
+	if (result == 0)
+		result = vm_create(&m->memory, &config, &m->vm, why);
 	if (result == 0 && first)
 		result = plan_tsc(m, why);
 	if (result == 0)
@@ -346,15 +352,19 @@ static int set_up(struct machine *m, struct why *why)
 					m->config->steal == MACHINE_STEAL_USER, why);
 	if (result == 0)
 		result = create_vcpus(m, why);
-	if (result == 0)
+	if (result == 0 && !m->incoming)
 		result = load_image(m, &state, why);
 	if (result == 0 && first)
 		result = power_on(m, why);
 	if (result == 0 && first)
 		result = start_pages(m, why);
+	if (result == 0 && m->incoming)
+		result = vmstate_load_cpus(m, why);
 	/* Not before all else is known to be good: opening empties a file. */
 	if (result == 0 && first)
 		result = open_consoles(m, why);
+	if (result < 0 || m->incoming)
+		return result;
 	for (uint32_t i = 0; i < m->n_vcpus && result == 0; i++)
 		result = tsc_apply(&m->tsc_host, &m->tsc, &m->vcpus[i], why);
 	if (result == 0)
@@ -362,13 +372,22 @@ static int set_up(struct machine *m, struct why *why)
 	return result;
 }
 
+static int connect_lines(struct machine *m, struct why *why)
+{
+	if (m->incoming)
+		return vmstate_load_board(m, why);
+	chipset_connect(&m->chipset, &m->vm);
+	ports_connect(&m->ports, &m->vm);
+	return 0;
+}
+
 static int start(struct machine *m, struct why *why)
 {
 	int result = set_up(m, why);
 
+	if (result == 0)
+		result = connect_lines(m, why);
 	if (result == 0) {
-		chipset_connect(&m->chipset, &m->vm);
-		ports_connect(&m->ports, &m->vm);
 		result = deadline_start(&m->deadline, &m->chipset, m->vm.acks, m->vm.n_acks, why);
 		m->running = result == 0;
 	}
@@ -376,6 +395,11 @@ static int start(struct machine *m, struct why *why)
 		result = vcpu_start(&m->vcpus[i], why);
 	if (result < 0)
 		machine_tear_down(m);
+	else if (m->incoming && m->watch)
+		m->watch->change(m->watch->owner, &m->chipset.change);
+	if (result == 0 && m->incoming)
+		vmstate_notices(m);
+	m->incoming = NULL;
 	return result;
 }
 

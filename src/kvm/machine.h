@@ -31,6 +31,8 @@ enum machine_kvm_clock {
 enum machine_steal { MACHINE_STEAL_NONE = 0, MACHINE_STEAL_KERNEL, MACHINE_STEAL_USER };
 enum machine_rtc { MACHINE_RTC_NONE = 0, MACHINE_RTC_PC, MACHINE_RTC_EXACT };
 
+struct guest_memory;
+
 struct machine_config {
 	uint32_t cpus;
 	uint64_t memory_bytes;
@@ -48,6 +50,7 @@ struct machine_config {
 	struct tsc_wish tsc;
 	enum probe_tsc_class tsc_class; /* found by probe_tsc() on this host */
 	bool tsc_hint; /* without kvm_clock: tsc_early_khz= is added to a Linux command line */
+	enum vmt_policy on_restore;
 	enum vmt_policy on_pause; /* FREEZE needs a host that can move a TSC; AUTO goes on there */
 	enum vmt_ticks ticks;     /* with the kernel's PIT: DELAY and CATCHUP are its reinjection */
 	bool exit_port;           /* 0xf4 ends the VM */
@@ -127,6 +130,16 @@ int machine_pause(struct machine *m, bool *ret_changed, struct why *why);
 int machine_resume(struct machine *m, bool *ret_changed, struct chipset_change *ret_change,
 		   struct why *why);
 bool machine_is_paused(const struct machine *m);
+
+/* The state of a machine that is paused; its memory is machine_memory().  As vmstate_save(). */
+struct vmstate_parts;
+int machine_save(struct machine *m, struct vmstate_parts *parts, struct why *why);
+const struct guest_memory *machine_memory(const struct machine *m);
+
+/* Before machine_run(): it does not boot, but begins with this state, kept by reference until it
+ * runs, and with what its memory holds by then.  machine_run() then says also: -EXDEV not with this
+ * configuration or on this host, -EINVAL, -ENOTSUP it is damaged or not known. */
+void machine_arrive(struct machine *m, const struct vmstate_parts *state);
 
 /* A bus reset, as by the guest.  If it cannot be booted again: the end, MACHINE_END_RESET.  -EBUSY
  * for one that stands still. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "kvm/machine_impl.h"
+#include "kvm/vmstate.h"
 
 void machine_stop(struct machine *m)
 {
@@ -46,6 +47,16 @@ int machine_thread(const struct machine *m, uint32_t cpu)
 	return __atomic_load_n(&m->vcpus[cpu].tid, __ATOMIC_SEQ_CST);
 }
 
+const struct guest_memory *machine_memory(const struct machine *m)
+{
+	return &m->memory;
+}
+
+void machine_arrive(struct machine *m, const struct vmstate_parts *state)
+{
+	m->incoming = state;
+}
+
 static int at_its_end(struct why *why)
 {
 	return why_set(why, -EAGAIN, "the machine is at its end");
@@ -76,6 +87,15 @@ int machine_pause(struct machine *m, bool *ret_changed, struct why *why)
 	if (!m->running)
 		return at_its_end(why);
 	return m->pause.paused ? 0 : pause_begin(&m->pause, &config, why);
+}
+
+int machine_save(struct machine *m, struct vmstate_parts *parts, struct why *why)
+{
+	if (!m->running)
+		return at_its_end(why);
+	if (!m->pause.paused)
+		return why_set(why, -EBUSY, "the machine runs (send stop first)");
+	return vmstate_save(m, parts, why);
 }
 
 /* A guest that told the time by a counter which cannot show the gap is late by it from now on. */

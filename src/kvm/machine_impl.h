@@ -12,6 +12,8 @@
 #include "kvm/pause.h"
 #include "kvm/pvclock.h"
 #include "kvm/steal.h"
+#include "kvm/vmstate_parts.h"
+#include "kvm/vmstate_time.h"
 
 struct machine {
 	const struct machine_config *config;
@@ -36,6 +38,8 @@ struct machine {
 	struct steal steal; /* all 0: KVM's, or none */
 	struct event *tick; /* of both */
 	struct pause pause;
+	const struct vmstate_parts *incoming; /* it begins so; NULL: at power-on, or has begun */
+	struct vmstate_time arrived;          /* what became of its time then */
 
 	pthread_mutex_t lock; /* of the next two */
 	struct vcpu_end vcpu_end;

@@ -125,8 +125,9 @@ static struct vmt_gap_guest guest_of(struct chipset *c, vmt_ns now)
 	return g;
 }
 
-static uint64_t limit_of(const struct pause *p, vmt_ns now, uint32_t *ret_clock)
+uint64_t pause_limit(const struct pause *p, uint32_t *ret_clock)
 {
+	const vmt_ns now = liveclock_get(&p->config.chipset->clock).clock.base_ns;
 	struct vmt_gap_guest g;
 
 	(void)chipset_hold(p->config.chipset);
@@ -202,7 +203,7 @@ int pause_end(struct pause *p, uint32_t policy, struct chipset_change *ret_chang
 	bool froze;
 	int result = look(p, &to);
 
-	*ret_limit_ns = limit_of(p, before.base_ns, ret_clock);
+	*ret_limit_ns = pause_limit(p, ret_clock);
 	if (!p->config.movable)
 		policy = VMT_POLICY_CONTINUE;
 	if (result == 0)

@@ -66,6 +66,9 @@ int pause_begin(struct pause *p, const struct pause_config *config, struct why *
 int pause_end(struct pause *p, uint32_t policy, struct chipset_change *ret_change,
 	      uint64_t *ret_limit_ns, uint32_t *ret_clock, struct why *why);
 
+/* The longest gap that the guest can take, and because of which of its clocks, as above. */
+uint64_t pause_limit(const struct pause *p, uint32_t *ret_clock);
+
 /* The machine will not go on: the gate opens, for vCPUs that have been asked to stop. */
 void pause_abandon(struct pause *p);
 

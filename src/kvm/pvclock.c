@@ -499,6 +499,14 @@ void pvclock_go(struct pvclock *p, uint64_t count, vmt_ns stopped, bool froze)
 	write_pages(p, NULL);
 }
 
+int pvclock_load(struct pvclock *p, const void *bytes, size_t size)
+{
+	int result = vmt_kvmclock_load(&p->face, bytes, size);
+
+	p->registered = has_page(p);
+	return result;
+}
+
 bool pvclock_phase(const struct pvclock *p, int64_t *ret_ns, uint64_t *ret_bound_ns)
 {
 	*ret_ns = p->loop.phase_ns;

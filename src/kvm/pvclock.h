@@ -115,6 +115,10 @@ int pvclock_freeze(struct pvclock *p, uint64_t host_tsc, uint64_t count);
  * at virtual time `stopped`, the guest's TSC being `count` there; froze: and stood since. */
 void pvclock_go(struct pvclock *p, uint64_t count, vmt_ns stopped, bool froze);
 
+/* What the guest has registered, saved by vmt_kvmclock_save(), before any vCPU runs; then
+ * pvclock_go().  0 or -EINVAL. */
+int pvclock_load(struct pvclock *p, const void *bytes, size_t size);
+
 /* How late virtual time was beside the host's at the last tick; false: not disciplined. */
 bool pvclock_phase(const struct pvclock *p, int64_t *ret_ns, uint64_t *ret_bound_ns);
 

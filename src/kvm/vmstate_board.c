@@ -169,20 +169,15 @@ static void load_lines(struct chipset *c, const uint8_t *lines)
 static int load_board(struct chipset *c, const struct vmstate_part *part)
 {
 	enum { NOW_AT = 44, LEAST = NOW_AT + 8 }; /* of the board's record: vmt_board_save() */
-	const struct vmt_clock clock = liveclock_get(&c->clock).clock;
 	struct vmt_board_out out;
 	vmt_ns now;
-	int result;
 
 	if (part->length < LEAST)
 		return -EINVAL;
 	now = get64(part->bytes + NOW_AT);
 	if (now > chipset_now(c))
 		return -EINVAL;
-	result = vmt_board_load(&c->board, now, part->bytes, part->length, &out);
-	if (result == 0)
-		vmt_board_utc(&c->board, now, clock.utc_offset_ns, &out);
-	return result;
+	return vmt_board_load(&c->board, now, part->bytes, part->length, &out);
 }
 
 int vmstate_board_load(struct chipset *c, const struct vm *vm, const struct vmstate_part *board,
@@ -204,6 +199,7 @@ int vmstate_board_load(struct chipset *c, const struct vm *vm, const struct vmst
 			       "the board's state is damaged, or of a machine with another --pit, "
 			       "--rtc, --pm-timer, --hpet or --ticks");
 	chipset_connect(c, vm);
+	chipset_utc(c, liveclock_get(&c->clock).clock.utc_offset_ns);
 	pthread_mutex_lock(&c->lock);
 	load_lines(c, lines->bytes);
 	pthread_mutex_unlock(&c->lock);

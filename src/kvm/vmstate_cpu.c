@@ -114,17 +114,27 @@ static int save_xsave(const struct vm *vm, const struct vcpu *v, struct record *
 	return result;
 }
 
+int vmstate_cpu_features(const struct vcpu *v, struct cpuid_table *ret_table, struct why *why)
+{
+	static const struct kvm_cpuid_entry2 none;
+
+	ret_table->nent = CPUID_MAX_ENTRIES;
+	if (ioctl(v->fd, KVM_GET_CPUID2, ret_table) < 0)
+		return refused(v, why, "features");
+	/* Linux 6.1 leaves the number as it was: what is behind the last one is still 0. */
+	while (ret_table->nent > 1 &&
+	       memcmp(&ret_table->entries[ret_table->nent - 1], &none, sizeof(none)) == 0)
+		ret_table->nent--;
+	return 0;
+}
+
 static int save_cpuid(const struct vcpu *v, struct record *r, struct why *why)
 {
 	struct cpuid_table *table = calloc(1, sizeof(*table));
-	int result = 0;
+	int result = table ? vmstate_cpu_features(v, table, why)
+			   : why_set(why, -ENOMEM, "no memory for a CPU's state");
 
-	if (!table)
-		return why_set(why, -ENOMEM, "no memory for a CPU's state");
-	table->nent = CPUID_MAX_ENTRIES;
-	if (ioctl(v->fd, KVM_GET_CPUID2, table) < 0)
-		result = refused(v, why, "features");
-	else
+	if (result == 0)
 		add(r, VMSTATE_CPU_CPUID, table->entries,
 		    table->nent * sizeof(struct kvm_cpuid_entry2));
 	free(table);

@@ -44,6 +44,10 @@ struct vmstate_cpu_ours {
 	bool kvm_clock, steal;
 };
 
+/* What CPUID shows on this CPU; *ret_table is all 0 before.  0 or -EIO. */
+struct cpuid_table;
+int vmstate_cpu_features(const struct vcpu *vcpu, struct cpuid_table *ret_table, struct why *why);
+
 /* Adds a CPU's part; it is kept out of the guest and settled.  *timer_left: what its LAPIC timer's
  * current count is to be, of a machine whose time stands still; NULL: what it is.  0, or negative
  * errno. */

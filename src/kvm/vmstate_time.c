@@ -9,7 +9,7 @@
 enum { VERSION = 1, KHZ_OF_NS = 1000000 };
 
 /* Of the clock's part; its record follows. */
-enum { TSC_AT = 0, UTC_AT = 8, BOUND_AT = 16, HEAD = 24 };
+enum { TSC_AT = 0, UTC_AT = 8, BOUND_AT = 16, LIMIT_AT = 24, HEAD = 32 };
 
 #define PPT INT64_C(1000000000000)
 #define PPB INT64_C(1000000000)
@@ -28,6 +28,7 @@ int vmstate_time_save(const struct vmt_clock *paused, const struct vmstate_insta
 	put64(clock + TSC_AT, at->tsc);
 	put64(clock + UTC_AT, (uint64_t)at->at.utc_ns);
 	put64(clock + BOUND_AT, at->at.utc_bound_ns);
+	put64(clock + LIMIT_AT, at->limit_ns);
 	if (vmstate_parts_add(parts, VMSTATE_CLOCK, VERSION, 0, clock, HEAD + (uint32_t)size) < 0 ||
 	    vmstate_parts_add(parts, VMSTATE_TSC, VERSION, 0, counts, (uint32_t)more) < 0)
 		return why_set(why, -ENOMEM, "no memory for the machine's state");
@@ -75,8 +76,10 @@ static int load_clock(const struct vmstate_part *part, const struct vmstate_time
 				   &at.utc_ns))
 		return why_set(why, -EINVAL, "the machine's clock is beyond all dates");
 	gap_ns = since(at.utc_ns, utc_ns);
+	t->limit_ns = get64(part->bytes + LIMIT_AT);
+	t->utc_offset_ns = ret_saved->utc_offset_ns;
 	t->future_ns = gap_ns < 0 ? 0 - (uint64_t)gap_ns : 0;
-	if (vmt_clock_load(ret_saved, config->counter_hz, &at, config->policy, config->limit_ns,
+	if (vmt_clock_load(ret_saved, config->counter_hz, &at, config->policy, t->limit_ns,
 			   &t->clock, &t->change) < 0)
 		return why_set(why, -EINVAL, "the machine's clock cannot go on here");
 	t->change.bound_ns += get64(part->bytes + BOUND_AT);

@@ -25,6 +25,7 @@
 struct vmstate_instant {
 	uint64_t tsc;
 	struct vmt_reading at; /* of the counter that virtual time counts */
+	uint64_t limit_ns;     /* the longest gap that the guest can take; saved with it */
 };
 
 /* The clock is paused there. */
@@ -35,7 +36,6 @@ struct vmstate_time_config {
 	struct vmstate_instant now;
 	uint64_t counter_hz; /* of this host's counter */
 	uint32_t policy;     /* enum vmt_policy */
-	uint64_t limit_ns;   /* the longest gap over which AUTO continues */
 	bool own_utc;        /* UTC was chosen at power-on: it is not the host's */
 	bool portable;       /* the guest does not rely on its TSC's frequency */
 };
@@ -43,8 +43,10 @@ struct vmstate_time_config {
 struct vmstate_time {
 	struct vmt_clock clock; /* runs */
 	struct vmt_change change;
-	uint64_t passed_ns; /* of virtual time, in the gap */
-	uint64_t future_ns; /* the saved time is so far ahead of this host's UTC; else 0 */
+	uint64_t passed_ns;    /* of virtual time, in the gap */
+	int64_t utc_offset_ns; /* UTC - virtual time, before */
+	uint64_t limit_ns;     /* the saved one, over which AUTO freezes */
+	uint64_t future_ns;    /* the saved time is so far ahead of this host's UTC; else 0 */
 	uint64_t
 		tsc_count; /* what a CPU showed that the guest has not moved, when it was stopped */
 	vmt_ns stopped_ns; /* ... at that virtual time */

@@ -124,7 +124,9 @@ static void the_defaults_of_what_is_to_come_are_taken(void **state)
 	TAKES("--vmclock", "off", "--hyperv", "off", "--tsc", "host", "--rdtsc", "native", "--rate",
 	      "1", "--on-pause", "auto", "--on-restore", "auto", "--on-migrate=auto", "--date",
 	      "now");
-	REFUSES("--on-restore freeze is not in this version yet", "--on-restore", "freeze");
+	REFUSES("--on-migrate freeze is not in this version yet", "--on-migrate", "freeze");
+	REFUSES("--incoming tcp:a:1 is not in this version yet", "--incoming", "tcp:a:1");
+	REFUSES("--incoming a.vmt: not a place to come from", "--incoming", "a.vmt");
 	REFUSES("--rate 1/2 is not in this version yet", "--rate", "1/2");
 	REFUSES("--qga is not in this version yet", "--qga", "/tmp/x");
 	REFUSES("--pit best: unknown value (possible: user, kernel, none)", "--pit", "best");

@@ -136,6 +136,12 @@ static void a_pause_tells_its_policy(void **state)
 		"{\"kind\":\"pause\",\"why\":\"qmp\",\"policy\":\"freeze\",\"at_ns\":3000000000,"
 		"\"gap_ns\":2000000000,\"before\":{\"now_ns\":3000000000,\"utc_offset_ns\":40},"
 		"\"after\":{\"now_ns\":3000000000,\"utc_offset_ns\":41},\"bound_ns\":70}");
+	change.kind = VMT_CHANGE_LOAD;
+	becomes(run_qmp_change(&change, true),
+		"{\"kind\":\"restore\",\"why\":\"incoming\",\"policy\":\"freeze\","
+		"\"at_ns\":3000000000,\"gap_ns\":2000000000,"
+		"\"before\":{\"now_ns\":3000000000,\"utc_offset_ns\":40},"
+		"\"after\":{\"now_ns\":3000000000,\"utc_offset_ns\":41},\"bound_ns\":70}");
 }
 
 int main(void)

@@ -40,6 +40,7 @@ static struct fake {
 
 static struct {
 	bool sregs2, drops_deadline;
+	bool keeps_nent;         /* as Linux 6.1 does */
 	size_t xsave;            /* 0: no KVM_CAP_XSAVE2 */
 	unsigned long refuses;   /* this request */
 	unsigned long order[32]; /* what was set */
@@ -96,7 +97,8 @@ static int move_msrs(struct fake *f, struct batch *b, bool write)
 static int get_cpuid(struct fake *f, struct kvm_cpuid2 *table)
 {
 	assert_true(table->nent >= LEAVES);
-	table->nent = LEAVES;
+	if (!kvm.keeps_nent)
+		table->nent = LEAVES;
 	memcpy(table->entries, f->leaves, sizeof(f->leaves));
 	return 0;
 }
@@ -248,6 +250,7 @@ static void every_register_arrives(void **state)
 
 		start(&random);
 		kvm.sregs2 = run & 1;
+		kvm.keeps_nent = run & 8;
 		kvm.xsave = run & 2 ? 8192 : run & 4 ? 4096 : 0;
 		parts = save(NULL);
 		if (load(&parts, 0, &why) < 0)

@@ -26,10 +26,11 @@ static struct vmt_tsc tscs(uint32_t khz, uint32_t frac)
 }
 
 /* A machine that has run for 100 s, and whose second CPU's guest has moved its TSC by 7. */
-static struct vmstate_parts saved(int64_t ppt)
+static struct vmstate_parts saved_with(int64_t ppt, uint64_t limit_ns)
 {
 	struct vmt_reading start = {.counter = 1000, .utc_ns = UTC, .utc_bound_ns = 40};
-	struct vmstate_instant at = {.tsc = 1000 + UINT64_C(100) * KHZ * 1000};
+	struct vmstate_instant at = {.tsc = 1000 + UINT64_C(100) * KHZ * 1000,
+				     .limit_ns = limit_ns};
 	struct vmt_tsc tsc = tscs(KHZ, 0);
 	struct vmstate_parts parts = {0};
 	struct vmt_clock clock;
@@ -48,6 +49,11 @@ static struct vmstate_parts saved(int64_t ppt)
 	return parts;
 }
 
+static struct vmstate_parts saved(int64_t ppt)
+{
+	return saved_with(ppt, INT64_C(60) * S);
+}
+
 static struct vmstate_time_config later(int64_t ns, uint32_t policy)
 {
 	return (struct vmstate_time_config){
@@ -57,7 +63,6 @@ static struct vmstate_time_config later(int64_t ns, uint32_t policy)
 			       .utc_bound_ns = 60}},
 		.counter_hz = (uint64_t)KHZ * 1000,
 		.policy = policy,
-		.limit_ns = INT64_C(60) * S,
 	};
 }
 
@@ -123,10 +128,21 @@ static void time_that_went_on_is_right_at_once(void **state)
 	assert_true(vmt_tsc_at(&tsc, 0, 77) == COUNT + UINT64_C(10) * KHZ * 1000);
 	assert_true(vmt_tsc_at(&tsc, 1, 77) == COUNT + UINT64_C(10) * KHZ * 1000 + 7);
 	assert_true(t.tsc_count == COUNT); /* as it was */
-	config.limit_ns = INT64_C(9) * S;
-	tsc = tscs(KHZ, 0);
-	t = load(0, &config, &tsc);
+}
+
+/* As long as its guest could take when it was stopped. */
+static void a_gap_that_is_too_long_for_the_guest_freezes(void **state)
+{
+	struct vmstate_time_config config = later(INT64_C(10) * S, VMT_POLICY_AUTO);
+	struct vmt_tsc tsc = tscs(KHZ, 0);
+	struct vmstate_parts parts = saved_with(0, INT64_C(9) * S);
+	struct vmstate_time t;
+
+	(void)state;
+	assert_int_equal(vmstate_time_load(&parts, &config, &tsc, &t, NULL), 0);
 	assert_int_equal(t.change.policy, VMT_POLICY_FREEZE);
+	assert_int_equal(t.limit_ns, INT64_C(9) * S);
+	vmstate_parts_free(&parts);
 }
 
 /* The old host's crystal was 30 ppm slow: in 10 s its TSC would have made that many counts less. */
@@ -275,7 +291,7 @@ static void what_is_damaged_or_missing_is_refused(void **state)
 			part->version = 2;
 			expected = -ENOTSUP;
 		} else {
-			parts.parts[0].length = 23; /* the host's readings are not whole */
+			parts.parts[0].length = 31; /* the host's readings are not whole */
 		}
 		assert_int_equal(vmstate_time_load(&parts, &config, &tsc, &t, NULL), expected);
 		part->kind = 500;
@@ -289,6 +305,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frozen_time_goes_on_where_it_stood),
 		cmocka_unit_test(time_that_went_on_is_right_at_once),
+		cmocka_unit_test(a_gap_that_is_too_long_for_the_guest_freezes),
 		cmocka_unit_test(a_tsc_goes_on_at_the_rate_that_it_really_had),
 		cmocka_unit_test(an_hour_is_no_less_exact),
 		cmocka_unit_test(a_saved_time_in_the_future_freezes_and_is_told),

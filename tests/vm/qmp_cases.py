@@ -33,13 +33,25 @@ class Qmp:
         check(line, "the server has left")
         return json.loads(line)
 
-    def ask(self, command):
-        self.file.write(json.dumps({"execute": command, "id": command}) + "\n")
+    def answer(self, command, arguments):
+        self.file.write(json.dumps({"execute": command, "id": command,
+                                    **({"arguments": arguments} if arguments else {})}) + "\n")
         self.file.flush()
         while "event" in (answer := self.read()):
             self.events.append(answer)
-        check(answer.get("id") == command and "return" in answer, answer)
+        check(answer.get("id") == command, answer)
+        return answer
+
+    def ask(self, command, **arguments):
+        answer = self.answer(command, arguments)
+        check("return" in answer, answer)
         return answer["return"]
+
+    def fails(self, command, **arguments):
+        """What is said of it."""
+        answer = self.answer(command, arguments)
+        check("error" in answer, answer)
+        return answer["error"]["desc"]
 
     def event(self, name):
         """The data of the next one of that name."""

@@ -23,6 +23,7 @@ import part
 import pause_cases
 import qmp_cases
 import rtc_cases
+import snapshot_cases
 import tsc_cases
 from run_guest import (VMTIME, KERNEL, BUSYBOX, WORDS, DONE, SOME, JIFFIES, JIFFIES_APPEND,
                        MINUTE_S, WHILE_S, PATIENCE_S, Failure,
@@ -360,7 +361,8 @@ def wrong_options_are_named():
 def what_is_not_built_yet_is_refused_by_name():
     refused(2, "--qga is not in this version yet", "--qga", "/tmp/x")
     refused(2, "--rate 0.5 is not in this version yet", "--rate", "0.5")
-    refused(2, "--on-restore freeze is not in this version yet", "--on-restore", "freeze")
+    refused(2, "--on-migrate freeze is not in this version yet", "--on-migrate", "freeze")
+    refused(2, "--incoming tcp:a:1 is not in this version yet", "--incoming", "tcp:a:1")
     refused(2, "--kvm-clock user", "--kvm-clock", "kernel", "--date", "2030-01-01T00:00:00Z")
 
 
@@ -452,6 +454,7 @@ CASES = [
     two_machines_run_at_once,
     *qmp_cases.CASES,
     *pause_cases.CASES,
+    *snapshot_cases.CASES,
     wrong_options_are_named,
     what_is_not_built_yet_is_refused_by_name,
     bad_images_are_named,

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmstate.c - a whole machine's state, saved. */
+#include "kvm/vmstate.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "kvm/bytes.h"
+#include "kvm/machine_impl.h"
+#include "kvm/vmstate_board.h"
+#include "kvm/vmstate_cpu.h"
+#include "kvm/vmstate_machine.h"
+#include "kvm/vmstate_msrs.h"
+
+enum { VERSION = 1, SETTLE_TRIES = 200, SETTLE_US = 1000 };
+
+/* The local APIC's registers: Intel SDM vol. 3, 11.4.1. */
+enum {
+	REQUESTS = 0x200,
+	LVTT = 0x320,
+	CURRENT = 0x390,
+	VECTOR_MASK = 0xff,
+	VECTORS = 32,
+	STEP = 16
+};
+
+/* A CPU's timer before KVM is asked to put what it owes into the registers. */
+struct timer {
+	struct kvm_lapic_state lapic;
+	uint64_t deadline;
+};
+
+static uint8_t *request_of(struct kvm_lapic_state *lapic, uint32_t *ret_bit)
+{
+	uint8_t *regs = (uint8_t *)lapic->regs;
+	uint32_t vector = get32(regs + LVTT) & VECTOR_MASK;
+
+	*ret_bit = 1U << vector % VECTORS;
+	return regs + REQUESTS + vector / VECTORS * STEP;
+}
+
+static int refused(const struct vcpu *v, struct why *why)
+{
+	return why_set(why, -EIO, "KVM refused CPU %u's local APIC: %s", v->cpu, strerror(errno));
+}
+
+/* Virtual time stands, but KVM's timers do not know: one that had time left when it stopped has not
+ * fired, whatever KVM says by now. */
+static int take_back(struct machine *m, uint32_t cpu, struct timer *before, struct why *why)
+{
+	const struct lapic_timer *timer = &m->pause.timers[cpu];
+	const struct vcpu *v = &m->vcpus[cpu];
+	bool waits = before->deadline > m->pause.tsc_count + m->tsc.adjust[cpu];
+	struct kvm_lapic_state now;
+	uint8_t *word;
+	uint32_t bit, same;
+
+	if (!timer->counts && !waits)
+		return 0;
+	if (ioctl(v->fd, KVM_GET_LAPIC, &now) < 0)
+		return refused(v, why);
+	word = request_of(&now, &bit);
+	if (!(get32(request_of(&before->lapic, &same)) & bit))
+		put32(word, get32(word) & ~bit);
+	if (timer->counts)
+		put32((uint8_t *)now.regs + CURRENT, timer->left);
+	if (ioctl(v->fd, KVM_SET_LAPIC, &now) < 0)
+		return refused(v, why);
+	if (waits)
+		(void)vcpu_set_msr(v, VMSTATE_MSR_DEADLINE, before->deadline);
+	return 0;
+}
+
+static int settle(struct vcpu *v, struct why *why)
+{
+	int result = -EBUSY;
+
+	for (int i = 0; i < SETTLE_TRIES && result == -EBUSY; i++) {
+		result = vcpu_settle(v);
+		if (result == -EBUSY)
+			usleep(SETTLE_US);
+	}
+	if (result == 0 && __atomic_load_n(&v->exited, __ATOMIC_SEQ_CST))
+		result = -EBUSY;
+	if (result == -EBUSY)
+		return why_set(why, -EAGAIN,
+			       "CPU %u is in the middle of an access (let the machine go on, and "
+			       "try again)",
+			       v->cpu);
+	return result < 0 ? why_set(why, result, "KVM does not complete what CPU %u was at", v->cpu)
+			  : 0;
+}
+
+static int save_cpu(struct machine *m, uint32_t cpu, struct vmstate_parts *parts, struct why *why)
+{
+	const struct vmstate_cpu_ours ours = {
+		.kvm_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
+		.steal = m->config->steal == MACHINE_STEAL_USER,
+	};
+	const struct lapic_timer *timer = &m->pause.timers[cpu];
+	struct vcpu *v = &m->vcpus[cpu];
+	struct timer before = {0};
+	int result;
+
+	if (ioctl(v->fd, KVM_GET_LAPIC, &before.lapic) < 0)
+		return refused(v, why);
+	if (!vcpu_get_msr(v, VMSTATE_MSR_DEADLINE, &before.deadline))
+		before.deadline = 0;
+	result = settle(v, why);
+	if (result == 0)
+		result = take_back(m, cpu, &before, why);
+	if (result == 0)
+		result = vmstate_cpu_save(&m->vm, v, &ours, timer->counts ? &timer->left : NULL,
+					  parts, why);
+	return result;
+}
+
+static int add(struct vmstate_parts *parts, uint32_t kind, const void *bytes, int size,
+	       struct why *why)
+{
+	if (size < 0 || vmstate_parts_add(parts, kind, VERSION, 0, bytes, (uint32_t)size) < 0)
+		return why_set(why, -ENOMEM, "no memory for the machine's state");
+	return 0;
+}
+
+static int save_pages(struct machine *m, struct vmstate_parts *parts, struct why *why)
+{
+	uint8_t bytes[VMT_STEAL_SAVED > VMT_KVMCLOCK_SAVED ? VMT_STEAL_SAVED : VMT_KVMCLOCK_SAVED];
+	int result = 0;
+
+	if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
+		result = add(parts, VMSTATE_KVMCLOCK, bytes,
+			     vmt_kvmclock_save(&m->pvclock.face, bytes, sizeof(bytes)), why);
+	if (result == 0 && m->config->steal == MACHINE_STEAL_USER)
+		result = add(parts, VMSTATE_STEAL, bytes,
+			     vmt_steal_save(&m->steal.face, bytes, sizeof(bytes)), why);
+	return result;
+}
+
+int vmstate_save(struct machine *m, struct vmstate_parts *parts, struct why *why)
+{
+	const struct pause *p = &m->pause;
+	const struct vmt_clock paused = liveclock_get(&m->chipset.clock).clock;
+	const struct vmstate_instant at = {
+		.tsc = p->from.tsc, .at = p->from.at, .limit_ns = pause_limit(p, NULL)};
+	int result = vmstate_machine_save(m->config, m->tsc.khz, parts, why);
+
+	if (result == 0)
+		result = vmstate_time_save(&paused, &at, &m->tsc, parts, why);
+	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++)
+		result = save_cpu(m, cpu, parts, why);
+	if (result == 0)
+		result = vmstate_chips_save(
+			&m->vm, p->config.kernel_clock ? &p->kvm_clock_ns : NULL, parts, why);
+	(void)chipset_hold(&m->chipset); /* all acknowledgements are counted */
+	chipset_release(&m->chipset);
+	if (result == 0)
+		result = vmstate_board_save(&m->chipset, parts, why);
+	if (result == 0)
+		result = vmstate_ports_save(&m->ports, parts, why);
+	return result == 0 ? save_pages(m, parts, why) : result;
+}

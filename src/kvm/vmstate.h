@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmstate.h - a whole machine's state, from the one that stands still to the one that begins with
+ * it; between machine.c and the files vmstate_*.h, each of which has a part of it.
+ *
+ * Not in here: memory, and what a person chose for this host (consoles, QMP).
+ *
+ * The order on load was found by guests that hang: virtual time; segments and registers; the TSC's
+ * frequency and offset, of all CPUs from one reading of the host's; the other MSRs; all local
+ * APICs; then IA32_TSC_DEADLINE; what is pending; PIC and I/O APIC; faces; pages.  No vCPU runs
+ * before. */
+#ifndef KVM_VMSTATE_H
+#define KVM_VMSTATE_H
+
+#include <stdbool.h>
+#include <vmtime/clock.h>
+
+#include "host/why.h"
+#include "kvm/vmstate_parts.h"
+
+struct machine;
+
+/* The machine is paused.  What a CPU left the guest for is completed; a timer of its that has come
+ * since time stopped is put back.  0; -EAGAIN: a CPU waits for an answer, and will until the
+ * machine goes on; -EIO, -ENOMEM. */
+int vmstate_save(struct machine *m, struct vmstate_parts *parts, struct why *why);
+
+/* These of m->incoming, in this order.
+ *
+ * Whether it is of a machine with these options: -EINVAL and the first that differs. */
+int vmstate_check(const struct machine *m, struct why *why);
+
+/* At power-on, when m->tsc is planned: the clock that is to run, m->tsc, and m->arrived. */
+int vmstate_load_time(struct machine *m, bool counts_tsc, uint64_t counter_hz,
+		      struct vmt_clock *ret_clock, struct why *why);
+
+/* The vCPUs are created, and memory is what it was. */
+int vmstate_load_cpus(struct machine *m, struct why *why);
+
+/* Pages and chips are initialised, nothing is connected: they are afterwards. */
+int vmstate_load_board(struct machine *m, struct why *why);
+
+/* It runs: what its owner should know. */
+void vmstate_notices(const struct machine *m);
+
+#endif

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmstate_load.c - a whole machine's state, loaded. */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "host/hostclock.h"
+#include "kvm/machine_impl.h"
+#include "kvm/vmstate.h"
+#include "kvm/vmstate_board.h"
+#include "kvm/vmstate_cpu.h"
+#include "kvm/vmstate_machine.h"
+
+/* The part of that kind, which has to be there. */
+static int find(const struct machine *m, uint32_t kind, uint32_t index, const char *what,
+		const struct vmstate_part **ret_part, struct why *why)
+{
+	*ret_part = vmstate_parts_find(m->incoming, kind, index);
+	return *ret_part ? 0 : why_set(why, -EINVAL, "the machine's %s is missing", what);
+}
+
+int vmstate_check(const struct machine *m, struct why *why)
+{
+	const struct vmstate_part *part;
+	int result = find(m, VMSTATE_MACHINE, 0, "description", &part, why);
+
+	return result < 0 ? result : vmstate_machine_compare(m->config, part, why);
+}
+
+int vmstate_load_time(struct machine *m, bool counts_tsc, uint64_t counter_hz,
+		      struct vmt_clock *ret_clock, struct why *why)
+{
+	struct vmstate_time_config config = {
+		.counter_hz = counter_hz,
+		.policy = m->config->on_restore,
+		.own_utc = m->config->has_date,
+		.portable = m->config->tsc.portable,
+	};
+	int result;
+
+	if (m->tsc_host.tsc_class == PROBE_TSC_NONE)
+		return why_set(why, -ENODEV,
+			       "a machine cannot be restored here: this KVM gives guests the "
+			       "host's own TSC (use a host with svm or vmx)");
+	result = timestate_host(counts_tsc, counter_hz, &config.now.at);
+	if (result < 0)
+		return why_set(why, result, "cannot read the host's clocks");
+	config.now.tsc = counts_tsc ? config.now.at.counter : hostclock_tsc();
+	result = vmstate_time_load(m->incoming, &config, &m->tsc, &m->arrived, why);
+	if (result == 0)
+		*ret_clock = m->arrived.clock;
+	return result;
+}
+
+/* The TSCs of all CPUs, in a row.  (KVM keeps the host's writing of TSC_ADJUST as it is, and moves
+ * nothing.) */
+static int apply_tscs(struct machine *m, struct why *why)
+{
+	for (uint32_t cpu = 0; cpu < m->n_vcpus; cpu++) {
+		int result = tsc_apply(&m->tsc_host, &m->tsc, &m->vcpus[cpu], why);
+
+		if (result < 0)
+			return result;
+		if (m->tsc.adjust[cpu] &&
+		    !vcpu_set_msr(&m->vcpus[cpu], VMT_MSR_TSC_ADJUST, m->tsc.adjust[cpu]))
+			return why_set(why, -EIO, "KVM refused CPU %u's TSC_ADJUST", cpu);
+	}
+	return 0;
+}
+
+/* One step, of all CPUs. */
+static int each(struct machine *m, const struct vmstate_cpu *cpus,
+		int (*step)(const struct vcpu *, const struct vmstate_cpu *, struct why *),
+		struct why *why)
+{
+	int result = 0;
+
+	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++)
+		result = step(&m->vcpus[cpu], &cpus[cpu], why);
+	return result;
+}
+
+static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct why *why)
+{
+	int result = each(m, cpus, vmstate_cpu_compare, why);
+
+	if (result == 0)
+		result = each(m, cpus, vmstate_cpu_load_registers, why);
+	if (result == 0)
+		result = apply_tscs(m, why);
+	if (result == 0)
+		result = each(m, cpus, vmstate_cpu_load_msrs, why);
+	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++) {
+		/* Virtual time runs already. */
+		uint64_t since_ns = chipset_now(&m->chipset) - m->arrived.clock.base_ns;
+
+		result = vmstate_cpu_load_lapic(&m->vcpus[cpu], &cpus[cpu],
+						m->arrived.passed_ns + since_ns, why);
+	}
+	if (result == 0)
+		result = each(m, cpus, vmstate_cpu_load_deadline, why);
+	return result == 0 ? each(m, cpus, vmstate_cpu_load_events, why) : result;
+}
+
+int vmstate_load_cpus(struct machine *m, struct why *why)
+{
+	struct vmstate_cpu *cpus = calloc(m->n_vcpus, sizeof(*cpus));
+	int result = cpus ? 0 : why_set(why, -ENOMEM, "no memory for the CPUs' state");
+
+	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++) {
+		const struct vmstate_part *part;
+
+		result = find(m, VMSTATE_CPU, cpu, "CPU", &part, why);
+		if (result == 0)
+			result = vmstate_cpu_parse(part, &cpus[cpu], why);
+	}
+	if (result == 0)
+		result = load_steps(m, cpus, why);
+	free(cpus);
+	return result;
+}
+
+static int load_pages(struct machine *m, struct why *why)
+{
+	const struct vmstate_part *part;
+	int result = 0;
+
+	if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER) {
+		result = find(m, VMSTATE_KVMCLOCK, 0, "kvm-clock", &part, why);
+		if (result == 0)
+			result = pvclock_load(&m->pvclock, part->bytes, part->length);
+		if (result < 0)
+			return why_set(why, -EINVAL,
+				       "the machine's kvm-clock is damaged or missing");
+	}
+	if (m->config->steal == MACHINE_STEAL_USER) {
+		result = find(m, VMSTATE_STEAL, 0, "steal time", &part, why);
+		if (result == 0)
+			result = vmt_steal_load(&m->steal.face, part->bytes, part->length);
+		if (result < 0)
+			return why_set(why, -EINVAL,
+				       "the machine's steal time is damaged or missing");
+	}
+	return 0;
+}
+
+/* KVM's own clock goes on where it was, plus what has passed; the guest's watchdogs are told. */
+static int load_kernel_clock(struct machine *m, uint64_t clock_ns, struct why *why)
+{
+	struct kvm_clock_data data = {.clock = clock_ns + m->arrived.passed_ns};
+
+	if (ioctl(m->vm.fd, KVM_SET_CLOCK, &data) < 0)
+		return why_set(why, -EIO, "KVM refused its own clock's time");
+	for (uint32_t cpu = 0; cpu < m->n_vcpus; cpu++)
+		(void)ioctl(m->vcpus[cpu].fd, KVM_KVMCLOCK_CTRL, 0);
+	return 0;
+}
+
+static struct chipset_change change_of(const struct vmstate_time *t)
+{
+	return (struct chipset_change){
+		.kind = VMT_CHANGE_LOAD,
+		.at_ns = t->change.after_ns,
+		.before_ns = (int64_t)t->change.before_ns,
+		.after_ns = (int64_t)t->change.after_ns,
+		.bound_ns = t->change.bound_ns,
+		.policy = t->change.policy,
+		.gap_ns = t->change.gap_ns,
+		.utc_before_ns = t->utc_offset_ns,
+		.utc_after_ns = t->clock.utc_offset_ns,
+	};
+}
+
+int vmstate_load_board(struct machine *m, struct why *why)
+{
+	bool kernel_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_KERNEL;
+	const struct vmstate_part *chips, *board, *lines, *ports;
+	uint64_t clock_ns = 0;
+	int result = find(m, VMSTATE_CHIPS, 0, "interrupt chips", &chips, why);
+
+	if (result == 0)
+		result = find(m, VMSTATE_BOARD, 0, "board", &board, why);
+	if (result == 0)
+		result = find(m, VMSTATE_LINES, 0, "interrupt lines", &lines, why);
+	if (result == 0)
+		result = find(m, VMSTATE_PORTS, 0, "serial ports", &ports, why);
+	if (result == 0)
+		result = vmstate_ports_load(&m->ports, ports, why);
+	if (result == 0)
+		result = load_pages(m, why);
+	if (result == 0)
+		result = vmstate_chips_load(&m->vm, chips, kernel_clock ? &clock_ns : NULL, why);
+	if (result == 0 && kernel_clock)
+		result = load_kernel_clock(m, clock_ns, why);
+	if (result == 0)
+		result = vmstate_board_load(&m->chipset, &m->vm, board, lines, why);
+	if (result < 0)
+		return result;
+	ports_connect(&m->ports, &m->vm);
+	m->chipset.change = change_of(&m->arrived);
+	if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
+		pvclock_go(&m->pvclock, m->arrived.tsc_count, m->arrived.stopped_ns, false);
+	return 0;
+}
+
+void vmstate_notices(const struct machine *m)
+{
+	enum { NS_PER_MS = 1000000, MS_PER_S = 1000 };
+	const struct vmstate_time *t = &m->arrived;
+	const uint64_t future_ms = t->future_ns / NS_PER_MS;
+	struct why text;
+
+	if (!m->watch)
+		return;
+	if (t->future_ns) {
+		why_set(&text, 0,
+			"the restored machine's time is %" PRIu64 ".%03" PRIu64
+			" s ahead of this host's: it goes on where it stood, and takes this host's "
+			"date (see that the clocks of both hosts are right)",
+			future_ms / MS_PER_S, future_ms % MS_PER_S);
+		m->watch->notice(m->watch->owner, text.text);
+	}
+	if (t->tsc_ppb) {
+		why_set(&text, 0,
+			"the restored machine's TSC is %" PRId64
+			" ppb faster than it was: what its guest has measured of it is off by "
+			"that, "
+			"kvm-clock is not",
+			t->tsc_ppb);
+		m->watch->notice(m->watch->owner, text.text);
+	}
+}
