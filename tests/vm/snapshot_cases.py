@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """snapshot_cases.py - cases of run_cases.py: a guest is saved to a file, and goes on in another
-process, in several, and where it was."""
+process, by each policy; in several; or where it was."""
 import os
 import tempfile
+import time
 
-from qmp_cases import Qmp
-from run_guest import BUSYBOX, KERNEL, check, linux, refused, switch_off
+from pause_cases import Reading, interrupts_go_on, the_gap_is_seen, warnings
+from qmp_cases import Qmp, ledgers, schema_is_kept
+from run_guest import BUSYBOX, KERNEL, check, clock_source, linux, refused, switch_off
+
+GAP_S = 2
 
 
 def again(path, *options, append=""):
@@ -24,8 +28,61 @@ def saved(qmp, path, **arguments):
     return said
 
 
-def it_lives(g):
+def it_lives(g, slept=True):
+    if slept:
+        g.shell("for i in 1 2 3 4 5 6 7 8; do [ -e /tmp/slept ] || sleep 0.5; done; "
+                "cat /tmp/slept")
     check(g.shell("cat /tmp/left") == "in memory", "its memory is another")
+
+
+def a_restore(policy, source, *options, append="", cpus=2):
+    options = ["--cpus", str(cpus), "--memory", "256M", *options]
+    with tempfile.TemporaryDirectory() as d:
+        path = d + "/guest.vmt"
+        with linux("--qmp", d + "/qmp", *options, append=append) as g:
+            qmp = Qmp(d + "/qmp")
+            g.start_shell()
+            check(clock_source(g) == source, f"on {clock_source(g)}, not {source}")
+            usual = warnings(g)
+            before = Reading(g)
+            g.shell("echo in memory >/tmp/left; (sleep 2; echo 1 >/tmp/slept) &")
+            saved(qmp, path, stop=True)
+            check(qmp.ask("query-status")["status"] == "paused", "it goes on")
+            stopped = qmp.ask("query-vmtime")["now_ns"]
+            qmp.ask("quit")
+            check(g.status()[0] == 0, "it did not quit")
+        time.sleep(GAP_S)
+        with again(path, "--qmp", d + "/qmp", "--on-restore", policy, *options, append=append) as g:
+            qmp = Qmp(d + "/qmp")
+            after = Reading(g)
+            running = qmp.ask("query-vmtime")
+            schema_is_kept(running)
+            ledgers(running)
+            change = running["last_change"]
+            check(change["kind"] == "restore" and change["before"]["now_ns"] == stopped, change)
+            check(GAP_S <= change["gap_ns"] / 1e9 < GAP_S + 30, change)
+            the_gap_is_seen(policy, change, before, after)
+            it_lives(g)
+            interrupts_go_on(g)
+            check(clock_source(g) == source, f"now on {clock_source(g)}")
+            check(warnings(g) == usual, f"the kernel warns: {warnings(g)}")
+            switch_off(g)
+
+
+def a_saved_guest_stands_still_and_goes_on_in_another_process():
+    a_restore("freeze", "kvm-clock")
+
+
+def a_saved_guests_time_went_on_in_another_process():
+    a_restore("continue", "kvm-clock")
+
+
+def lapic_timers_without_a_deadline_come_back():
+    a_restore("freeze", "kvm-clock", "--tsc", "portable")
+
+
+def the_kernels_own_clock_and_pit_come_back():
+    a_restore("freeze", "kvm-clock", "--kvm-clock", "kernel", "--pit", "kernel", cpus=2)
 
 
 def a_guest_goes_on_where_it_was_and_in_clones():
@@ -38,13 +95,13 @@ def a_guest_goes_on_where_it_was_and_in_clones():
             for _ in range(2):  # the second replaces the first
                 saved(qmp, path)
                 check(qmp.ask("query-status")["status"] == "running", "it does not go on")
-                it_lives(g)
+                it_lives(g, slept=False)
             switch_off(g)
         with again(path, *options) as first, again(path, *options) as second:
             for g in first, second:
-                it_lives(g)
+                it_lives(g, slept=False)
             first.shell("echo mine >/tmp/left")
-            it_lives(second)
+            it_lives(second, slept=False)
             for g in first, second:
                 switch_off(g)
 
@@ -82,4 +139,11 @@ def what_cannot_be_restored_is_refused_in_one_line():
 CASES = [
     what_cannot_be_restored_is_refused_in_one_line,
     a_guest_goes_on_where_it_was_and_in_clones,
+    a_saved_guest_stands_still_and_goes_on_in_another_process,
 ]
+if os.environ.get("VMTIME_SOAK"):
+    CASES += [
+        a_saved_guests_time_went_on_in_another_process,
+        lapic_timers_without_a_deadline_come_back,
+        the_kernels_own_clock_and_pit_come_back,
+    ]
