@@ -430,8 +430,10 @@ bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change)
 	if (loses_tsc(p, at.host_ns) && give_up_tsc(p, ret_change))
 		return true;
 	behind = lag(p, at.host_ns, &quiet);
-	if (quiet)
+	if (quiet) {
+		p->loop.changed_host_ns = 0; /* the next change may come as soon as it is over */
 		return false;
+	}
 	if (p->looped)
 		steered = vmt_discipline_take(&p->loop, &clock, &at, &ppt);
 	if (steered == -ERANGE)
