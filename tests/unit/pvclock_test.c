@@ -393,7 +393,7 @@ static void the_first_page_says_the_announced_frequency(void **state)
 	assert_int_equal(khz >> entry_at(b, PAGE).shift, hz / 1000);
 	assert_int_equal(liveclock_get(&b->chipset->clock).clock.discipline_ppt, 0);
 	b->p.loop.start_host_ns -= 1000000; /* a millisecond late for long */
-	tick(b); /* not yet */
+	tick(b);                            /* not yet */
 	assert_int_equal(liveclock_get(&b->chipset->clock).clock.discipline_ppt, 0);
 	b->p.quiet_ns = 0;
 	tick(b);
