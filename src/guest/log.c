@@ -25,6 +25,7 @@ const char *log_text(const char *line)
 static const char *const beginnings[] = {
 	"WARNING: ",
 	"BUG: ",
+	"kernel BUG at ",
 	"watchdog: BUG: ",
 	"Oops: ",
 	"general protection fault",
@@ -41,6 +42,22 @@ static const char *const harmless[] = {
 	"fpu__init_system_xstate", /* QEMU hands on what an emulated CPU says of its XSAVE area */
 };
 
+/* Whatever an x86 kernel dies of ends in ": ERROR [#COUNT]", the error in four digits. */
+static bool is_death(const char *text)
+{
+	const char *mark = strstr(text, " [#");
+
+	return mark && mark - text >= 6 && memcmp(mark - 6, ": ", 2) == 0 &&
+	       strspn(mark - 4, "0123456789abcdef") == 4;
+}
+
+/* By the clock sources' watchdog: its CPU's number comes first, and how far off it is. */
+static bool is_given_up(const char *text)
+{
+	return strstr(text, "Marking clocksource ") ||
+	       (strstr(text, "excessive read-back delay") && strstr(text, ", marking "));
+}
+
 bool log_is_alarm(const char *line)
 {
 	const char *text = log_text(line);
@@ -51,7 +68,7 @@ bool log_is_alarm(const char *line)
 	for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++)
 		if (strncmp(text, beginnings[i], strlen(beginnings[i])) == 0)
 			return true;
-	return strstr(text, "Marking clocksource ") != NULL; /* after the CPU's number */
+	return is_death(text) || is_given_up(text);
 }
 
 int log_open(void)

@@ -14,10 +14,11 @@
 /* The text of a line of a console or a log, without its time and without LOG_REPEATED. */
 const char *log_text(const char *line);
 
-/* Whether a line says so: WARNING, BUG (a soft lockup is one), Oops, a fault, an RCU stall, a clock
- * source or the TSC given up.  Not that the TSC is unstable since the CPUs' are unsynchronized:
- * Linux takes them to be, without looking, on CPUs that do not show an invariant one; nor that
- * XSAVE's area has another size than the CPU says, which is no matter of time. */
+/* Whether a line says so: WARNING, BUG (a soft lockup is one), whatever the kernel dies of ("divide
+ * error: 0000 [#1]"), a fault, an RCU stall, a clock source or the TSC given up.  Not that the TSC
+ * is unstable since the CPUs' are unsynchronized: Linux takes them to be, without looking, on CPUs
+ * that do not show an invariant one, and only there; nor that XSAVE's area has another size than
+ * the CPU says, which is no matter of time. */
 bool log_is_alarm(const char *line);
 
 /* The kernel's records, from the first on; none waited for.  A descriptor or negative errno. */

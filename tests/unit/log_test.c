@@ -26,6 +26,15 @@ static void what_a_kernel_warns_of_is_an_alarm(void **state)
 		"[   12.000000] tsc: Marking TSC unstable due to clocksource watchdog",
 		("[   12.000000] clocksource: timekeeping watchdog on CPU0: Marking clocksource "
 		 "'tsc' as unstable because the skew is too large:"),
+		("[    9.5] clocksource: timekeeping watchdog on CPU1: wd-tsc-wd excessive "
+		 "read-back "
+		 "delay of 251428ns vs. limit of 125000ns, wd-wd read-back delay only 41000ns, "
+		 "attempt 3, marking tsc unstable"),
+		"[    2.345678] divide error: 0000 [#1] PREEMPT SMP NOPTI",
+		"[    2.345678] invalid opcode: 0000 [#2] PREEMPT SMP NOPTI",
+		"[    2.345678] stack segment: 00f8 [#1] SMP",
+		"[    2.345678] segment-related general protection fault: fffa [#1] SMP",
+		"[    2.345670] kernel BUG at kernel/time/hrtimer.c:1066!",
 		"observer: the kernel's log: WARNING: CPU: 1 PID: 0 at kernel/time/tick.c:1 y",
 	};
 
@@ -48,6 +57,13 @@ static void what_every_boot_says_is_none(void **state)
 		 "delay of 251428ns"),
 		("[    0.000000] WARNING: CPU: 0 PID: 0 at arch/x86/kernel/fpu/xstate.c:606 "
 		 "fpu__init_system_xstate+0x85a/0xb19"),
+		("[    1.000000] clocksource: timekeeping watchdog on CPU0: wd-tsc-wd excessive "
+		 "read-back delay of 1ns vs. limit of 1ns, wd-wd read-back delay only 1ns, attempt "
+		 "1"),
+		"[    1.500000] traps: init[1] trap invalid opcode ip:401000 sp:7ffe0000 error:0",
+		"[    1.500000] [#1] x: 0g00 [#1]",
+		"[#",
+		": 000 [#1]",
 		"[    0.200000] rcu: Hierarchical SRCU implementation.",
 		"[    0.300000] ACPI BIOS Warning (bug): 32/64X FACS address mismatch",
 		"[    0.000000] RCU CPU stall warnings timeout set to 60 (rcu_cpu_stall_timeout).",
