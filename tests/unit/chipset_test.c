@@ -94,6 +94,22 @@ static bool holds(struct chipset *c)
 	return yes;
 }
 
+/* It is, or has been. */
+static void wait_until_held(struct waiter *w)
+{
+	while (!holds(w->c) && !__atomic_load_n(&w->done, __ATOMIC_SEQ_CST))
+		usleep(100);
+}
+
+static void slow_down(struct chipset *c, uint32_t times)
+{
+	struct counted_clock slow = liveclock_get(&c->clock);
+
+	assert_int_equal(vmt_clock_rate(&slow.clock, hostclock_tsc(), 1, times, &slow.clock, NULL),
+			 0);
+	liveclock_set(&c->clock, &slow);
+}
+
 static void a_pause_is_waited_through(void **state)
 {
 	struct chipset *c = create(true);
@@ -104,20 +120,21 @@ static void a_pause_is_waited_through(void **state)
 	vmt_ns stood;
 
 	(void)state;
+	slow_down(c, 4); /* two seconds to see it held */
 	start(&w, c);
-	while (!holds(c))
-		usleep(100);
+	wait_until_held(&w);
 	(void)chipset_hold(c);
 	assert_int_equal(chipset_pause(c, hostclock_tsc()), 0);
 	chipset_release(c);
 	stood = chipset_now(c);
-	usleep(700000); /* longer than it has to wait */
+	usleep(2200000); /* longer than it has to wait */
 	assert_int_equal(__atomic_load_n(&w.done, __ATOMIC_SEQ_CST), 0);
 	now = liveclock_get(&c->clock);
 	at.counter = hostclock_tsc();
 	at.utc_ns = vmt_clock_utc(&now.clock, stood);
 	assert_int_equal(vmt_clock_resume(&now.clock, &at, VMT_POLICY_FREEZE, 0, &now.clock, NULL),
 			 0);
+	assert_int_equal(vmt_clock_rate(&now.clock, at.counter, 1, 1, &now.clock, NULL), 0);
 	chipset_resume(c, &now, &change);
 	pthread_join(w.thread, NULL);
 	/* Less what the burst has taken: it was over when time stood. */
@@ -129,18 +146,12 @@ static void a_pause_is_waited_through(void **state)
 static void others_go_on_meanwhile_and_it_is_let_go(void **state)
 {
 	struct chipset *c = create(true);
-	struct counted_clock slow;
 	struct waiter w;
 
 	(void)state;
-	/* A clock so slow that without being let go this test would last seven minutes. */
-	slow = liveclock_get(&c->clock);
-	assert_int_equal(vmt_clock_rate(&slow.clock, hostclock_tsc(), 1, 1000, &slow.clock, NULL),
-			 0);
-	liveclock_set(&c->clock, &slow);
+	slow_down(c, 1000); /* without being let go it would last seven minutes */
 	start(&w, c);
-	while (!holds(c))
-		usleep(100);
+	wait_until_held(&w);
 	for (int i = 0; i < 100; i++)
 		get(c, 0x0e);
 	chipset_let_go(c);
