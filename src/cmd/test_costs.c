@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <vmtime/read.h>
 
 #include "cmd/cmd.h"
 #include "cmd/test_costs.h"
@@ -119,41 +118,29 @@ static int measure(struct run *r)
 	return error;
 }
 
-/* Only an unmarked page makes the vDSO ask the kernel. */
-static bool is_stable(const struct run *r)
-{
-	for (uint32_t i = 0; i < r->stream.count; i++)
-		if (r->stream.costs[i].path == 'v')
-			return !r->stream.costs[i].falls;
-	return false;
-}
-
 /* Whether the guest has what this boot is about. */
 static int check_series(struct run *r)
 {
-	const struct sample_cost *first = &r->stream.costs[0];
+	const struct test_options *o = r->options;
+	const bool relies = r->config.subject == TEST_VMTIME && hostclock_tsc_is_stable() &&
+			    !test_run_option_given(o, "--counter") &&
+			    !test_run_option_given(o, "--kvm-clock");
 
-	if (!is_kvm_clock(r->config.clocksource))
-		return 0;
-	if (r->config.unstable && is_stable(r))
-		return why_set(&r->why, -ENODEV,
-			       "this machine marks kvm-clock TSC_STABLE, whatever it is told");
-	if (!r->config.unstable && is_stable(r) && first->reader != VMT_READ_PAGE)
-		return why_set(&r->why, -EPROTO,
-			       "vmtime/read.h does not take this guest's page (status %u)",
-			       first->reader);
-	return 0;
+	return is_kvm_clock(r->config.clocksource)
+		       ? costs_check_mark(&r->stream, r->config.unstable, relies, &r->why)
+		       : 0;
 }
 
 static int add_costs(struct run *r)
 {
 	const char *clocksource = r->config.clocksource;
+	const enum sample_falls falls = costs_fall_back(&r->stream);
+	const bool known = is_kvm_clock(clocksource) && falls != SAMPLE_FALLS_UNKNOWN;
 	int error = 0;
 
 	for (uint32_t i = 0; !error && i < r->stream.count; i++)
-		error = test_report_add_cost(r->report, r->config.subject, clocksource,
-					     is_kvm_clock(clocksource), is_stable(r),
-					     &r->stream.costs[i]);
+		error = test_report_add_cost(r->report, r->config.subject, clocksource, known,
+					     falls == SAMPLE_FALLS_NOT, &r->stream.costs[i]);
 	return error ? cmd_error("test", CMD_CANNOT, "out of memory") : CMD_OK;
 }
 

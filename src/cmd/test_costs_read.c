@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_costs_read.c - the lines in which the observer tells what readings cost. */
+#include <errno.h>
 #include <string.h>
+#include <vmtime/read.h>
 
 #include "cmd/test_costs_read.h"
 #include "cmd/test_judge.h"
@@ -54,4 +56,31 @@ int costs_stream_take(void *stream, const char *bytes, size_t size)
 	struct costs_stream *s = stream;
 
 	return test_lines_take(&s->lines, s->line, sizeof(s->line), bytes, size, take_line, s);
+}
+
+enum sample_falls costs_fall_back(const struct costs_stream *s)
+{
+	for (uint32_t i = 0; i < s->count; i++)
+		if (s->costs[i].path == 'v')
+			return s->costs[i].falls;
+	return SAMPLE_FALLS_UNKNOWN;
+}
+
+/* Only an unmarked page of kvm-clock makes the vDSO ask the kernel. */
+int costs_check_mark(const struct costs_stream *s, bool unstable, bool relies, struct why *why)
+{
+	const enum sample_falls falls = costs_fall_back(s);
+	const uint32_t reader = s->costs[0].reader;
+
+	if (unstable && falls == SAMPLE_FALLS_NOT)
+		return why_set(why, -ENODEV,
+			       "this machine marks kvm-clock TSC_STABLE, whatever it is told");
+	if (!unstable && relies && falls == SAMPLE_FALLS)
+		return why_set(why, -EPROTO,
+			       "kvm-clock is not marked TSC_STABLE, although the host relies on "
+			       "its TSC: each reading is a system call");
+	if (!unstable && falls == SAMPLE_FALLS_NOT && reader != VMT_READ_PAGE)
+		return why_set(why, -EPROTO,
+			       "vmtime/read.h does not take this guest's page (status %u)", reader);
+	return 0;
 }

@@ -11,6 +11,7 @@
 #include "cmd/test_lines.h"
 #include "guest/costs.h"
 #include "guest/sample.h"
+#include "host/why.h"
 
 /* All 0 before the first byte, but for `wanted` and `record`. */
 struct costs_stream {
@@ -30,5 +31,13 @@ struct costs_stream {
 
 /* Takes `size` bytes as they came for a struct costs_stream, until it is whole.  0. */
 int costs_stream_take(void *stream, const char *bytes, size_t size);
+
+/* Whether the vDSO makes a system call, by this series. */
+enum sample_falls costs_fall_back(const struct costs_stream *s);
+
+/* Whether a series on kvm-clock is of the boot that it was to be: `unstable`: its page is not to be
+ * marked TSC_STABLE; `relies`: else it has to be.  0, or with a why -ENODEV (it cannot do
+ * without) or -EPROTO. */
+int costs_check_mark(const struct costs_stream *s, bool unstable, bool relies, struct why *why);
 
 #endif

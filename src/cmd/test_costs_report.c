@@ -81,7 +81,8 @@ static void add_row(struct sheet *s, const struct test_report *report, size_t at
 	sheet_text(s, c->clocksource);
 	sheet_text(s, !c->has_stable ? "-" : c->stable ? "yes" : "no");
 	snprintf(text, sizeof(text), "%s%s%s", path_name(c->cost.path),
-		 c->cost.ordered ? ", ordered" : "", c->cost.falls ? " (a system call)" : "");
+		 c->cost.ordered ? ", ordered" : "",
+		 c->cost.falls == SAMPLE_FALLS ? " (a system call)" : "");
 	sheet_text(s, text);
 	snprintf(text, sizeof(text), "%" PRIu64 ".%" PRIu64 " ns", ps / 1000, ps % 1000 / 100);
 	sheet_text(s, text);
@@ -125,12 +126,13 @@ static json_t *cost_json(const struct test_cost *c)
 			  test_subject_names[c->subject], "clocksource", c->clocksource, "path",
 			  path_name(c->cost.path), "cost_ps", (json_int_t)c->cost.cost_ps, "checks",
 			  (json_int_t)c->cost.checks, "verdict", judge_verdict_names[c->verdict]);
-	const bool checked = c->cost.checks > 0;
+	const bool checked = c->cost.checks > 0, falls = c->cost.falls == SAMPLE_FALLS;
+	const bool knows = c->cost.path == 'v' && c->cost.falls != SAMPLE_FALLS_UNKNOWN;
 
 	if (o &&
 	    (put(o, c->has_stable, "stable", json_boolean(c->stable)) < 0 ||
 	     put(o, has_order(c->cost.path), "ordered", json_boolean(c->cost.ordered)) < 0 ||
-	     put(o, c->cost.path == 'v', "falls_back", json_boolean(c->cost.falls)) < 0 ||
+	     put(o, knows, "falls_back", json_boolean(falls)) < 0 ||
 	     put(o, checked, "outside_ns", json_integer((json_int_t)c->cost.outside_ns)) < 0 ||
 	     put(o, checked, "bracket_ns", json_integer((json_int_t)c->cost.bracket_ns)) < 0)) {
 		json_decref(o);

@@ -188,22 +188,35 @@ static int64_t distance(int64_t raw_ns, bool ordered)
 	return t.status == VMT_READ_PAGE ? t.estimate_ns - raw_ns : 0;
 }
 
-/* One distance has to lie in all brackets. */
+uint64_t costs_take_distance(struct costs_distances *d, int64_t lo, int64_t hi, int64_t passed_ns)
+{
+	const int64_t room_ns = passed_ns / 1000;
+
+	if (!d->count++) {
+		d->least = lo;
+		d->most = hi;
+	}
+	d->least = lo - room_ns > d->least ? lo - room_ns : d->least;
+	d->most = hi + room_ns < d->most ? hi + room_ns : d->most;
+	return d->least > d->most ? (uint64_t)(d->least - d->most) : 0;
+}
+
 static void check_page(struct sample_cost *c, uint64_t hz)
 {
-	int64_t least = INT64_MIN, most = INT64_MAX;
+	struct costs_distances distances = {0};
+	int64_t first_ns = 0;
 
 	(void)hz;
 	for (int i = 0; i < CHECKS; i++) {
 		const int64_t before_ns = by_vdso(CLOCK_MONOTONIC_RAW);
 		const int64_t hi = distance(before_ns, c->ordered);
-		const int64_t lo = hi - (by_vdso(CLOCK_MONOTONIC_RAW) - before_ns);
+		const int64_t after_ns = by_vdso(CLOCK_MONOTONIC_RAW);
+		const int64_t lo = hi - (after_ns - before_ns);
 
+		first_ns = i ? first_ns : before_ns;
 		take_bracket(c, lo, lo, hi);
-		least = lo > least ? lo : least;
-		most = hi < most ? hi : most;
+		c->outside_ns = costs_take_distance(&distances, lo, hi, after_ns - first_ns);
 	}
-	c->outside_ns = least > most ? (uint64_t)(least - most) : 0;
 }
 
 static void check_tsc(struct sample_cost *c, uint64_t hz)
@@ -236,7 +249,7 @@ static const struct way {
 
 /* In a process whose kernel refuses that one system call, the vDSO's function says whether it has
  * made it. */
-static bool falls_back(void)
+static enum sample_falls falls_back(void)
 {
 	struct sock_filter rules[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -250,13 +263,16 @@ static bool falls_back(void)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
-		_exit(vdso(CLOCK_MONOTONIC, &t) != 0);
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+		    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+			_exit(SAMPLE_FALLS_UNKNOWN);
+		_exit(vdso(CLOCK_MONOTONIC, &t) == 0 ? SAMPLE_FALLS_NOT : SAMPLE_FALLS);
 	}
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1;
+	if (pid < 0 || !WIFEXITED(status) || WEXITSTATUS(status) > SAMPLE_FALLS_UNKNOWN)
+		return SAMPLE_FALLS_UNKNOWN;
+	return (enum sample_falls)WEXITSTATUS(status);
 }
 
 /* clock_gettime(2) is the way where the kernel has no vDSO. */
@@ -324,7 +340,8 @@ uint32_t costs_measure(uint32_t series, struct sample_cost ret_costs[COSTS_MAX])
 		if (!calls[i])
 			continue;
 		c.cost_ps = (uint64_t)((u128)quietest[i] * ps_per_s / hz / (unsigned)calls[i]);
-		c.falls = c.path == 'v' && falls_back();
+		if (c.path == 'v')
+			c.falls = falls_back();
 		ways[i].check(&c, hz);
 		c.index = n;
 		ret_costs[n++] = c;

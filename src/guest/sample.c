@@ -230,8 +230,8 @@ int sample_format_cost(char *buf, size_t size, const struct sample_cost *c)
 {
 	struct line l = {buf, size, 0, size == 0};
 
-	add(&l, "C %" PRIu32 " %" PRIu32 " %" PRIu32 " %c %d %d", c->series, c->index, c->count,
-	    c->path, c->ordered, c->falls);
+	add(&l, "C %" PRIu32 " %" PRIu32 " %" PRIu32 " %c %d %u", c->series, c->index, c->count,
+	    c->path, c->ordered, (unsigned)c->falls);
 	add(&l, " %" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64, c->reader, c->checks,
 	    c->cost_ps, c->outside_ns, c->bracket_ns);
 	return finish(&l);
@@ -251,7 +251,7 @@ int sample_parse_cost(const char *line, struct sample_cost *ret_cost)
 	if (next_word(&w, &path) != 1 || !strchr(SAMPLE_PATHS, *path))
 		w.bad = true;
 	c.ordered = take_number(&w, 1);
-	c.falls = take_number(&w, 1);
+	c.falls = (enum sample_falls)take_number(&w, SAMPLE_FALLS_UNKNOWN);
 	c.reader = (uint32_t)take_number(&w, UINT32_MAX);
 	c.checks = (uint32_t)take_number(&w, UINT32_MAX);
 	c.cost_ps = take_number(&w, INT64_MAX);

@@ -62,12 +62,14 @@ struct sample {
 	uint64_t steal_ns; /* of this CPU, as /proc/stat has it: rounded down to SAMPLE_STEAL_NS */
 };
 
+enum sample_falls { SAMPLE_FALLS_NOT, SAMPLE_FALLS, SAMPLE_FALLS_UNKNOWN };
+
 /* What one way to read the time costs: a line of a series, between two hellos. */
 struct sample_cost {
 	uint32_t series, index, count; /* from 0; how many lines the series has */
 	char path;                     /* of SAMPLE_PATHS */
 	bool ordered;                  /* page, rdtsc: after a fence */
-	bool falls;                    /* vdso: it makes a system call */
+	enum sample_falls falls;       /* vdso: whether it makes a system call */
 	uint32_t reader;               /* what include/vmtime/read.h says: enum vmt_read_status */
 	uint32_t checks;               /* readings that were set between two of another way */
 	uint64_t cost_ps;              /* of one reading: the middle of the quietest round */

@@ -158,16 +158,16 @@ static void a_buffer_too_small_is_said(void **state)
 
 static void a_cost_survives_the_way(void **state)
 {
-	const struct sample_cost cost = {.series = 3,
-					 .index = 1,
-					 .count = 6,
-					 .path = 'p',
-					 .ordered = true,
-					 .reader = 2,
-					 .checks = 200,
-					 .cost_ps = 11100,
-					 .outside_ns = 7,
-					 .bracket_ns = 13};
+	struct sample_cost cost = {.series = 3,
+				   .index = 1,
+				   .count = 6,
+				   .path = 'p',
+				   .ordered = true,
+				   .reader = 2,
+				   .checks = 200,
+				   .cost_ps = 11100,
+				   .outside_ns = 7,
+				   .bracket_ns = 13};
 	struct sample_cost c = {0};
 	struct sample_hello h;
 	char line[SAMPLE_LINE_MAX];
@@ -187,6 +187,10 @@ static void a_cost_survives_the_way(void **state)
 		line[i] ^= 1;
 	}
 	assert_int_equal(sample_format_cost(line, 40, &cost), -ENOSPC);
+	cost.falls = SAMPLE_FALLS_UNKNOWN;
+	assert_true(sample_format_cost(line, sizeof(line), &cost) > 0);
+	assert_int_equal(sample_parse_cost(line, &c), 0);
+	assert_int_equal(c.falls, SAMPLE_FALLS_UNKNOWN);
 }
 
 /* With the right sum. */

@@ -6,10 +6,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <vmtime/read.h>
 
 #include "cmd/test_costs.h"
 #include "cmd/test_costs_read.h"
@@ -140,7 +142,7 @@ static void a_value_outside_of_its_bracket_fails(void **state)
 	cost.outside_ns = 3;
 	assert_int_equal(test_report_add_cost(&report, TEST_VMTIME, "kvm-clock", true, true, &cost),
 			 0);
-	cost = (struct sample_cost){.path = 'v', .falls = true}; /* of no check */
+	cost = (struct sample_cost){.path = 'v', .falls = SAMPLE_FALLS}; /* of no check */
 	assert_int_equal(test_report_add_cost(&report, TEST_VMTIME, "hpet", false, true, &cost), 0);
 	assert_int_equal(test_costs_count(&report, TEST_VMTIME, JUDGE_PASS), 1);
 	assert_int_equal(test_costs_count(&report, TEST_VMTIME, JUDGE_FAIL), 1);
@@ -155,9 +157,43 @@ static void a_value_outside_of_its_bracket_fails(void **state)
 	assert_null(json_object_get(first, "falls_back"));
 	assert_true(json_is_true(json_object_get(last, "falls_back")));
 	assert_null(json_object_get(last, "stable"));
+	report.costs[2].cost.falls = SAMPLE_FALLS_UNKNOWN;
+	json_decref(costs);
+	costs = test_costs_json(&report);
+	last = json_array_get(costs, 2);
+	assert_null(json_object_get(last, "falls_back"));
 	assert_null(json_object_get(last, "outside_ns"));
 	json_decref(costs);
 	free(report.costs);
+}
+
+static int check_mark(enum sample_falls falls, uint32_t reader, bool unstable, bool relies)
+{
+	const struct costs_stream s = {
+		.costs = {{.path = 's', .reader = reader}, {.path = 'v', .falls = falls}},
+		.count = 2};
+	struct why why = {0};
+	const int error = costs_check_mark(&s, unstable, relies, &why);
+
+	assert_true(!error == !why.text[0]);
+	return error;
+}
+
+static void a_boot_has_the_mark_that_it_is_about(void **state)
+{
+	const enum sample_falls no = SAMPLE_FALLS_NOT, yes = SAMPLE_FALLS;
+	const enum sample_falls unknown = SAMPLE_FALLS_UNKNOWN;
+
+	(void)state;
+	assert_int_equal(check_mark(no, VMT_READ_PAGE, false, true), 0);
+	assert_int_equal(check_mark(yes, VMT_READ_UNSTABLE, true, true), 0);
+	assert_int_equal(check_mark(no, VMT_READ_PAGE, true, true), -ENODEV);
+	assert_int_equal(check_mark(no, VMT_READ_UNSTABLE, false, true), -EPROTO);
+	/* Without a mark where there is to be one. */
+	assert_int_equal(check_mark(yes, VMT_READ_UNSTABLE, false, true), -EPROTO);
+	assert_int_equal(check_mark(yes, VMT_READ_UNSTABLE, false, false), 0);
+	assert_int_equal(check_mark(unknown, VMT_READ_PAGE, false, true), 0);
+	assert_int_equal(check_mark(unknown, VMT_READ_PAGE, true, true), 0);
 }
 
 int main(void)
@@ -166,6 +202,7 @@ int main(void)
 		cmocka_unit_test(a_series_between_two_hellos_counts),
 		cmocka_unit_test(a_series_of_another_clock_source_does_not),
 		cmocka_unit_test(a_series_with_a_line_lost_does_not),
+		cmocka_unit_test(a_boot_has_the_mark_that_it_is_about),
 		cmocka_unit_test(a_value_outside_of_its_bracket_fails),
 	};
 
