@@ -2,13 +2,14 @@
 /* lapic.h - the timer of a CPU's local APIC while time stands still.
  *
  * KVM's LAPIC timer goes by the host's clock and does not know of a pause.  In the modes that count
- * down it is stopped here where it was, and goes on from there; the TSC's deadline is a count, and
- * moves with it (tsc_move()).  Where time went on nothing is to be done: what fell due waits in
- * KVM, once however many periods passed.
+ * down it is taken back here to where it was, and goes on from there; the TSC's deadline is a
+ * count, and moves with it (tsc_move()).  Where time went on nothing is to be done: what fell due
+ * waits in KVM, once however many periods passed.
  *
- * A timer that has fired and whose interrupt the guest has not taken yet is left alone in one-shot
- * mode, as it is not running; a periodic one, which is, has that interrupt put into the APIC's
- * registers first. */
+ * The stop lies before any look at the timer: what it has counted since is taken off.  A one-shot
+ * timer that has fired and whose interrupt the guest has not taken yet is left alone, as it is not
+ * running.  A periodic one is, and KVM does not show an interrupt that it owes: one is owed if a
+ * period ended after the CPU's thread left the guest and before the stop. */
 #ifndef KVM_LAPIC_H
 #define KVM_LAPIC_H
 
@@ -18,14 +19,26 @@
 #include "kvm/vcpu.h"
 
 struct lapic_timer {
-	bool counts;   /* it is to go on, ... */
-	uint32_t left; /* ... by this many of its ticks to the next interrupt */
+	bool counts;      /* it is to go on, ... */
+	bool periodic;    /* ... again and again, ... */
+	bool masked;      /* ... without interrupts, ... */
+	bool requested;   /* ... its last one waits in the APIC, ... */
+	bool taken_back;  /* ... and KVM has been told so by lapic_go(), ... */
+	uint8_t shift;    /* ... a tick is 2^shift ns, ... */
+	uint32_t initial; /* ... a period this many, ... */
+	uint32_t left;    /* ... and the next one comes in this many */
 };
 
-/* The vCPU is kept out of the guest.  0, or -EIO. */
-int lapic_stop(struct vcpu *vcpu, struct lapic_timer *ret_timer);
+/* Where it was when the host's TSC, of `khz`, was `tsc`, a moment ago; the vCPU is kept out of the
+ * guest since before.  0, or -EIO. */
+int lapic_stop(const struct vcpu *vcpu, uint64_t tsc, uint32_t khz, struct lapic_timer *ret_timer);
 
-/* ... and has been since.  0, or -EIO. */
-int lapic_go(const struct vcpu *vcpu, const struct lapic_timer *timer);
+/* It goes on from there, in KVM from now on; the vCPU has been kept out.  May be called again.
+ * 0, or -EIO. */
+int lapic_go(const struct vcpu *vcpu, struct lapic_timer *timer);
+
+/* Time went on by `gap_ns` after all: KVM is told if it has been told otherwise.  What fell due
+ * meanwhile comes at once, once.  0, or -EIO. */
+int lapic_go_on(const struct vcpu *vcpu, const struct lapic_timer *timer, uint64_t gap_ns);
 
 #endif

@@ -88,7 +88,8 @@ int pause_begin(struct pause *p, const struct pause_config *config, struct why *
 		result = chipset_pause(c, p->from.at.counter);
 	chipset_release(c);
 	for (uint32_t cpu = 0; cpu < config->cpus && result == 0; cpu++)
-		(void)lapic_stop(&config->vcpus[cpu], &p->timers[cpu]);
+		(void)lapic_stop(&config->vcpus[cpu], p->from.tsc, config->tsc->host.khz,
+				 &p->timers[cpu]);
 	if (result < 0) {
 		gate_open(config->gate);
 		return why_set(why, -EIO, "the machine cannot stand still: %s", strerror(-result));
@@ -159,7 +160,7 @@ static int resume(const struct pause *p, const struct pause_instant *to, uint32_
 	return vmt_clock_resume(&paused, &at, policy, limit_ns, &now->clock, ret_record);
 }
 
-static int take_back(const struct pause *p, const struct pause_instant *to, struct why *why)
+static int take_back(struct pause *p, const struct pause_instant *to, struct why *why)
 {
 	int result = pvclock_freeze(p->config.pvclock, to->tsc, p->tsc_count);
 
@@ -173,6 +174,16 @@ static int take_back(const struct pause *p, const struct pause_instant *to, stru
 	if (p->config.kernel_clock)
 		set_kvm_clock(p, to);
 	return 0;
+}
+
+/* KVM's timers have gone on, but for those that were taken back to be saved. */
+static int catch_up(const struct pause *p, uint64_t gap_ns, struct why *why)
+{
+	int result = 0;
+
+	for (uint32_t cpu = 0; cpu < p->config.cpus && result == 0; cpu++)
+		result = lapic_go_on(&p->config.vcpus[cpu], &p->timers[cpu], gap_ns);
+	return result < 0 ? why_set(why, result, "KVM does not take a CPU's timer") : 0;
 }
 
 static struct chipset_change change_of(const struct vmt_change *record,
@@ -211,7 +222,8 @@ int pause_end(struct pause *p, uint32_t policy, struct chipset_change *ret_chang
 	if (result < 0)
 		return why_set(why, -EIO, "the machine cannot go on: %s", strerror(-result));
 	froze = record.policy == VMT_POLICY_FREEZE;
-	if (froze && (result = take_back(p, &to, why)) < 0)
+	result = froze ? take_back(p, &to, why) : catch_up(p, record.gap_ns, why);
+	if (result < 0)
 		return result;
 	*ret_change = change_of(&record, &before, &now.clock);
 	chipset_resume(c, &now, ret_change);

@@ -7,7 +7,7 @@
  *   continue   virtual time went on: all clocks are further on at once, what fell due meanwhile is
  *              due now (ticks as the board's policy has it, a LAPIC's timer once)
  *   freeze     it stood still: the TSCs' offsets are moved back by just that time, from one reading
- *              of the host's TSC, the LAPIC timers have as much left as they had
+ *              of the host's TSC, the LAPIC timers have as much left as they had at that reading
  *
  * KVM's own kvm-clock is set back with the TSC.  Its own PIT cannot be stopped: when time went on
  * it did as well, when it stood still its counts begin anew.  What a vCPU's thread waited for

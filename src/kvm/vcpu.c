@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "host/hostclock.h"
 #include "kvm/gate.h"
 #include "kvm/pvclock.h"
 #include "kvm/steal.h"
@@ -433,6 +434,7 @@ static void *run_vcpu(void *arg)
 	struct vcpu *v = arg;
 	struct vcpu_end end = {0};
 
+	__atomic_store_n(&v->left_tsc, hostclock_tsc(), __ATOMIC_RELAXED);
 	__atomic_store_n(&v->tid, gettid(), __ATOMIC_SEQ_CST);
 	if (v->steal)
 		steal_begin(v->steal, v->cpu);
@@ -452,6 +454,7 @@ static void *run_vcpu(void *arg)
 		result = 0;
 		if (!__atomic_exchange_n(&v->exited, false, __ATOMIC_SEQ_CST))
 			result = ioctl(v->fd, KVM_RUN, 0);
+		__atomic_store_n(&v->left_tsc, hostclock_tsc(), __ATOMIC_RELAXED);
 		gate_leave(v->gate, &v->inside);
 		if (result < 0) {
 			if (errno == EINTR || errno == EAGAIN)

@@ -18,14 +18,7 @@
 enum { VERSION = 1, SETTLE_TRIES = 200, SETTLE_US = 1000 };
 
 /* The local APIC's registers: Intel SDM vol. 3, 11.4.1. */
-enum {
-	REQUESTS = 0x200,
-	LVTT = 0x320,
-	CURRENT = 0x390,
-	VECTOR_MASK = 0xff,
-	VECTORS = 32,
-	STEP = 16
-};
+enum { REQUESTS = 0x200, LVTT = 0x320, VECTOR_MASK = 0xff, VECTORS = 32, STEP = 16 };
 
 /* A CPU's timer before KVM is asked to put what it owes into the registers. */
 struct timer {
@@ -51,26 +44,23 @@ static int refused(const struct vcpu *v, struct why *why)
  * fired, whatever KVM says by now. */
 static int take_back(struct machine *m, uint32_t cpu, struct timer *before, struct why *why)
 {
-	const struct lapic_timer *timer = &m->pause.timers[cpu];
 	const struct vcpu *v = &m->vcpus[cpu];
-	bool waits = before->deadline > m->pause.tsc_count + m->tsc.adjust[cpu];
 	struct kvm_lapic_state now;
 	uint8_t *word;
 	uint32_t bit, same;
 
-	if (!timer->counts && !waits)
+	if (lapic_go(v, &m->pause.timers[cpu]) < 0)
+		return refused(v, why);
+	if (before->deadline <= m->pause.tsc_count + m->tsc.adjust[cpu])
 		return 0;
 	if (ioctl(v->fd, KVM_GET_LAPIC, &now) < 0)
 		return refused(v, why);
 	word = request_of(&now, &bit);
 	if (!(get32(request_of(&before->lapic, &same)) & bit))
 		put32(word, get32(word) & ~bit);
-	if (timer->counts)
-		put32((uint8_t *)now.regs + CURRENT, timer->left);
 	if (ioctl(v->fd, KVM_SET_LAPIC, &now) < 0)
 		return refused(v, why);
-	if (waits)
-		(void)vcpu_set_msr(v, VMSTATE_MSR_DEADLINE, before->deadline);
+	(void)vcpu_set_msr(v, VMSTATE_MSR_DEADLINE, before->deadline);
 	return 0;
 }
 
@@ -110,7 +100,9 @@ static int save_cpu(struct machine *m, uint32_t cpu, struct vmstate_parts *parts
 	if (!vcpu_get_msr(v, VMSTATE_MSR_DEADLINE, &before.deadline))
 		before.deadline = 0;
 	result = settle(v, why);
-	if (result == 0)
+	if (result < 0)
+		(void)take_back(m, cpu, &before, NULL); /* it may have got half way */
+	else
 		result = take_back(m, cpu, &before, why);
 	if (result == 0)
 		result = vmstate_cpu_save(&m->vm, v, &ours, timer->counts ? &timer->left : NULL,

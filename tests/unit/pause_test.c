@@ -14,6 +14,8 @@ enum { MSR_TSC_DEADLINE = 0x6e0, VCPU_FD = 1000 };
 enum { LVTT = 0x320, INITIAL = 0x380, CURRENT = 0x390, IRR = 0x200 };
 enum { ONE_SHOT = 0, PERIODIC = 1 << 17, DEADLINE = 2 << 17 };
 
+enum { PERIOD = 40000000 }; /* of 2 ns */
+
 #define MS UINT64_C(1000000)
 
 /* The KVM of each CPU. */
@@ -21,9 +23,14 @@ static struct kvm {
 	uint64_t offset, deadline;
 	unsigned armed, entered, lapics_set;
 	uint32_t left_set; /* at KVM_SET_LAPIC */
+	unsigned gets;
+	uint64_t ran_tsc; /* since when its timer counts down; 0: it does not */
+	uint32_t ran_from;
 	struct kvm_lapic_state lapic;
 	bool forgets_offsets;
 } kvm[CPUS];
+
+static uint32_t host_khz;
 
 struct one_msr {
 	uint32_t nmsrs, pad;
@@ -33,6 +40,31 @@ struct one_msr {
 static uint32_t *reg(struct kvm *k, unsigned at)
 {
 	return (uint32_t *)(void *)(k->lapic.regs + at);
+}
+
+/* What a timer of 2 ns a tick has left at a count of the host's TSC. */
+static uint32_t left_at(const struct kvm *k, uint64_t tsc, uint32_t khz)
+{
+	uint32_t mode, initial;
+	uint64_t ticks = (tsc - k->ran_tsc) * 1000 / (khz / 1000) / 2;
+
+	memcpy(&mode, k->lapic.regs + LVTT, sizeof(mode));
+	memcpy(&initial, k->lapic.regs + INITIAL, sizeof(initial));
+	if (ticks < k->ran_from)
+		return k->ran_from - (uint32_t)ticks;
+	return mode & PERIODIC ? initial - (uint32_t)((ticks - k->ran_from) % initial) : 0;
+}
+
+/* KVM works out the count when it is asked, which may take it some time. */
+static void get_lapic(struct kvm *k, void *ret_lapic)
+{
+	const struct timespec late = {.tv_nsec = 9000000};
+
+	if (k->ran_tsc && k->gets++ == 0)
+		nanosleep(&late, NULL);
+	if (k->ran_tsc)
+		*reg(k, CURRENT) = left_at(k, hostclock_tsc(), host_khz);
+	memcpy(ret_lapic, &k->lapic, sizeof(k->lapic));
 }
 
 static int on_msr(struct kvm *k, unsigned long request, struct kvm_msr_entry *e)
@@ -70,10 +102,11 @@ int ioctl(int fd, unsigned long request, ...)
 		memcpy((void *)(uintptr_t)attr->addr, &k->offset, sizeof(k->offset));
 		return 0;
 	case KVM_GET_LAPIC:
-		memcpy(arg, &k->lapic, sizeof(k->lapic));
+		get_lapic(k, arg);
 		return 0;
 	case KVM_SET_LAPIC:
 		memcpy(&k->lapic, arg, sizeof(k->lapic));
+		k->ran_tsc = 0;
 		k->left_set = *reg(k, CURRENT);
 		k->lapics_set++;
 		return 0;
@@ -249,39 +282,61 @@ static void what_stood_still_is_where_it_was(void **state)
 	take_down(b);
 }
 
-static struct bench *counting(struct pause *p, uint32_t mode, uint32_t left)
+/* Its timers count down from `left`, and the stop comes `ms` later; the threads came out of the
+ * guest just before that, or before the timers began. */
+static struct bench *counting_for(struct pause *p, uint32_t mode, uint32_t left, unsigned ms,
+				  bool long_out)
 {
 	struct bench *b = bench();
 	struct pause_config config = config_of(b);
 
 	memset(kvm, 0, sizeof(kvm));
+	host_khz = b->tsc.host.khz;
 	for (int cpu = 0; cpu < CPUS; cpu++) {
 		b->vcpus[cpu].fd = VCPU_FD + cpu;
-		b->vcpus[cpu].parked = true;
+		b->vcpus[cpu].left_tsc = hostclock_tsc();
 		kvm[cpu].offset = OFFSET;
 		*reg(&kvm[cpu], LVTT) = mode;
-		*reg(&kvm[cpu], INITIAL) = 4000000;
-		*reg(&kvm[cpu], CURRENT) = left;
+		*reg(&kvm[cpu], INITIAL) = PERIOD;
+		*reg(&kvm[cpu], CURRENT) = kvm[cpu].ran_from = left;
+		kvm[cpu].ran_tsc = left ? hostclock_tsc() : 0;
 	}
+	sleep_ms(ms);
+	for (int cpu = 0; cpu < CPUS && !long_out; cpu++)
+		b->vcpus[cpu].left_tsc = hostclock_tsc();
 	*p = (struct pause){0};
 	assert_int_equal(pause_begin(p, &config, NULL), 0);
 	return b;
 }
 
+static struct bench *counting(struct pause *p, uint32_t mode, uint32_t left)
+{
+	return counting_for(p, mode, left, 0, false);
+}
+
+/* To the tick, but for what passes while KVM answers. */
+static void as_much_as_at_the_stop(const struct pause *p, uint32_t left, const struct kvm *then)
+{
+	enum { ANSWER_TICKS = 50000 };
+	uint32_t off = (left + PERIOD - left_at(then, p->from.tsc, host_khz)) % PERIOD;
+
+	assert_true(off < ANSWER_TICKS || off > PERIOD - ANSWER_TICKS);
+}
+
 static void a_timer_that_counts_down_has_as_much_left(void **state)
 {
 	struct pause p;
-	struct bench *b = counting(&p, ONE_SHOT, 3000000);
+	struct bench *b = counting(&p, ONE_SHOT, PERIOD - 1);
+	const struct kvm then[CPUS] = {kvm[0], kvm[1]};
 
 	(void)state;
 	assert_int_equal(kvm[0].entered, 0);
-	*reg(&kvm[0], CURRENT) = 0; /* the host's clock went on */
-	*reg(&kvm[0], IRR) = 0x10;  /* and somebody raised a line */
+	*reg(&kvm[0], IRR) = 0x11; /* it fired meanwhile, and somebody raised a line */
 	goes_on(&p, VMT_POLICY_FREEZE);
 	assert_int_equal(kvm[0].lapics_set, 1);
-	assert_int_equal(kvm[0].left_set, 3000000);
 	assert_int_equal(*reg(&kvm[0], IRR), 0x10);
-	assert_int_equal(kvm[1].left_set, 3000000);
+	for (int cpu = 0; cpu < CPUS; cpu++)
+		as_much_as_at_the_stop(&p, kvm[cpu].left_set, &then[cpu]);
 	take_down(b);
 }
 
@@ -296,21 +351,92 @@ static void a_shot_that_is_fired_is_not_fired_again(void **state)
 	take_down(b);
 }
 
-static void a_period_that_is_over_is_no_interrupt_less(void **state)
+static void a_period_keeps_its_phase(void **state)
 {
 	struct pause p;
-	struct bench *b = counting(&p, PERIODIC, 3000000);
+	struct bench *b = counting_for(&p, PERIODIC, PERIOD / 2, 3, false);
+	const struct kvm then[CPUS] = {kvm[0], kvm[1]};
 
 	(void)state;
-	assert_int_equal(kvm[0].entered, 1);
-	assert_int_equal(b->run[0].immediate_exit, 1); /* its thread looks at its flags once more */
+	assert_int_equal(kvm[0].entered, 0);
 	goes_on(&p, VMT_POLICY_FREEZE);
-	assert_int_equal(kvm[0].left_set, 3000000);
-	assert_int_equal(*reg(&kvm[0], IRR), 1);
+	for (int cpu = 0; cpu < CPUS; cpu++) {
+		as_much_as_at_the_stop(&p, kvm[cpu].left_set, &then[cpu]);
+		assert_int_equal(*reg(&kvm[cpu], IRR), 0);
+	}
 	take_down(b);
-	b = counting(&p, PERIODIC, 3000000);
+	b = counting(&p, PERIODIC, PERIOD / 2);
 	goes_on(&p, VMT_POLICY_CONTINUE);
 	assert_int_equal(kvm[0].lapics_set, 0);
+	take_down(b);
+}
+
+/* The thread was out of the guest, and may still be. */
+static void a_period_that_ended_unseen_is_no_interrupt_less(void **state)
+{
+	struct pause p;
+	struct bench *b = counting_for(&p, PERIODIC, PERIOD / 40, 3, true);
+
+	(void)state;
+	goes_on(&p, VMT_POLICY_FREEZE);
+	for (int cpu = 0; cpu < CPUS; cpu++)
+		assert_int_equal(*reg(&kvm[cpu], IRR), 1);
+	take_down(b);
+}
+
+/* One that ended while time stood still is none. */
+static void a_period_that_did_not_end_is_no_interrupt_more(void **state)
+{
+	struct pause p;
+	struct bench *b = counting_for(&p, PERIODIC, PERIOD / 40, 3, false);
+
+	(void)state;
+	for (int cpu = 0; cpu < CPUS; cpu++)
+		*reg(&kvm[cpu], IRR) = 1;
+	goes_on(&p, VMT_POLICY_FREEZE);
+	for (int cpu = 0; cpu < CPUS; cpu++)
+		assert_int_equal(*reg(&kvm[cpu], IRR), 0);
+	take_down(b);
+}
+
+/* A snapshot was made meanwhile: KVM was told that time stood still. */
+static void what_was_taken_back_to_be_saved_goes_on(void **state)
+{
+	static const uint32_t modes[] = {ONE_SHOT, PERIODIC};
+	const uint32_t lefts[] = {PERIOD - 1, PERIOD / 40};
+	struct chipset_change change;
+	struct pause p;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct bench *b = counting(&p, modes[i], lefts[i]);
+		const uint32_t left = p.timers[0].left;
+		uint32_t passed;
+
+		sleep_ms(3);
+		assert_int_equal(lapic_go(&b->vcpus[0], &p.timers[0]), 0);
+		assert_int_equal(kvm[0].left_set, left);
+		change = goes_on(&p, VMT_POLICY_CONTINUE);
+		passed = (uint32_t)(change.gap_ns / 2);
+		assert_int_equal(kvm[0].left_set,
+				 passed < left ? left - passed : PERIOD - (passed - left) % PERIOD);
+		assert_int_equal(*reg(&kvm[0], IRR), modes[i] == PERIODIC);
+		assert_int_equal(kvm[1].lapics_set, 0);
+		take_down(b);
+	}
+}
+
+/* Due in the gap: KVM takes 0 for a shot that is due now. */
+static void a_shot_that_fell_due_since_it_was_saved_comes_at_once(void **state)
+{
+	struct pause p;
+	struct bench *b = counting(&p, ONE_SHOT, PERIOD - 1);
+
+	(void)state;
+	p.timers[0].left = 1000;
+	assert_int_equal(lapic_go(&b->vcpus[0], &p.timers[0]), 0);
+	goes_on(&p, VMT_POLICY_CONTINUE);
+	assert_int_equal(kvm[0].left_set, 0);
 	take_down(b);
 }
 
@@ -396,7 +522,11 @@ int main(void)
 		cmocka_unit_test(what_stood_still_is_where_it_was),
 		cmocka_unit_test(a_timer_that_counts_down_has_as_much_left),
 		cmocka_unit_test(a_shot_that_is_fired_is_not_fired_again),
-		cmocka_unit_test(a_period_that_is_over_is_no_interrupt_less),
+		cmocka_unit_test(a_period_keeps_its_phase),
+		cmocka_unit_test(a_period_that_ended_unseen_is_no_interrupt_less),
+		cmocka_unit_test(a_period_that_did_not_end_is_no_interrupt_more),
+		cmocka_unit_test(what_was_taken_back_to_be_saved_goes_on),
+		cmocka_unit_test(a_shot_that_fell_due_since_it_was_saved_comes_at_once),
 		cmocka_unit_test(auto_looks_at_what_the_guest_tells_the_time_by),
 		cmocka_unit_test(what_kvm_refuses_can_be_tried_again),
 		cmocka_unit_test(an_own_date_goes_on_beside_virtual_time),
