@@ -9,6 +9,7 @@
 #include "host/hostclock.h"
 #include "kvm/acpi.h"
 #include "kvm/chipset.h"
+#include "kvm/chipset_peek.h"
 #include "kvm/vcpu.h"
 
 enum { RTC_GSI = 8, TICK_INPUT = 2 };
@@ -449,50 +450,6 @@ static bool switches(const struct chipset *c, uint32_t space, uint64_t addr, uin
 	return c->hpet && space == VMT_MMIO && config - addr < width;
 }
 
-/* No count is peeked at from before the writer looks at the clock until the counter stands: it
- * would be later than where it stops, and step back.  Odd in between; the lock is held. */
-static void switching(struct chipset *c)
-{
-	__atomic_add_fetch(&c->hpet_switch, 1, __ATOMIC_SEQ_CST);
-}
-
-/* Virtual time, at which a counter is read. */
-static vmt_ns noted(const struct chipset *c, vmt_ns *read)
-{
-	vmt_ns now = chipset_now(c);
-
-	__atomic_store_n(read, now, __ATOMIC_RELAXED);
-	return now;
-}
-
-static bool peek_hpet(struct chipset *c, uint64_t *ret_count)
-{
-	uint32_t before = __atomic_load_n(&c->hpet_switch, __ATOMIC_ACQUIRE);
-
-	return !(before & 1) &&
-	       vmt_hpet_peek(&c->board.hpet, noted(c, &c->hpet_read), ret_count) == 0 &&
-	       __atomic_load_n(&c->hpet_switch, __ATOMIC_ACQUIRE) == before;
-}
-
-/* What can be read without the lock. */
-static bool peek(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
-		 uint64_t *ret_value)
-{
-	uint64_t offset = addr - c->hpet_counter, count;
-
-	if (space == VMT_PIO) {
-		if (!c->pm_timer || addr != c->pm_timer_port || width != 4)
-			return false;
-		*ret_value = vmt_pmtmr_peek(noted(c, &c->pm_timer_read), 24);
-		return true;
-	}
-	if (!c->hpet || offset >= 8 || width > 8 - offset || !peek_hpet(c, &count))
-		return false;
-	count >>= offset * 8;
-	*ret_value = width < 8 ? count & ((UINT64_C(1) << width * 8) - 1) : count;
-	return true;
-}
-
 bool chipset_read(struct chipset *c, uint32_t space, uint64_t addr, uint32_t width,
 		  uint64_t *ret_value)
 {
@@ -500,7 +457,7 @@ bool chipset_read(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wid
 	vmt_ns now;
 	int result;
 
-	if (peek(c, space, addr, width, ret_value))
+	if (chipset_peek(c, space, addr, width, ret_value))
 		return true;
 	pthread_mutex_lock(&c->lock);
 	now = look(c, false);
@@ -531,11 +488,11 @@ bool chipset_write(struct chipset *c, uint32_t space, uint64_t addr, uint32_t wi
 
 	pthread_mutex_lock(&c->lock);
 	if (stops)
-		switching(c);
+		chipset_switching(c);
 	now = look(c, true);
 	result = vmt_board_write(&c->board, now, space, addr, width, value, &out);
 	if (stops)
-		switching(c);
+		chipset_switching(c);
 	if (result == 0)
 		apply(c, now, &out);
 	pthread_mutex_unlock(&c->lock);

@@ -4,7 +4,7 @@
  * One short lock serialises the board.  Whoever takes it reads the host's counter afterwards, so
  * that `now` never goes backwards inside.  What a call of the board asks for is done before the
  * lock is released: pulses and levels reach KVM in the order in which they were due.  The PM timer
- * and the HPET's counter are read without the lock.
+ * and the HPET's counter are read without the lock (chipset_peek.h).
  *
  * The clock's rate may change at any time; that it jumps, only under the lock and while no vCPU
  * runs.  While it is paused nothing falls due, and an answer that is held back stays so. */
@@ -45,9 +45,9 @@ struct chipset {
 	uint16_t pm_timer_port;
 	uint64_t hpet_counter;           /* its address */
 	vmt_ns pm_timer_read, hpet_read; /* when the guest read them last; atomic */
-	uint32_t hpet_switch; /* odd while a write may stop it or let it go on; under the lock */
-	const struct vm *vm;  /* whose lines are moved; NULL: none yet */
-	uint32_t high;        /* bit n: GSI n is held high; under the lock */
+	uint32_t switches;   /* odd while one or the other may stop; written under the lock */
+	const struct vm *vm; /* whose lines are moved; NULL: none yet */
+	uint32_t high;       /* bit n: GSI n is held high; under the lock */
 	uint8_t pulsed[VMT_SOURCES]; /* the GSI of each source's last pulse; under the lock */
 	uint32_t counted; /* bit n: GSI n's acknowledgements were, in this call; under the lock */
 	bool rtc_waits;   /* its line is held for KVM to take, once it can; under the lock */

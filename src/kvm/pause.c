@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 
 #include "host/hostclock.h"
+#include "kvm/chipset_peek.h"
 #include "kvm/pause.h"
 
 enum { PAIR_TRIES = 50, HZ_PER_KHZ = 1000, NS_PER_MS = 1000000 };
@@ -83,9 +84,11 @@ int pause_begin(struct pause *p, const struct pause_config *config, struct why *
 	p->config = *config;
 	pvclock_shut(config->pvclock);
 	(void)chipset_hold(c);
+	chipset_switching(c); /* a thread that serves an exit may read a counter */
 	result = look(p, &p->from);
 	if (result == 0)
 		result = chipset_pause(c, p->from.at.counter);
+	chipset_switching(c);
 	chipset_release(c);
 	for (uint32_t cpu = 0; cpu < config->cpus && result == 0; cpu++)
 		(void)lapic_stop(&config->vcpus[cpu], p->from.tsc, config->tsc->host.khz,
@@ -111,8 +114,9 @@ static struct vmt_gap_guest guest_of(struct chipset *c, vmt_ns now)
 	struct vmt_gap_guest g = {
 		.clocks = VMT_GAP_TSC,
 		.pmtmr_bits = b->config.pmtmr_bits,
-		.hpet_since_ns = now - hpet,
-		.pmtmr_since_ns = now - pm_timer,
+		/* One that needed the lock after all has noted a time after `now`. */
+		.hpet_since_ns = now > hpet ? now - hpet : 0,
+		.pmtmr_since_ns = now > pm_timer ? now - pm_timer : 0,
 		.ticks = b->config.ticks,
 	};
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* chipset_bench.h - a chipset with PIT, RTC and HPET, on a bench without KVM. */
+/* chipset_bench.h - a chipset with PIT, RTC, PM timer and HPET, on a bench without KVM. */
 #ifndef TESTS_CHIPSET_BENCH_H
 #define TESTS_CHIPSET_BENCH_H
 
@@ -23,7 +23,7 @@ enum { CONFIG = 0x10, STATUS = 0x20, COUNTER = 0xf0, TIMER0 = 0x100 };
 static inline struct chipset *create(bool tsc)
 {
 	const struct vmt_board_config config = {
-		.faces = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_HPET,
+		.faces = VMT_HAS_PIT | VMT_HAS_RTC | VMT_HAS_PMTMR | VMT_HAS_HPET,
 		.pm1a_port = ACPI_PM1A_EVT_PORT,
 		.pmtmr_port = ACPI_PM_TIMER_PORT,
 		.pmtmr_bits = 24,

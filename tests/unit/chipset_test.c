@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "chipset_bench.h"
+#include "kvm/chipset_peek.h"
 
 enum { SECONDS = 0, PASSING = 20000, STOPS = 400000, LEVEL_TO_20 = 20 << 9 | 1 << 2 | 1 << 1 };
 
@@ -234,6 +235,53 @@ static void a_counter_that_is_stopped_does_not_step_back(void **state)
 	destroy(s.c);
 }
 
+struct looker {
+	struct chipset *c;
+	uint32_t space;
+	uint64_t addr, count;
+	bool done; /* atomic */
+	pthread_t thread;
+};
+
+static void *look_once(void *arg)
+{
+	struct looker *l = arg;
+
+	assert_true(chipset_read(l->c, l->space, l->addr, 4, &l->count));
+	__atomic_store_n(&l->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static uint64_t looks_while_the_clock_stops(uint32_t space, uint64_t addr)
+{
+	struct looker l = {.c = create(true), .space = space, .addr = addr};
+	struct timespec ms = {.tv_nsec = 5000000};
+	uint64_t stopped;
+
+	set(l.c, CONFIG, 1);
+	(void)chipset_hold(l.c);
+	chipset_switching(l.c);
+	stopped = hostclock_tsc();
+	assert_int_equal(pthread_create(&l.thread, NULL, look_once, &l), 0);
+	nanosleep(&ms, NULL);
+	assert_false(__atomic_load_n(&l.done, __ATOMIC_ACQUIRE));
+	assert_int_equal(chipset_pause(l.c, stopped), 0);
+	chipset_switching(l.c);
+	chipset_release(l.c);
+	pthread_join(l.thread, NULL);
+	assert_true(chipset_read(l.c, space, addr, 4, &stopped)); /* by now without the lock */
+	destroy(l.c);
+	return l.count - stopped;
+}
+
+/* A thread that serves an exit while others pause the machine. */
+static void no_counter_is_read_beyond_a_stop(void **state)
+{
+	(void)state;
+	assert_int_equal(looks_while_the_clock_stops(VMT_MMIO, ACPI_HPET_ADDRESS + COUNTER), 0);
+	assert_int_equal(looks_while_the_clock_stops(VMT_PIO, ACPI_PM_TIMER_PORT), 0);
+}
+
 /* KVM is not asked: the lines of no VM are moved. */
 static void a_level_goes_where_it_is_routed(void **state)
 {
@@ -296,6 +344,7 @@ int main(void)
 		cmocka_unit_test(others_go_on_meanwhile_and_it_is_let_go),
 		cmocka_unit_test(the_counter_is_read_without_the_lock),
 		cmocka_unit_test(a_counter_that_is_stopped_does_not_step_back),
+		cmocka_unit_test(no_counter_is_read_beyond_a_stop),
 		cmocka_unit_test(a_level_goes_where_it_is_routed),
 	};
 

@@ -469,6 +469,25 @@ static void auto_looks_at_what_the_guest_tells_the_time_by(void **state)
 	take_down(b);
 }
 
+/* While the machine stopped a thread wanted a counter, noted when, and waited for the lock. */
+static void a_counter_wanted_at_the_stop_counts_as_read(void **state)
+{
+	struct pause p;
+	struct bench *b = standing(&p);
+	vmt_ns now = chipset_now(b->chipset);
+	uint32_t clock;
+
+	(void)state;
+	b->chipset->hpet_read = now + 1000;
+	(void)pause_limit(&p, &clock);
+	assert_int_equal(clock, VMT_GAP_HPET);
+	b->chipset->pm_timer_read = now + 1000;
+	(void)pause_limit(&p, &clock);
+	assert_int_equal(clock, VMT_GAP_PMTMR);
+	goes_on(&p, VMT_POLICY_CONTINUE);
+	take_down(b);
+}
+
 static void what_kvm_refuses_can_be_tried_again(void **state)
 {
 	struct pause p;
@@ -528,6 +547,7 @@ int main(void)
 		cmocka_unit_test(what_was_taken_back_to_be_saved_goes_on),
 		cmocka_unit_test(a_shot_that_fell_due_since_it_was_saved_comes_at_once),
 		cmocka_unit_test(auto_looks_at_what_the_guest_tells_the_time_by),
+		cmocka_unit_test(a_counter_wanted_at_the_stop_counts_as_read),
 		cmocka_unit_test(what_kvm_refuses_can_be_tried_again),
 		cmocka_unit_test(an_own_date_goes_on_beside_virtual_time),
 	};
