@@ -14,6 +14,8 @@ enum { PAIR_TRIES = 50, HZ_PER_KHZ = 1000, NS_PER_MS = 1000000 };
 /* A counter that was not read for so long is not what the guest tells the time by, nor what it
  * watches another clock with. */
 #define READS_NS (10 * NS_PER_S)
+/* By how much counter and clock may disagree, beside a thousandth of the time. */
+#define APART_NS (NS_PER_S / 10)
 
 __extension__ typedef __int128 i128;
 
@@ -46,6 +48,7 @@ static int look(const struct pause *p, struct pause_instant *ret_instant)
 		(uint64_t)ns_of(p, pair.realtime_tsc_hi - pair.realtime_tsc_lo) / 2 + 1;
 	i->host.counter = monotonic;
 	i->host.host_ns = pair.monotonic_ns;
+	i->boottime_ns = hostclock_boottime_ns();
 	i->host.bound_ns =
 		(uint64_t)ns_of(p, pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2 + 1;
 	return 0;
@@ -180,6 +183,53 @@ static int take_back(struct pause *p, const struct pause_instant *to, struct why
 	return 0;
 }
 
+static bool agree(i128 counted_ns, uint64_t ns)
+{
+	i128 apart = counted_ns > ns ? counted_ns - ns : ns - counted_ns;
+
+	return apart <= ns / 1000 + APART_NS;
+}
+
+/* The end as if the host's TSC had counted on where it began anew in between.  One that counts
+ * while the host is suspended is no such case: it goes with CLOCK_BOOTTIME. */
+static bool count_on(const struct pause *p, const struct pause_instant *to, bool counts_tsc,
+		     struct pause_instant *ret_counted)
+{
+	const uint64_t passed_ns = to->host.host_ns - p->from.host.host_ns;
+	const i128 counts = (i128)to->host.counter - p->from.host.counter;
+	uint64_t error;
+
+	*ret_counted = *to;
+	if (agree(ns_of(p, counts), passed_ns) ||
+	    agree(ns_of(p, counts), to->boottime_ns - p->from.boottime_ns))
+		return false;
+	error = (uint64_t)(counts - (i128)passed_ns * p->config.tsc->host.khz / NS_PER_MS);
+	ret_counted->tsc -= error;
+	ret_counted->host.counter -= error;
+	if (counts_tsc)
+		ret_counted->at.counter -= error;
+	return true;
+}
+
+/* Virtual time has gone on to `counted`, and from here on counts what the TSC shows now. */
+static int count_anew(const struct pause_instant *counted, const struct pause_instant *to,
+		      struct counted_clock *now)
+{
+	return vmt_clock_counter(&now->clock, counted->at.counter, to->at.counter,
+				 now->clock.counter_hz, &now->clock, NULL);
+}
+
+/* The guest's TSC goes on as well; by differences, as its line may have been moved by a try. */
+static int move_tsc(const struct pause *p, const struct pause_instant *counted,
+		    const struct pause_instant *to, struct why *why)
+{
+	const struct vmt_tsc *tsc = p->config.tsc;
+	uint64_t passed = vmt_tsc_line(tsc, counted->tsc) - vmt_tsc_line(tsc, p->from.tsc);
+	int result = pvclock_freeze(p->config.pvclock, to->tsc, p->tsc_count + passed);
+
+	return result < 0 ? why_set(why, result, "KVM does not move a CPU's TSC") : 0;
+}
+
 /* KVM's timers have gone on, but for those that were taken back to be saved. */
 static int catch_up(const struct pause *p, uint64_t gap_ns, struct why *why)
 {
@@ -213,25 +263,31 @@ int pause_end(struct pause *p, uint32_t policy, struct chipset_change *ret_chang
 	struct chipset *c = p->config.chipset;
 	struct counted_clock now = liveclock_get(&c->clock);
 	const struct vmt_clock before = now.clock;
-	struct pause_instant to;
+	struct pause_instant to, counted;
 	struct vmt_change record;
-	bool froze;
+	bool froze, anew = false;
 	int result = look(p, &to);
 
 	*ret_limit_ns = pause_limit(p, ret_clock);
 	if (!p->config.movable)
 		policy = VMT_POLICY_CONTINUE;
-	if (result == 0)
-		result = resume(p, &to, policy, *ret_limit_ns, &now, &record);
+	if (result == 0) {
+		anew = count_on(p, &to, now.tsc, &counted);
+		result = resume(p, &counted, policy, *ret_limit_ns, &now, &record);
+	}
+	if (result == 0 && anew && now.tsc)
+		result = count_anew(&counted, &to, &now);
 	if (result < 0)
 		return why_set(why, -EIO, "the machine cannot go on: %s", strerror(-result));
 	froze = record.policy == VMT_POLICY_FREEZE;
 	result = froze ? take_back(p, &to, why) : catch_up(p, record.gap_ns, why);
+	if (result == 0 && !froze && anew && p->config.movable)
+		result = move_tsc(p, &counted, &to, why);
 	if (result < 0)
 		return result;
 	*ret_change = change_of(&record, &before, &now.clock);
 	chipset_resume(c, &now, ret_change);
-	pvclock_go(p->config.pvclock, p->tsc_count, before.base_ns, froze);
+	pvclock_go(p->config.pvclock, p->tsc_count, before.base_ns, froze || anew);
 	if (p->config.kernel_clock)
 		for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
 			(void)ioctl(p->config.vcpus[cpu].fd, KVM_KVMCLOCK_CTRL, 0);

@@ -13,6 +13,9 @@
  * it did as well, when it stood still its counts begin anew.  What a vCPU's thread waited for
  * meanwhile is not steal.
  *
+ * Where the host was suspended meanwhile, and its TSC began anew, the time that passed is that of
+ * CLOCK_MONOTONIC, as for a machine that runs; the guest's TSC goes by it as well.
+ *
  * Threads: begin, end and abandon from the one that starts and stops the vCPUs. */
 #ifndef KVM_PAUSE_H
 #define KVM_PAUSE_H
@@ -46,6 +49,7 @@ struct pause_instant {
 	uint64_t tsc;
 	struct vmt_reading at;             /* of the counter that virtual time counts */
 	struct vmt_discipline_sample host; /* CLOCK_MONOTONIC beside the TSC */
+	uint64_t boottime_ns;              /* roughly */
 };
 
 struct pause {
