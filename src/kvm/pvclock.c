@@ -166,6 +166,13 @@ static bool one_line(const struct pvclock *p)
 	return p->config.stable && vmt_tsc_agree(p->config.tsc);
 }
 
+static void promise_nothing(struct pvclock *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->config.stable = false;
+	pthread_mutex_unlock(&p->lock);
+}
+
 /* While nobody reads: all entries are written. */
 static void write_pages(struct pvclock *p, const int64_t *ppt)
 {
@@ -223,33 +230,42 @@ bool pvclock_rdmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t *ret_
 	return result == 0 && p->config.shown;
 }
 
-/* On `cpu` the guest has written one of its TSC's registers.  Where KVM cannot do it, nothing
- * becomes of it: all CPUs keep the host's counts. */
+/* Behind the gate, as vmt_tsc_write().  Where KVM cannot do it, nothing becomes of it (-EIO): all
+ * CPUs keep the host's counts. */
+static int write_tsc(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value)
+{
+	const struct vcpu *v = &p->config.vcpus[cpu];
+	struct vmt_tsc *tsc = p->config.tsc;
+	uint64_t old_offset = vmt_tsc_offset(tsc, cpu), old_adjust = tsc->adjust[cpu];
+	int changed;
+
+	pthread_mutex_lock(&p->lock);
+	changed = vmt_tsc_write(tsc, hostclock_tsc(), cpu, msr, value);
+	pthread_mutex_unlock(&p->lock);
+	if (changed <= 0 || tsc_move(v, vmt_tsc_offset(tsc, cpu), tsc->adjust[cpu]))
+		return changed;
+	(void)tsc_move(v, old_offset, old_adjust);
+	pthread_mutex_lock(&p->lock);
+	tsc->adjust[cpu] = old_adjust;
+	pthread_mutex_unlock(&p->lock);
+	return -EIO;
+}
+
+/* On `cpu` the guest has written one of its TSC's registers.  Its thread waits while the machine
+ * stands still: what the count is to be is the guest's word for when it goes on, and what KVM is
+ * told must not be from before a freeze. */
 static bool move_tsc(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value)
 {
-	uint64_t offset, adjust, old_offset, old_adjust;
 	int changed;
 
 	if (!p->config.movable)
 		return true;
-	pthread_mutex_lock(&p->lock);
-	old_offset = vmt_tsc_offset(p->config.tsc, cpu);
-	old_adjust = p->config.tsc->adjust[cpu];
-	changed = vmt_tsc_write(p->config.tsc, hostclock_tsc(), cpu, msr, value);
-	offset = vmt_tsc_offset(p->config.tsc, cpu);
-	adjust = p->config.tsc->adjust[cpu];
-	pthread_mutex_unlock(&p->lock);
-	if (changed <= 0)
-		return changed == 0;
-	if (!tsc_move(&p->config.vcpus[cpu], offset, adjust)) {
-		(void)tsc_move(&p->config.vcpus[cpu], old_offset, old_adjust);
-		pthread_mutex_lock(&p->lock);
-		p->config.tsc->adjust[cpu] = old_adjust;
-		pthread_mutex_unlock(&p->lock);
-		return false;
-	}
-	publish(p, NULL);
-	return true;
+	pvclock_shut(p);
+	changed = write_tsc(p, cpu, msr, value);
+	if (changed > 0)
+		write_pages(p, NULL);
+	gate_open(p->config.gate);
+	return changed >= 0;
 }
 
 static bool has_page(const struct pvclock *p)
@@ -331,15 +347,20 @@ static bool count_on(struct pvclock *p, const struct vmt_discipline_sample *at)
 	uint64_t passed_ns = at->host_ns > last->host_ns ? at->host_ns - last->host_ns : 0;
 	uint64_t old =
 		last->counter + (uint64_t)((u128)passed_ns * now.clock.counter_hz / NS_PER_S);
-	bool done;
+	bool done, moved = true;
 
 	pvclock_shut(p);
 	done = chipset_recount(p->config.chipset, old, at->counter);
 	if (done && p->config.movable)
-		(void)pvclock_freeze(p, at->counter, vmt_tsc_line(p->config.tsc, old));
+		moved = pvclock_freeze(p, at->counter, vmt_tsc_line(p->config.tsc, old)) == 0;
+	if (!moved)
+		promise_nothing(p);
 	if (done)
 		write_pages(p, NULL);
 	gate_open(p->config.gate);
+	if (!moved)
+		notice(p, "the host's TSC went back, and KVM did not take the guest's along: its "
+			  "CPUs' TSCs may disagree, and kvm-clock be wrong on some");
 	return done;
 }
 
@@ -372,7 +393,8 @@ bool pvclock_leave_tsc(struct pvclock *p, struct chipset_change *ret_change)
 	left = chipset_leave_tsc(p->config.chipset, ret_change);
 	if (left) {
 		p->slope_ppt = p->looped ? p->loop.steady_ppt : 0;
-		p->config.stable = p->looped = false;
+		p->looped = false;
+		promise_nothing(p);
 		write_pages(p, NULL);
 	}
 	gate_open(p->config.gate);
@@ -383,7 +405,7 @@ bool pvclock_leave_tsc(struct pvclock *p, struct chipset_change *ret_change)
  * somebody who wrote current_clocksource). */
 static bool loses_tsc(struct pvclock *p, uint64_t host_ns)
 {
-	if (!p->config.stable || host_ns - p->checked_ns < NS_PER_S)
+	if (!liveclock_get(&p->config.chipset->clock).tsc || host_ns - p->checked_ns < NS_PER_S)
 		return false;
 	p->checked_ns = host_ns;
 	return !hostclock_tsc_is_stable();
@@ -465,7 +487,8 @@ int pvclock_freeze(struct pvclock *p, uint64_t host_tsc, uint64_t count)
 	pthread_mutex_lock(&p->lock);
 	vmt_tsc_set(tsc, host_tsc, count);
 	pthread_mutex_unlock(&p->lock);
-	/* In a row: KVM's own clock needs the same offset on all. */
+	/* In a row: KVM's own clock needs the same offset on all.  Nobody else writes behind the
+	 * gate. */
 	for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
 		moved = tsc_move(&p->config.vcpus[cpu], vmt_tsc_offset(tsc, cpu),
 				 tsc->adjust[cpu]) &&

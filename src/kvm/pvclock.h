@@ -23,7 +23,8 @@
  * the guest's as well.
  *
  * A guest that writes a CPU's IA32_TSC or IA32_TSC_ADJUST moves that CPU's counts, and its entry
- * with them; while the CPUs disagree the entries are not marked stable. */
+ * with them; while the CPUs disagree the entries are not marked stable.  While the machine stands
+ * still such a write waits, with its thread. */
 #ifndef KVM_PVCLOCK_H
 #define KVM_PVCLOCK_H
 
@@ -47,11 +48,12 @@ struct pvclock_config {
 	const struct guest_memory *memory;
 	struct vcpu *vcpus;
 	uint32_t cpus;
-	struct vmt_tsc *tsc; /* the guest's; from here on changed by pvclock alone */
+	struct vmt_tsc *tsc; /* the guest's; from here on changed by pvclock alone, and only behind
+			      * the gate */
 	bool movable;        /* KVM can give a CPU another offset */
 	bool shown;          /* the guest has kvm-clock: else only the clock is disciplined */
 	bool disciplined;
-	bool stable; /* the host relies on its TSC: all CPUs show one line */
+	bool stable; /* the host relies on its TSC: all CPUs show one line; changed under `lock` */
 	/* What this host, or this guest, does not do as it should, once each; in the thread of
 	 * pvclock_init() and pvclock_tick(). */
 	void (*notice)(void *owner, const char *text);

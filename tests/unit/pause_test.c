@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pause_test.c - a machine stands still and goes on: what becomes of its clock, of its pages, and
  * of what KVM keeps. */
+#include <pthread.h>
+
 #include "pause_bench.h"
 
 static void no_instant_is_two(void **state)
@@ -75,11 +77,16 @@ static void what_the_old_line_would_show_does_not_bind(void **state)
 	take_down(b);
 }
 
-static void the_tsc_is_back_by(const struct bench *b, uint64_t gap_ns)
+static void the_tsc_is_back_by_at(const struct bench *b, int cpu, uint64_t gap_ns)
 {
-	uint64_t ns = (OFFSET - kvm[0].offset) * 1000000 / b->tsc.host.khz;
+	uint64_t ns = (OFFSET - kvm[cpu].offset) * 1000000 / b->tsc.host.khz;
 
 	assert_in_range(ns, gap_ns - 1000, gap_ns + 1000);
+}
+
+static void the_tsc_is_back_by(const struct bench *b, uint64_t gap_ns)
+{
+	the_tsc_is_back_by_at(b, 0, gap_ns);
 }
 
 static void what_stood_still_is_where_it_was(void **state)
@@ -267,6 +274,47 @@ static void an_own_date_goes_on_beside_virtual_time(void **state)
 	take_down(b);
 }
 
+struct write {
+	struct bench *b;
+	uint32_t cpu, msr;
+	uint64_t value;
+};
+
+static void *write_msr(void *arg)
+{
+	const struct write *w = arg;
+
+	(void)pvclock_wrmsr(&w->b->p, w->cpu, w->msr, w->value);
+	return NULL;
+}
+
+/* Its thread serves the exit when the machine stops. */
+static void a_tsc_that_is_written_meanwhile_is_so_afterwards(void **state)
+{
+	struct pause p;
+	struct bench *b = standing(&p);
+	struct write w = {.b = b, .msr = VMT_MSR_TSC, .value = UINT64_C(1) << 50};
+	struct chipset_change change;
+	uint64_t limit_ns, before, count;
+	uint32_t clock;
+	pthread_t writer;
+
+	(void)state;
+	b->p.config.movable = true;
+	assert_int_equal(pthread_create(&writer, NULL, write_msr, &w), 0);
+	until_it_waits_at(&b->gate);
+	assert_true(kvm[0].offset == OFFSET);
+	sleep_ms(5);
+	before = hostclock_tsc();
+	assert_int_equal(pause_end(&p, VMT_POLICY_FREEZE, &change, &limit_ns, &clock, NULL), 0);
+	pthread_join(writer, NULL);
+	the_tsc_is_back_by_at(b, 1, change.gap_ns);
+	assert_true(kvm[0].offset == vmt_tsc_offset(&b->tsc, 0));
+	count = vmt_tsc_at(&b->tsc, 0, hostclock_tsc());
+	assert_in_range(count - w.value, 0, hostclock_tsc() - before);
+	take_down(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +328,7 @@ int main(void)
 		cmocka_unit_test(a_tsc_that_began_anew_meanwhile_is_counted_by_the_clock),
 		cmocka_unit_test(a_tsc_that_counts_through_a_suspend_is_believed),
 		cmocka_unit_test(an_own_date_goes_on_beside_virtual_time),
+		cmocka_unit_test(a_tsc_that_is_written_meanwhile_is_so_afterwards),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,8 @@
 #ifndef TESTS_PVCLOCK_BENCH_H
 #define TESTS_PVCLOCK_BENCH_H
 
+#include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #include "chipset_bench.h"
@@ -81,6 +83,19 @@ static inline void tick(struct bench *b)
 	/* What this machine takes its own time from is not asked here. */
 	b->p.checked_ns = hostclock_monotonic_ns();
 	assert_false(pvclock_tick(&b->p, &change));
+}
+
+/* This thread has the gate. */
+static inline void until_it_waits_at(struct gate *g)
+{
+	bool waits;
+
+	do {
+		sched_yield();
+		pthread_mutex_lock(&g->lock);
+		waits = g->next - g->served == 2; /* this thread's turn, and the next one's */
+		pthread_mutex_unlock(&g->lock);
+	} while (!waits);
 }
 
 static inline struct entry entry_at(const struct bench *b, uint64_t gpa)

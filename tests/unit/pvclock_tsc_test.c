@@ -140,12 +140,50 @@ static void an_offset_that_kvm_forgets_is_refused(void **state)
 	take_down(b);
 }
 
+static void on_notice(void *owner, const char *text)
+{
+	unsigned *told = owner;
+
+	assert_non_null(strstr(text, "went back"));
+	(*told)++;
+}
+
+/* It may be on some CPUs, and on others not. */
+static void a_count_that_kvm_does_not_take_along_is_no_promise(void **state)
+{
+	struct bench *b = bench_on(true, true, true);
+	struct counted_clock clock = liveclock_get(&b->chipset->clock);
+	const uint64_t ahead = 1000 * clock.clock.counter_hz;
+	struct chipset_change change;
+	unsigned told = 0;
+
+	(void)state;
+	memset(&kvm, 0, sizeof(kvm));
+	kvm.forgets_offsets = true;
+	b->p.config.movable = true;
+	b->p.config.notice = on_notice;
+	b->p.config.owner = &told;
+	b->vcpus[0].fd = b->vcpus[1].fd = VCPU_FD;
+	assert_true(pvclock_wrmsr(&b->p, 1, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	clock = liveclock_get(&b->chipset->clock);
+	clock.clock.base_counter += ahead;
+	liveclock_set(&b->chipset->clock, &clock);
+	b->p.loop.last.counter += ahead;
+	b->p.quiet_ns = 0;
+	b->p.checked_ns = hostclock_monotonic_ns();
+	assert_true(pvclock_tick(&b->p, &change));
+	assert_int_equal(told, 1);
+	assert_int_equal(entry_at(b, PAGE).flags, 0);
+	take_down(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(kvm_is_told_and_the_deadline_is_armed_for_its_count),
 		cmocka_unit_test(what_kvm_refuses_is_undone),
 		cmocka_unit_test(an_offset_that_kvm_forgets_is_refused),
+		cmocka_unit_test(a_count_that_kvm_does_not_take_along_is_no_promise),
 	};
 
 	return cmocka_run_group_tests_name("pvclock_tsc", tests, NULL, NULL);
