@@ -16,6 +16,7 @@ enum { PAIR_TRIES = 10 };
 /* So much of what they are ahead is made up for in a second: 500 ppm. */
 #define AHEAD_NS INT64_C(500000)
 #define PPT INT64_C(1000000000000)
+enum { ANY_CPU = VMT_KVMCLOCK_CPUS };
 /* Of an entry: the rest are flags, the guest's to clear, and nothing. */
 enum { COMPARED_BYTES = 29 };
 
@@ -67,7 +68,7 @@ int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct 
 	struct chipset_mark mark;
 	int64_t ppt = steady_ppt();
 
-	*p = (struct pvclock){.config = *config};
+	*p = (struct pvclock){.config = *config, .loop.steady_ppt = ppt};
 	if (vmt_kvmclock_init(&p->face, config->cpus) < 0)
 		return why_set(why, -EINVAL, "kvm-clock has at most %d CPUs", VMT_KVMCLOCK_CPUS);
 	pthread_mutex_init(&p->lock, NULL);
@@ -77,8 +78,8 @@ int pvclock_init(struct pvclock *p, const struct pvclock_config *config, struct 
 		p->looped = look(p, &at) == 0 &&
 			    vmt_discipline_start(&p->loop, &mark.now.clock, &at, ppt) == 0;
 		if (!p->looped)
-			notice(p, "the guest's clock is not kept to this host's: its TSC and its "
-				  "clock cannot be read together");
+			notice(p, "the guest's clock is not kept to this host's as long as its TSC "
+				  "and its clock cannot be read together");
 	}
 	return 0;
 }
@@ -277,14 +278,17 @@ static bool has_page(const struct pvclock *p)
 }
 
 /* The register of `cpu` has just been written, by its own thread, which holds the lock.  True: its
- * page was written, too, or there is none; else all are to be.  The first CPU's page may be read by
- * the vDSO of the others. */
-static bool register_alone(struct pvclock *p, uint32_t cpu)
+ * page was written, too, or there is none; else all are to be.  The page of the CPU that booted the
+ * guest's kernel, and one that was there `before`, may be read by the vDSO of the others. */
+static bool register_alone(struct pvclock *p, uint32_t cpu, uint64_t before)
 {
+	const uint64_t place = vmt_kvmclock_place(&p->face, cpu);
+
 	p->pages[cpu] = PVCLOCK_PAGE_NEW;
-	if (vmt_kvmclock_place(&p->face, cpu) == VMT_KVMCLOCK_NOWHERE)
+	if (place == VMT_KVMCLOCK_NOWHERE)
 		return true;
-	if (!p->lined || cpu == 0 || p->face.stable != one_line(p))
+	if (!p->lined || cpu == p->vdso || p->vdso == ANY_CPU || place == before ||
+	    p->face.stable != one_line(p))
 		return false;
 	write_page(p, cpu);
 	return true;
@@ -295,6 +299,7 @@ bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value
 	static const int64_t announced = 0;
 	bool first = false, done = true;
 	struct vmt_out out;
+	uint64_t before;
 	int result;
 
 	if (!p->config.shown)
@@ -302,13 +307,16 @@ bool pvclock_wrmsr(struct pvclock *p, uint32_t cpu, uint32_t msr, uint64_t value
 	if (msr == VMT_MSR_TSC || msr == VMT_MSR_TSC_ADJUST)
 		return move_tsc(p, cpu, msr, value);
 	pthread_mutex_lock(&p->lock);
+	before = vmt_kvmclock_place(&p->face, cpu);
 	result =
 		vmt_kvmclock_write(&p->face, chipset_now(p->config.chipset), cpu, msr, value, &out);
 	if (result == 0 && out.dirty & VMT_KVMCLOCK_DIRTY_CPU) {
 		first = !p->registered && has_page(p);
 		p->lined &= !first;
 		p->registered = has_page(p); /* a kernel that goes gives its pages back */
-		done = register_alone(p, cpu);
+		if (first)
+			p->vdso = cpu;
+		done = register_alone(p, cpu, before);
 	}
 	if (first)
 		p->quiet_ns = hostclock_monotonic_ns() + QUIET_NS;
@@ -437,13 +445,55 @@ static void tell_of_taken_page(struct pvclock *p)
 	p->told_taken |= taken;
 }
 
-bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change)
+/* A rate for a guest without pages: nobody has to be kept from anything. */
+static bool steer_alone(struct pvclock *p, const int64_t *ppt)
+{
+	struct chipset_mark mark;
+	bool alone;
+
+	pthread_mutex_lock(&p->lock); /* a first registration comes before or after */
+	alone = !p->registered;
+	if (alone)
+		chipset_mark(p->config.chipset, ppt, &mark);
+	pthread_mutex_unlock(&p->lock);
+	return alone;
+}
+
+/* A guest that has registered its first page since the tick began has been shown the announced
+ * frequency: that stays for a while. */
+static void steer(struct pvclock *p, const int64_t *ppt, uint64_t host_ns)
+{
+	bool quiet;
+
+	if (steer_alone(p, ppt))
+		return;
+	pvclock_shut(p);
+	pthread_mutex_lock(&p->lock);
+	quiet = host_ns < p->quiet_ns;
+	pthread_mutex_unlock(&p->lock);
+	write_pages(p, quiet ? NULL : ppt);
+	gate_open(p->config.gate);
+	p->written_ns = host_ns;
+}
+
+/* A start may have failed because the clock was anchored since the look. */
+static int take(struct pvclock *p, const struct vmt_discipline_sample *at, int64_t *ret_ppt)
 {
 	const struct vmt_clock clock = liveclock_get(&p->config.chipset->clock).clock;
+
+	if (p->looped)
+		return vmt_discipline_take(&p->loop, &clock, at, ret_ppt);
+	p->looped =
+		steers(p) && vmt_discipline_start(&p->loop, &clock, at, p->loop.steady_ppt) == 0;
+	return 0;
+}
+
+bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change)
+{
 	struct vmt_discipline_sample at;
 	uint64_t behind;
 	int64_t ppt = 0;
-	int steered = 0;
+	int steered;
 	bool quiet;
 
 	tell_of_taken_page(p);
@@ -456,15 +506,13 @@ bool pvclock_tick(struct pvclock *p, struct chipset_change *ret_change)
 		p->loop.changed_host_ns = 0; /* the next change may come as soon as it is over */
 		return false;
 	}
-	if (p->looped)
-		steered = vmt_discipline_take(&p->loop, &clock, &at, &ppt);
+	steered = take(p, &at, &ppt);
 	if (steered == -ERANGE)
 		return meet_anew(p, &at, ret_change);
-	if (steered != 1 && (!p->config.shown || at.host_ns - p->written_ns < NS_PER_S ||
+	if (steered != 1 && (!p->config.shown || at.host_ns < p->written_ns + NS_PER_S ||
 			     (behind <= LAG_NS && p->config.stable)))
 		return false;
-	publish(p, steered == 1 ? &ppt : NULL);
-	p->written_ns = at.host_ns;
+	steer(p, steered == 1 ? &ppt : NULL, at.host_ns);
 	return false;
 }
 
@@ -529,6 +577,7 @@ int pvclock_load(struct pvclock *p, const void *bytes, size_t size)
 	int result = vmt_kvmclock_load(&p->face, bytes, size);
 
 	p->registered = has_page(p);
+	p->vdso = ANY_CPU;
 	return result;
 }
 

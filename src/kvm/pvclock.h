@@ -16,7 +16,8 @@
  * something else there.  It is left alone until its CPU's register is written again.
  *
  * A CPU that registers its own page writes it itself, from the line that the others say, without
- * keeping them out of the guest: nobody else reads it.  The first CPU's is also the vDSO's.
+ * keeping them out of the guest: nobody else reads it.  The vDSO's is that of the CPU that boots
+ * the guest's kernel: who registers first when there was none.
  *
  * Where the host's TSC and its clock part - it slept, or somebody set its TSC - virtual time goes
  * on from there, and the loop with it; a TSC that went back is taken to have counted on meanwhile,
@@ -71,10 +72,12 @@ struct pvclock {
 	bool lined;                       /* ... and the line was anchored since */
 	uint8_t pages[VMT_KVMCLOCK_CPUS]; /* enum pvclock_page ... */
 	uint8_t written[VMT_KVMCLOCK_CPUS][VMT_KVMCLOCK_BYTES]; /* ... and what is in it */
+	uint32_t vdso;     /* the CPU whose page the vDSO reads; VMT_KVMCLOCK_CPUS: any */
 	bool taken;        /* some page was, and nobody has been told */
 	uint64_t quiet_ns; /* until then (CLOCK_MONOTONIC) the rate is the announced one */
 	int64_t slope_ppt; /* off the TSC: its frequency beside the announced one, the last known */
-	bool looped;       /* `loop` was started; pvclock_tick()'s thread, as these: */
+	bool looped;       /* `loop` was started; else at the next tick.  pvclock_tick()'s thread,
+			    * as these: */
 	uint64_t written_ns; /* when the pages were written last, CLOCK_MONOTONIC ... */
 	uint64_t checked_ns; /* ... and the host asked for its clocksource */
 	bool told_taken, told_stuck;

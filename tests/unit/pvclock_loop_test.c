@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pvclock_loop_test.c - whom the loop of a VM's kvm-clock disturbs, and when it begins again. */
+#include <pthread.h>
+
+#include "pvclock_bench.h"
+
+static void make_late(struct bench *b)
+{
+	b->p.quiet_ns = 0;
+	b->p.loop.start_host_ns -= 1000000; /* a millisecond, for long */
+	b->p.loop.changed_host_ns -= 10 * NS_PER_S;
+}
+
+static int64_t discipline_of(const struct bench *b)
+{
+	return liveclock_get(&b->chipset->clock).clock.discipline_ppt;
+}
+
+static void a_guest_without_pages_is_not_stopped_for_them(void **state)
+{
+	struct bench *b = bench_on(true, true, true);
+
+	(void)state;
+	make_late(b);
+	tick(b);
+	assert_true(discipline_of(b) > 0);
+	assert_false(b->run[0].immediate_exit || b->run[1].immediate_exit);
+	take_down(b);
+	b = bench_on(false, true, true);
+	tick(b);
+	assert_false(b->run[0].immediate_exit || b->run[1].immediate_exit);
+	take_down(b);
+}
+
+static void *tick_once(void *arg)
+{
+	tick(arg);
+	return NULL;
+}
+
+/* Here this thread is the CPU that has the gate to write that page. */
+static void a_first_page_in_the_middle_of_a_tick_stays_as_announced(void **state)
+{
+	struct bench *b = bench_on(true, true, true);
+	pthread_t ticks;
+
+	(void)state;
+	assert_true(pvclock_wrmsr(&b->p, 0, VMT_MSR_KVM_SYSTEM, PAGE | 1));
+	make_late(b);
+	gate_shut(&b->gate);
+	assert_int_equal(pthread_create(&ticks, NULL, tick_once, b), 0);
+	until_it_waits_at(&b->gate);
+	pthread_mutex_lock(&b->p.lock);
+	b->p.quiet_ns = UINT64_MAX;
+	pthread_mutex_unlock(&b->p.lock);
+	gate_open(&b->gate);
+	pthread_join(ticks, NULL);
+	assert_int_equal(discipline_of(b), 0);
+	take_down(b);
+}
+
+/* The clock was anchored between the look and the start. */
+static void a_loop_that_could_not_start_does_at_the_next_tick(void **state)
+{
+	struct bench *b = bench_on(true, true, true);
+	const struct counted_clock clock = liveclock_get(&b->chipset->clock);
+	struct counted_clock later = clock;
+	uint64_t bound_ns;
+	int64_t phase_ns;
+	struct chipset_change change;
+
+	(void)state;
+	later.clock.base_counter += 1000 * clock.clock.counter_hz;
+	liveclock_set(&b->chipset->clock, &later);
+	b->p.loop.last.counter /= 2;
+	b->p.checked_ns = hostclock_monotonic_ns();
+	assert_true(pvclock_tick(&b->p, &change));
+	assert_false(pvclock_phase(&b->p, &phase_ns, &bound_ns));
+	liveclock_set(&b->chipset->clock, &clock);
+	tick(b);
+	assert_true(pvclock_phase(&b->p, &phase_ns, &bound_ns));
+	take_down(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_guest_without_pages_is_not_stopped_for_them),
+		cmocka_unit_test(a_first_page_in_the_middle_of_a_tick_stays_as_announced),
+		cmocka_unit_test(a_loop_that_could_not_start_does_at_the_next_tick),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
