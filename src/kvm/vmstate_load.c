@@ -26,7 +26,9 @@ int vmstate_check(const struct machine *m, struct why *why)
 	const struct vmstate_part *part;
 	int result = find(m, VMSTATE_MACHINE, 0, "description", &part, why);
 
-	return result < 0 ? result : vmstate_machine_compare(m->config, part, why);
+	if (result == 0)
+		result = vmstate_machine_compare(m->config, part, why);
+	return result < 0 ? result : vmstate_machine_has(m->config, m->incoming, why);
 }
 
 int vmstate_load_time(struct machine *m, bool counts_tsc, uint64_t counter_hz,

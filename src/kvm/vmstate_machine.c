@@ -97,3 +97,29 @@ int vmstate_machine_compare(const struct machine_config *config, const struct vm
 	}
 	return 0;
 }
+
+static bool has(const struct machine_config *config, const struct vmstate_part *part)
+{
+	switch (part->kind) {
+	case VMSTATE_CPU:
+		return part->index < config->cpus;
+	case VMSTATE_KVMCLOCK:
+		return part->index == 0 && config->kvm_clock == MACHINE_KVM_CLOCK_USER;
+	case VMSTATE_STEAL:
+		return part->index == 0 && config->steal == MACHINE_STEAL_USER;
+	default:
+		return part->index == 0;
+	}
+}
+
+int vmstate_machine_has(const struct machine_config *config, const struct vmstate_parts *parts,
+			struct why *why)
+{
+	for (uint32_t i = 0; i < parts->n; i++)
+		if (!has(config, &parts->parts[i]))
+			return why_set(why, -EINVAL,
+				       "it has a part of kind %" PRIu32 " and index %" PRIu32
+				       ", which such a machine has not (take an intact copy of it)",
+				       parts->parts[i].kind, parts->parts[i].index);
+	return 0;
+}

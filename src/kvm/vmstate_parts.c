@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool vmstate_parts_knows(uint32_t kind, uint16_t version)
+{
+	return kind <= VMSTATE_CPU && version == 1;
+}
+
 static int make_room(struct vmstate_parts *p)
 {
 	uint32_t room = p->room ? p->room * 2 : 16;

@@ -5,6 +5,7 @@
 #ifndef KVM_VMSTATE_PARTS_H
 #define KVM_VMSTATE_PARTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "host/why.h"
@@ -28,7 +29,7 @@ enum vmstate_kind {
 #define VMSTATE_BYTES_MAX (64U << 20)
 
 struct vmstate_part {
-	uint32_t kind; /* enum vmstate_kind; one that is not known may be there */
+	uint32_t kind; /* enum vmstate_kind */
 	uint32_t index;
 	uint16_t version;
 	uint32_t length;
@@ -40,6 +41,9 @@ struct vmstate_parts {
 	uint32_t n, room;
 	uint64_t bytes;
 };
+
+/* Whether this vmtime knows that kind, and that version of it. */
+bool vmstate_parts_knows(uint32_t kind, uint16_t version);
 
 /* Adds a copy.  0; -ENOMEM; -E2BIG beyond the bounds; -EEXIST: there is one of that kind and
  * index. */

@@ -76,11 +76,18 @@ struct snapshot {
 	bool opened;
 };
 
+/* State that this vmtime knows. */
+static bool is_state(const struct stream_section *section)
+{
+	return section->type >= STREAM_STATE &&
+	       vmstate_parts_knows(section->type - STREAM_STATE, section->version);
+}
+
 static int take_state(struct snapshot *s, const struct stream_section *section, struct why *why)
 {
 	int result;
 
-	if (section->type < STREAM_STATE)
+	if (!is_state(section))
 		return stream_unknown(&s->reader, section, why);
 	result = vmstate_parts_add(&s->state, section->type - STREAM_STATE, section->version,
 				   section->index, section->bytes, section->length);
@@ -165,6 +172,14 @@ const struct vmstate_parts *snapshot_state(const struct snapshot *s)
 	return &s->state;
 }
 
+/* What follows the state and is no memory. */
+static int take_other(const struct snapshot *s, struct why *why)
+{
+	if (is_state(&s->section))
+		return why_set(why, -EINVAL, "%s: has state behind its memory", s->reader.name);
+	return stream_unknown(&s->reader, &s->section, why);
+}
+
 /* Every page once, in the order of addresses: what is missing would be zeros, silently. */
 static int take_memory(struct snapshot *s, struct image *image, const struct guest_memory *fresh,
 		       uint64_t *at, struct why *why)
@@ -204,7 +219,7 @@ int snapshot_memory(struct snapshot *s, const struct guest_memory *fresh,
 		if (result <= 0)
 			break;
 		if (s->section.type != STREAM_MEMORY)
-			result = stream_unknown(&s->reader, &s->section, why);
+			result = take_other(s, why);
 		else
 			result = take_memory(s, image, fresh, &at, why);
 		result = result < 0 ? result : 1;

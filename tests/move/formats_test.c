@@ -22,9 +22,9 @@ static const char *folder;
 
 /* What is in it. */
 static const struct vmstate_part parts[PARTS] = {
-	{1000, 0, 1, 14, (uint8_t *)"virtual clock\n"},
-	{1001, 0, 2, 0, (uint8_t *)""},
-	{1001, 1, 2, 4, (uint8_t *)"\0\1\2\3"},
+	{VMSTATE_CLOCK, 0, 1, 14, (uint8_t *)"virtual clock\n"},
+	{VMSTATE_CPU, 0, 1, 0, (uint8_t *)""},
+	{VMSTATE_CPU, 1, 1, 4, (uint8_t *)"\0\1\2\3"},
 };
 
 /* Page 0 is text, 1 a pattern, 300 and on noise that cannot be compressed; the last one has its

@@ -73,7 +73,7 @@ static struct vmstate_parts some_state(struct random *random)
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)random_next(random);
 	for (uint32_t i = 0; i < 20; i++)
-		assert_int_equal(vmstate_parts_add(&p, i / 3, (uint16_t)(i + 1), i % 3, bytes,
+		assert_int_equal(vmstate_parts_add(&p, i / 3, 1, i % 3, bytes,
 						   random_below(random, sizeof(bytes))),
 				 0);
 	return p;
@@ -349,6 +349,68 @@ static void state_beyond_all_bounds_is_refused(void **state)
 	free(b.bytes);
 }
 
+/* One section, before or behind the memory. */
+static void forge_state(struct buffer *b, const struct stream_section *section, bool behind)
+{
+	static uint8_t bytes[HEAD];
+	const struct stream_section memory = {STREAM_MEMORY, 1, 0, 0, sizeof(bytes), bytes};
+	struct stream_sink sink = buffer_sink(b);
+	struct stream_writer w;
+
+	put32(bytes + 8, 256);
+	memset(bytes + 48, 0xff, 32);
+	b->length = 0;
+	assert_int_equal(stream_begin(&w, &sink, "a.vmt", NULL), 0);
+	if (!behind)
+		assert_int_equal(stream_put(&w, section, NULL), 0);
+	for (int i = 0; i < SMALL / PAGE / 256; i++) {
+		put64(bytes, (uint64_t)i * 256 * PAGE);
+		assert_int_equal(stream_put(&w, &memory, NULL), 0);
+	}
+	if (behind)
+		assert_int_equal(stream_put(&w, section, NULL), 0);
+	assert_int_equal(stream_end(&w, NULL), 0);
+}
+
+/* What a later vmtime's machine cannot do without must not be lost here without a word. */
+static void state_that_is_not_known_is_refused_unless_it_may_be_left_out(void **state)
+{
+	static const struct {
+		uint32_t kind;
+		uint16_t version;
+		const char *words;
+	} cases[] = {
+		{VMSTATE_CPU + 1, 1, "type 266, version 1, that this vmtime does not know"},
+		{UINT32_MAX - STREAM_STATE, 1, "type 4294967295, version 1"},
+		{VMSTATE_CLOCK, 2, "type 257, version 2, that this vmtime does not know"},
+		{VMSTATE_CLOCK, 0, "type 257, version 0, that this vmtime does not know"},
+	};
+	const struct vmstate_parts none = {0};
+	struct guest_memory m = small(0);
+	struct buffer b = {0};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+		struct stream_section section = {
+			STREAM_STATE + cases[i / 2].kind, cases[i / 2].version, 0, 0, 4,
+			(const uint8_t *)"late"};
+		struct image_stats stats;
+		struct why why = {""};
+
+		forge_state(&b, &section, i % 2);
+		refused(&b, &m, cases[i / 2].words);
+		section.flags = STREAM_OPTIONAL;
+		forge_state(&b, &section, i % 2);
+		if (read_into(&b, &m, &none, &stats, &why) < 0)
+			fail_msg("%s", why.text);
+	}
+	forge_state(&b, &(struct stream_section){STREAM_STATE, 1, STREAM_OPTIONAL, 0, 0, NULL},
+		    true);
+	refused(&b, &m, "has state behind its memory");
+	release(&m);
+	free(b.bytes);
+}
+
 static void a_disk_that_is_full_at_any_place_is_said_to_be(void **state)
 {
 	struct random random = {.state = 7};
@@ -411,6 +473,7 @@ int main(void)
 		cmocka_unit_test(another_size_of_memory_is_refused),
 		cmocka_unit_test(forged_memory_is_refused),
 		cmocka_unit_test(state_beyond_all_bounds_is_refused),
+		cmocka_unit_test(state_that_is_not_known_is_refused_unless_it_may_be_left_out),
 		cmocka_unit_test(a_disk_that_is_full_at_any_place_is_said_to_be),
 		cmocka_unit_test(a_file_replaces_the_one_before_and_opens),
 	};

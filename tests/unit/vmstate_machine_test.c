@@ -100,12 +100,40 @@ static void what_is_damaged_or_of_a_later_version_is_refused(void **state)
 	vmstate_parts_free(&parts);
 }
 
+static void parts_that_such_a_machine_has_not_are_refused(void **state)
+{
+	static const struct {
+		uint32_t kind, index;
+		int result;
+	} cases[] = {
+		{VMSTATE_CPU, 1, 0},         {VMSTATE_CPU, 2, -EINVAL},
+		{VMSTATE_KVMCLOCK, 0, 0},    {VMSTATE_KVMCLOCK, 1, -EINVAL},
+		{VMSTATE_STEAL, 0, -EINVAL}, /* KVM's is among the CPUs' registers */
+		{VMSTATE_BOARD, 0, 0},       {VMSTATE_BOARD, 1, -EINVAL},
+	};
+	const struct machine_config c = config();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vmstate_parts parts = saved();
+		struct why why = {""};
+
+		assert_int_equal(vmstate_parts_add(&parts, cases[i].kind, 1, cases[i].index, "", 0),
+				 0);
+		assert_int_equal(vmstate_machine_has(&c, &parts, &why), cases[i].result);
+		assert_int_equal(!strstr(why.text, "which such a machine has not"),
+				 cases[i].result == 0);
+		vmstate_parts_free(&parts);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_same_machine_takes_it),
 		cmocka_unit_test(another_option_is_named_with_both_values),
 		cmocka_unit_test(what_is_damaged_or_of_a_later_version_is_refused),
+		cmocka_unit_test(parts_that_such_a_machine_has_not_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
