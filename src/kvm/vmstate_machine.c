@@ -118,8 +118,9 @@ int vmstate_machine_has(const struct machine_config *config, const struct vmstat
 	for (uint32_t i = 0; i < parts->n; i++)
 		if (!has(config, &parts->parts[i]))
 			return why_set(why, -EINVAL,
-				       "it has a part of kind %" PRIu32 " and index %" PRIu32
-				       ", which such a machine has not (take an intact copy of it)",
+				       "the machine has state of kind %" PRIu32
+				       " and index %" PRIu32
+				       " that such a one has not (take an intact copy of it)",
 				       parts->parts[i].kind, parts->parts[i].index);
 	return 0;
 }
