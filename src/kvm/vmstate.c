@@ -84,13 +84,8 @@ static int settle(struct vcpu *v, struct why *why)
 			  : 0;
 }
 
-static int save_cpu(struct machine *m, uint32_t cpu, struct vmstate_parts *parts, struct why *why)
+static int settle_cpu(struct machine *m, uint32_t cpu, struct why *why)
 {
-	const struct vmstate_cpu_ours ours = {
-		.kvm_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
-		.steal = m->config->steal == MACHINE_STEAL_USER,
-	};
-	const struct lapic_timer *timer = &m->pause.timers[cpu];
 	struct vcpu *v = &m->vcpus[cpu];
 	struct timer before = {0};
 	int result;
@@ -100,14 +95,22 @@ static int save_cpu(struct machine *m, uint32_t cpu, struct vmstate_parts *parts
 	if (!vcpu_get_msr(v, VMSTATE_MSR_DEADLINE, &before.deadline))
 		before.deadline = 0;
 	result = settle(v, why);
-	if (result < 0)
-		(void)take_back(m, cpu, &before, NULL); /* it may have got half way */
-	else
-		result = take_back(m, cpu, &before, why);
 	if (result == 0)
-		result = vmstate_cpu_save(&m->vm, v, &ours, timer->counts ? &timer->left : NULL,
-					  parts, why);
+		return take_back(m, cpu, &before, why);
+	(void)take_back(m, cpu, &before, NULL); /* it may have got half way */
 	return result;
+}
+
+static int save_cpu(struct machine *m, uint32_t cpu, struct vmstate_parts *parts, struct why *why)
+{
+	const struct vmstate_cpu_ours ours = {
+		.kvm_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
+		.steal = m->config->steal == MACHINE_STEAL_USER,
+	};
+	const struct lapic_timer *timer = &m->pause.timers[cpu];
+
+	return vmstate_cpu_save(&m->vm, &m->vcpus[cpu], &ours, timer->counts ? &timer->left : NULL,
+				parts, why);
 }
 
 static int add(struct vmstate_parts *parts, uint32_t kind, const void *bytes, int size,
@@ -143,12 +146,16 @@ int vmstate_save(struct machine *m, struct vmstate_parts *parts, struct why *why
 	if (result == 0)
 		result = vmstate_time_save(&paused, &at, &m->tsc, parts, why);
 	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++)
+		result = settle_cpu(m, cpu, why);
+	/* What the CPUs have acknowledged is counted, which may raise a line again: then they and
+	 * the chips are as the board believes. */
+	(void)chipset_hold(&m->chipset);
+	chipset_release(&m->chipset);
+	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++)
 		result = save_cpu(m, cpu, parts, why);
 	if (result == 0)
 		result = vmstate_chips_save(
 			&m->vm, p->config.kernel_clock ? &p->kvm_clock_ns : NULL, parts, why);
-	(void)chipset_hold(&m->chipset); /* all acknowledgements are counted */
-	chipset_release(&m->chipset);
 	if (result == 0)
 		result = vmstate_board_save(&m->chipset, parts, why);
 	if (result == 0)

@@ -16,7 +16,7 @@
 #include "kvm/cpuid.h"
 #include "kvm/vmstate_msrs.h"
 
-enum { VERSION = 1, HEAD = 8, PAD = 8, LAPIC_CURRENT = 0x390, MOST = 1 << 20 };
+enum { VERSION = 1, HEAD = 8, PAD = 8, LAPIC_CURRENT = 0x390 };
 
 /* The files' layout is theirs. */
 static_assert(sizeof(struct kvm_regs) == 144 && sizeof(struct kvm_sregs) == 312, "KVM's promise");
@@ -99,7 +99,7 @@ static int save_xsave(const struct vm *vm, const struct vcpu *v, struct record *
 	void *bytes;
 	int result = 0;
 
-	if (larger > size && larger <= MOST) {
+	if (larger > size && larger <= VMSTATE_CPU_XSAVE_MAX) {
 		size = larger;
 		request = KVM_GET_XSAVE2;
 	}
@@ -224,7 +224,7 @@ static bool fits(uint32_t what, uint32_t length)
 	case VMSTATE_CPU_MSRS:
 		return length % sizeof(struct kvm_msr_entry) == 0;
 	case VMSTATE_CPU_XSAVE:
-		return length >= sizeof(struct kvm_xsave) && length <= MOST;
+		return length >= sizeof(struct kvm_xsave) && length <= VMSTATE_CPU_XSAVE_MAX;
 	default:
 		return length == sizes[what];
 	}
@@ -239,8 +239,22 @@ static bool complete(const struct vmstate_cpu *s)
 	return !s->record[VMSTATE_CPU_SREGS].bytes != !s->record[VMSTATE_CPU_SREGS2].bytes;
 }
 
-int vmstate_cpu_parse(const struct vmstate_part *part, struct vmstate_cpu *ret_state,
-		      struct why *why)
+static int check_msrs(const struct vmstate_part *part, const struct vmstate_cpu *s,
+		      const struct vmstate_cpu_ours *ours, struct why *why)
+{
+	uint32_t n = s->record[VMSTATE_CPU_MSRS].length / (uint32_t)sizeof(struct kvm_msr_entry);
+	uint32_t msr;
+
+	if (vmstate_msrs_fit(s->record[VMSTATE_CPU_MSRS].bytes, n, ours->kvm_clock, ours->steal,
+			     &msr))
+		return 0;
+	return why_set(why, -EINVAL,
+		       "the state of CPU %u has register 0x%x, which vmtime never writes there",
+		       part->index, msr);
+}
+
+int vmstate_cpu_parse(const struct vmstate_part *part, const struct vmstate_cpu_ours *ours,
+		      struct vmstate_cpu *ret_state, struct why *why)
 {
 	struct vmstate_cpu s = {0};
 	uint32_t at = 0;
@@ -264,5 +278,5 @@ int vmstate_cpu_parse(const struct vmstate_part *part, struct vmstate_cpu *ret_s
 	if (at != part->length || !complete(&s))
 		return damaged(part, why);
 	*ret_state = s;
-	return 0;
+	return check_msrs(part, &s, ours, why);
 }

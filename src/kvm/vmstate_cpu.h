@@ -39,6 +39,9 @@ enum vmstate_cpu_record {
 	VMSTATE_CPU_RECORDS = 13,
 };
 
+/* No CPU has a larger record of its FPU. */
+#define VMSTATE_CPU_XSAVE_MAX (1U << 20)
+
 /* Whose registers are not KVM's. */
 struct vmstate_cpu_ours {
 	bool kvm_clock, steal;
@@ -63,9 +66,9 @@ struct vmstate_cpu {
 	} record[VMSTATE_CPU_RECORDS];
 };
 
-/* 0, or -EINVAL, -ENOTSUP. */
-int vmstate_cpu_parse(const struct vmstate_part *part, struct vmstate_cpu *ret_state,
-		      struct why *why);
+/* 0, or -EINVAL, also for a register that is not KVM's or has an order of its own; -ENOTSUP. */
+int vmstate_cpu_parse(const struct vmstate_part *part, const struct vmstate_cpu_ours *ours,
+		      struct vmstate_cpu *ret_state, struct why *why);
 
 /* Whether this CPU, created anew, is one of the same kind.  0, or -EXDEV and the first feature that
  * differs. */

@@ -23,12 +23,13 @@ static int refused(const struct vcpu *v, struct why *why, const char *what)
 	return why_set(why, -EIO, "KVM refused CPU %u's %s: %s", v->cpu, what, strerror(errno));
 }
 
-/* A copy, since a record may lie at any address. */
+/* A copy, since a record may lie at any address.  KVM reads an FPU's state in the size that it has
+ * here, whatever the record's. */
 static int set(const struct vcpu *v, const struct vmstate_cpu *s, uint32_t what,
 	       unsigned long request, const char *name, struct why *why)
 {
 	uint32_t length = s->record[what].length;
-	void *copy = malloc(length);
+	void *copy = calloc(1, what == VMSTATE_CPU_XSAVE ? VMSTATE_CPU_XSAVE_MAX : length);
 	int result = 0;
 
 	if (!copy)

@@ -84,6 +84,12 @@ static int each(struct machine *m, const struct vmstate_cpu *cpus,
 	return result;
 }
 
+/* Virtual time since the machine was stopped: it runs already. */
+static uint64_t passed(struct machine *m)
+{
+	return m->arrived.passed_ns + chipset_now(&m->chipset) - m->arrived.clock.base_ns;
+}
+
 static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct why *why)
 {
 	int result = each(m, cpus, vmstate_cpu_compare, why);
@@ -95,11 +101,7 @@ static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct 
 	if (result == 0)
 		result = each(m, cpus, vmstate_cpu_load_msrs, why);
 	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++) {
-		/* Virtual time runs already. */
-		uint64_t since_ns = chipset_now(&m->chipset) - m->arrived.clock.base_ns;
-
-		result = vmstate_cpu_load_lapic(&m->vcpus[cpu], &cpus[cpu],
-						m->arrived.passed_ns + since_ns, why);
+		result = vmstate_cpu_load_lapic(&m->vcpus[cpu], &cpus[cpu], passed(m), why);
 	}
 	if (result == 0)
 		result = each(m, cpus, vmstate_cpu_load_deadline, why);
@@ -108,6 +110,10 @@ static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct 
 
 int vmstate_load_cpus(struct machine *m, struct why *why)
 {
+	const struct vmstate_cpu_ours ours = {
+		.kvm_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
+		.steal = m->config->steal == MACHINE_STEAL_USER,
+	};
 	struct vmstate_cpu *cpus = calloc(m->n_vcpus, sizeof(*cpus));
 	int result = cpus ? 0 : why_set(why, -ENOMEM, "no memory for the CPUs' state");
 
@@ -116,7 +122,7 @@ int vmstate_load_cpus(struct machine *m, struct why *why)
 
 		result = find(m, VMSTATE_CPU, cpu, "CPU", &part, why);
 		if (result == 0)
-			result = vmstate_cpu_parse(part, &cpus[cpu], why);
+			result = vmstate_cpu_parse(part, &ours, &cpus[cpu], why);
 	}
 	if (result == 0)
 		result = load_steps(m, cpus, why);
@@ -151,7 +157,7 @@ static int load_pages(struct machine *m, struct why *why)
 /* KVM's own clock goes on where it was, plus what has passed; the guest's watchdogs are told. */
 static int load_kernel_clock(struct machine *m, uint64_t clock_ns, struct why *why)
 {
-	struct kvm_clock_data data = {.clock = clock_ns + m->arrived.passed_ns};
+	struct kvm_clock_data data = {.clock = clock_ns + passed(m)};
 
 	if (ioctl(m->vm.fd, KVM_SET_CLOCK, &data) < 0)
 		return why_set(why, -EIO, "KVM refused its own clock's time");

@@ -109,6 +109,20 @@ int vmstate_msrs_read(const struct vm *vm, const struct vcpu *v, bool our_kvm_cl
 	return 0;
 }
 
+bool vmstate_msrs_fit(const uint8_t *entries, uint32_t n, bool our_kvm_clock, bool our_steal,
+		      uint32_t *ret_msr)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct kvm_msr_entry entry;
+
+		memcpy(&entry, entries + i * sizeof(entry), sizeof(entry));
+		*ret_msr = entry.index;
+		if (is_left_out(entry.index, our_kvm_clock, our_steal))
+			return false;
+	}
+	return true;
+}
+
 int vmstate_msrs_write(const struct vcpu *v, const uint8_t *entries, uint32_t n, struct why *why)
 {
 	for (uint32_t from = 0; from < n;) {

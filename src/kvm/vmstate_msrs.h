@@ -24,6 +24,11 @@ struct vmstate_msrs {
 int vmstate_msrs_read(const struct vm *vm, const struct vcpu *vcpu, bool our_kvm_clock,
 		      bool our_steal, struct vmstate_msrs **ret_msrs, struct why *why);
 
+/* Whether these n, struct kvm_msr_entry one after the other at any alignment, could come from
+ * there; else *ret_msr is the first that is left out. */
+bool vmstate_msrs_fit(const uint8_t *entries, uint32_t n, bool our_kvm_clock, bool our_steal,
+		      uint32_t *ret_msr);
+
 /* Sets n of them, struct kvm_msr_entry one after the other at any alignment.  One that KVM refuses
  * and that has this value already is no matter; -EIO: another one. */
 int vmstate_msrs_write(const struct vcpu *vcpu, const uint8_t *entries, uint32_t n,

@@ -221,7 +221,7 @@ static struct vmstate_parts save(const uint32_t *timer_left)
 static int load(const struct vmstate_parts *parts, uint64_t gap_ns, struct why *why)
 {
 	struct vmstate_cpu s;
-	int result = vmstate_cpu_parse(&parts->parts[0], &s, why);
+	int result = vmstate_cpu_parse(&parts->parts[0], &ours, &s, why);
 
 	kvm.n = 0;
 	if (result == 0)
@@ -461,10 +461,10 @@ static void forged_or_damaged_records_are_refused(void **state)
 	part = parts.parts[0];
 	/* the last record is the deadline, which need not be there */
 	for (part.length = 0; part.length < parts.parts[0].length; part.length += 4)
-		assert_int_equal(vmstate_cpu_parse(&part, &s, &why),
+		assert_int_equal(vmstate_cpu_parse(&part, &ours, &s, &why),
 				 part.length == parts.parts[0].length - 16 ? 0 : -EINVAL);
 	part.version = 2;
-	assert_int_equal(vmstate_cpu_parse(&part, &s, &why), -ENOTSUP);
+	assert_int_equal(vmstate_cpu_parse(&part, &ours, &s, &why), -ENOTSUP);
 	part = parts.parts[0];
 	for (int run = 0; run < 4000; run++) {
 		uint32_t at = random_below(&random, 1200) & ~3U;
@@ -473,11 +473,75 @@ static void forged_or_damaged_records_are_refused(void **state)
 						       : (uint32_t)random_next(&random);
 
 		put32(part.bytes + at, to);
-		if (vmstate_cpu_parse(&part, &s, &why) == 0)
+		if (vmstate_cpu_parse(&part, &ours, &s, &why) == 0)
 			taken++;
 		put32(part.bytes + at, was);
 	}
 	assert_in_range(taken, 1000, 3990); /* a register's value may be any */
+	vmstate_parts_free(&parts);
+}
+
+/* KVM reads as much as this CPU's state has. */
+static void a_record_of_less_fpu_state_is_filled_up_with_zeros(void **state)
+{
+	struct random random = random_start();
+	static const uint8_t zeros[4096];
+
+	(void)state;
+	for (int run = 0; run < 10; run++) {
+		struct vmstate_parts parts;
+		struct why why = {""};
+
+		start(&random);
+		parts = save(NULL);
+		kvm.xsave = 8192;
+		if (load(&parts, 0, &why) < 0)
+			fail_msg("%s", why.text);
+		assert_memory_equal(cpus[1].xsave, cpus[0].xsave, 4096);
+		assert_memory_equal(cpus[1].xsave + 4096, zeros, sizeof(zeros));
+		vmstate_parts_free(&parts);
+	}
+}
+
+/* As a file that somebody made up has them. */
+static void registers_that_are_never_saved_are_refused(void **state)
+{
+	static const struct vmstate_cpu_ours theirs;
+	static const struct {
+		uint32_t msr;
+		int ours, theirs;
+	} cases[] = {
+		{0x10, -EINVAL, -EINVAL},
+		{0x3b, -EINVAL, -EINVAL},
+		{0x6e0, -EINVAL, -EINVAL},
+		{0x4b564d01, -EINVAL, 0},
+		{0x12, -EINVAL, 0},
+		{0x4b564d03, -EINVAL, 0},
+		{0x40000020, -EINVAL, -EINVAL},
+		{0x174, 0, 0},
+	};
+	struct random random = random_start();
+	struct vmstate_parts parts;
+	struct vmstate_cpu s;
+	struct why why;
+	uint8_t *entry;
+
+	(void)state;
+	start(&random);
+	parts = save(NULL);
+	assert_int_equal(vmstate_cpu_parse(&parts.parts[0], &ours, &s, NULL), 0);
+	entry = parts.parts[0].bytes + (s.record[VMSTATE_CPU_MSRS].bytes - parts.parts[0].bytes) +
+		200 * sizeof(struct kvm_msr_entry);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		put32(entry, cases[i].msr);
+		why.text[0] = '\0';
+		assert_int_equal(vmstate_cpu_parse(&parts.parts[0], &ours, &s, &why),
+				 cases[i].ours);
+		assert_int_equal(!strstr(why.text, "which vmtime never writes there"),
+				 cases[i].ours == 0);
+		assert_int_equal(vmstate_cpu_parse(&parts.parts[0], &theirs, &s, &why),
+				 cases[i].theirs);
+	}
 	vmstate_parts_free(&parts);
 }
 
@@ -491,6 +555,8 @@ int main(void)
 		cmocka_unit_test(a_register_that_cannot_be_set_and_differs_is_named),
 		cmocka_unit_test(a_cpu_of_another_kind_is_refused_by_its_first_feature),
 		cmocka_unit_test(the_lapic_timer_has_less_to_go),
+		cmocka_unit_test(a_record_of_less_fpu_state_is_filled_up_with_zeros),
+		cmocka_unit_test(registers_that_are_never_saved_are_refused),
 		cmocka_unit_test(forged_or_damaged_records_are_refused),
 	};
 
