@@ -74,6 +74,20 @@ static bool is_ours(const struct file_new *f)
 	       held.st_ino == there.st_ino && held.st_dev == there.st_dev;
 }
 
+/* 0: it is ours; -EBUSY: somebody removes it; what else goes wrong leaves nothing. */
+static int lock_new(struct file_new *f)
+{
+	int error = flock(f->fd, LOCK_EX | LOCK_NB) < 0 ? errno : 0;
+
+	f->named = error == 0 && is_ours(f);
+	if (f->named)
+		return 0;
+	if (error == 0 || error == EWOULDBLOCK)
+		return -EBUSY;
+	(void)unlink(f->partial);
+	return -error;
+}
+
 static int create_named(struct file_new *f)
 {
 	int result = -EBUSY;
@@ -81,11 +95,13 @@ static int create_named(struct file_new *f)
 	for (int i = 0; i < TRIES; i++) {
 		f->fd = open(f->partial, FLAGS | O_CREAT | O_EXCL, MODE);
 		if (f->fd >= 0) {
-			f->named = flock(f->fd, LOCK_EX | LOCK_NB) == 0 && is_ours(f);
-			if (f->named)
+			result = lock_new(f);
+			if (result == 0)
 				return 0;
 			close(f->fd);
 			f->fd = -1;
+			if (result != -EBUSY)
+				return result;
 			continue;
 		}
 		if (errno != EEXIST)

@@ -22,6 +22,7 @@ static struct {
 	int fails_at; /* 0: never */
 	int calls;
 	bool no_tmpfile; /* a file system without unnamed files */
+	bool no_locks;   /* ... or without locks */
 } kernel;
 
 static bool fails(void)
@@ -52,6 +53,14 @@ int open(const char *path, int flags, ...)
 ssize_t write(int fd, const void *bytes, size_t count)
 {
 	return fails() ? -1 : syscall(SYS_write, fd, bytes, count > 3 ? 3 : count);
+}
+
+int flock(int fd, int operation)
+{
+	if (!kernel.no_locks)
+		return (int)syscall(SYS_flock, fd, operation);
+	errno = ENOLCK;
+	return -1;
 }
 
 int fsync(int fd)
@@ -268,6 +277,22 @@ static void two_writers_do_not_meet(void **state)
 	folder_remove(&f);
 }
 
+static void where_nothing_can_be_locked_nothing_is_left(void **state)
+{
+	struct folder f = folder_new();
+	struct file_new new;
+	struct why why;
+
+	(void)state;
+	folder_write(f.file, "old");
+	kernel.no_tmpfile = kernel.no_locks = true;
+	assert_int_equal(file_create(f.file, &new, &why), -ENOLCK);
+	kernel.no_tmpfile = kernel.no_locks = false;
+	assert_true(folder_holds(f.file, "old"));
+	assert_int_equal(folder_count(&f), 1);
+	folder_remove(&f);
+}
+
 static void what_is_no_regular_file_is_refused(void **state)
 {
 	static const char *const paths[] = {"/dev/full", "/tmp", "/proc/no/such/folder/a.vmt"};
@@ -322,6 +347,7 @@ int main(void)
 		cmocka_unit_test(who_is_killed_leaves_nothing_that_the_next_one_does_not_remove),
 		cmocka_unit_test(a_partial_file_that_was_left_is_no_obstacle),
 		cmocka_unit_test(two_writers_do_not_meet),
+		cmocka_unit_test(where_nothing_can_be_locked_nothing_is_left),
 		cmocka_unit_test(what_is_no_regular_file_is_refused),
 		cmocka_unit_test(behind_a_link_the_file_is_replaced_and_not_the_link),
 	};
