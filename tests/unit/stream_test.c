@@ -241,6 +241,20 @@ static void an_unknown_section_may_be_left_out_only_if_it_says_so(void **state)
 	free(b.bytes);
 }
 
+/* The optional flag leaves out what is in the middle, never the end. */
+static void an_end_of_another_kind_is_refused_whatever_its_flags(void **state)
+{
+	struct buffer b = sample();
+	uint8_t *end = b.bytes + b.length - STREAM_SECTION;
+
+	(void)state;
+	put16(end + 6, STREAM_OPTIONAL);
+	put16(end + 4, 2);
+	seal_header(end, 28);
+	refused(&b, -ENOTSUP, "type 1, version 2, that this vmtime does not know");
+	free(b.bytes);
+}
+
 static void a_sink_that_fails_at_any_write_ends_it(void **state)
 {
 	struct buffer whole = sample();
@@ -278,6 +292,7 @@ int main(void)
 		cmocka_unit_test(a_length_that_nobody_writes_allocates_nothing),
 		cmocka_unit_test(a_section_that_is_missing_or_comes_twice_is_found),
 		cmocka_unit_test(an_unknown_section_may_be_left_out_only_if_it_says_so),
+		cmocka_unit_test(an_end_of_another_kind_is_refused_whatever_its_flags),
 		cmocka_unit_test(a_sink_that_fails_at_any_write_ends_it),
 	};
 
