@@ -248,7 +248,8 @@ static int run_machine(struct run *r, const struct run_options *o)
 static int check_images(const void *arg)
 {
 	struct why why = {{0}};
-	int result = machine_check(arg, &why);
+	const struct machine_config *config = arg;
+	int result = config->kernel ? machine_check(config, &why) : 0;
 
 	return result < 0 ? cmd_error("run", status_of(result), "%s", why.text) : CMD_OK;
 }

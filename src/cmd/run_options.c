@@ -366,7 +366,8 @@ static void settle_choices(struct parse *p)
 	m->tsc.uncounted = p->picked[COUNTER] == 1;
 }
 
-/* The kernel that was fetched, or the one that this machine runs; with it the observer. */
+/* The kernel that was fetched, or the one that this machine runs; with it the observer.  A machine
+ * that comes from another one needs them when it is booted again, and may have none. */
 static int default_images(struct parse *p)
 {
 	struct run_options *o = p->o;
@@ -379,17 +380,24 @@ static int default_images(struct parse *p)
 		    snprintf(o->kernel, sizeof(o->kernel), "/boot/vmlinuz-%s", u.release) >=
 			    (int)sizeof(o->kernel) ||
 		    access(o->kernel, R_OK) < 0)
-			return cmd_error("run", CMD_CANNOT,
-					 "no kernel to boot: none was fetched (run `make setup` or "
-					 "give --kernel FILE)");
+			return o->incoming ? CMD_OK
+					   : cmd_error("run", CMD_CANNOT,
+						       "no kernel to boot: none was fetched (run "
+						       "`make setup` or "
+						       "give --kernel FILE)");
 	}
 	o->machine.kernel = o->kernel;
 	if (p->n_initrds)
 		return CMD_OK;
-	if (files_data("observer.cpio", o->observer, sizeof(o->observer)) < 0)
+	if (files_data("observer.cpio", o->observer, sizeof(o->observer)) < 0) {
+		if (o->incoming) {
+			o->machine.kernel = NULL;
+			return CMD_OK;
+		}
 		return cmd_error("run", CMD_CANNOT,
 				 "the observer is missing beside this command (build or install it "
 				 "again, or give --initrd FILE)");
+	}
 	o->initrds[0] = o->observer;
 	return CMD_OK;
 }
@@ -500,6 +508,9 @@ int run_parse(int argc, char **argv, struct run_options *o)
 			"--counter", "monotonic",
 			"who does not rely on the TSC cannot promise an invariant one (leave out "
 			"--invtsc on)");
+	if (o->incoming && o->machine.tsc.khz)
+		return bad("--incoming", o->incoming,
+			   "a TSC has the frequency that it had (leave out --tsc)");
 	status = check_places(&p);
 	if (!status)
 		status = take_date(&p);

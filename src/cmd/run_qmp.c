@@ -191,6 +191,10 @@ static json_t *snapshot(void *owner, const json_t *arguments, struct why *why)
 			"snapshot-save needs a path, \"file\", and may have \"stop\", a boolean");
 		return NULL;
 	}
+	if (!*path) {
+		why_set(why, -EINVAL, "\"file\" is empty (give a path)");
+		return NULL;
+	}
 	result = stop(qmp, NULL, why);
 	if (!result)
 		return NULL;

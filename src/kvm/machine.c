@@ -133,8 +133,12 @@ static int load_image(struct machine *m, struct boot_state *ret_state, struct wh
 		.env = config->env,
 	};
 	char *append = NULL;
-	int result = acpi_build(&m->memory, &acpi, &boot.rsdp_gpa);
+	int result;
 
+	if (!config->kernel)
+		return why_set(why, -ENOENT,
+			       "it has come without a kernel (restore it with --kernel FILE)");
+	result = acpi_build(&m->memory, &acpi, &boot.rsdp_gpa);
 	if (result < 0)
 		return why_set(why, result, "the ACPI tables do not fit into the guest's memory");
 	/* Calibration by polling needs exits below 10 us, and nothing else tells such a guest.  In
@@ -360,9 +364,6 @@ static int set_up(struct machine *m, struct why *why)
 		result = start_pages(m, why);
 	if (result == 0 && m->incoming)
 		result = vmstate_load_cpus(m, why);
-	/* Not before all else is known to be good: opening empties a file. */
-	if (result == 0 && first)
-		result = open_consoles(m, why);
 	if (result < 0 || m->incoming)
 		return result;
 	for (uint32_t i = 0; i < m->n_vcpus && result == 0; i++)
@@ -383,10 +384,14 @@ static int connect_lines(struct machine *m, struct why *why)
 
 static int start(struct machine *m, struct why *why)
 {
+	bool first = !m->powered;
 	int result = set_up(m, why);
 
 	if (result == 0)
 		result = connect_lines(m, why);
+	/* Not before all else is known to be good: opening empties a file. */
+	if (result == 0 && first)
+		result = open_consoles(m, why);
 	if (result == 0) {
 		result = deadline_start(&m->deadline, &m->chipset, m->vm.acks, m->vm.n_acks, why);
 		m->running = result == 0;

@@ -36,7 +36,7 @@ struct guest_memory;
 struct machine_config {
 	uint32_t cpus;
 	uint64_t memory_bytes;
-	const char *kernel;
+	const char *kernel;         /* NULL: none, of a machine that comes from another one */
 	const char *const *initrds; /* NULL-ended, as in boot.h */
 	const char *append;
 	const char *const *env; /* NULL-ended */

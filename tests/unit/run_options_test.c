@@ -132,6 +132,21 @@ static void the_defaults_of_what_is_to_come_are_taken(void **state)
 	REFUSES("--pit best: unknown value (possible: user, kernel, none)", "--pit", "best");
 }
 
+static void a_machine_that_comes_from_another_needs_no_kernel_and_keeps_its_tsc(void **state)
+{
+	char *argv[] = {(char *)(uintptr_t) "run", (char *)(uintptr_t) "--incoming=file:a.vmt",
+			NULL};
+
+	(void)state;
+	setenv("XDG_CACHE_HOME", "/nowhere", 1);
+	assert_int_equal(run_parse(2, argv, &options), CMD_OK);
+	unsetenv("XDG_CACHE_HOME");
+	assert_string_equal(options.incoming, "a.vmt");
+	REFUSES("--incoming a.vmt: a TSC has the frequency that it had (leave out --tsc)",
+		"--incoming=file:a.vmt", "--tsc=2000000");
+	TAKES("--incoming=file:a.vmt", "--tsc=portable");
+}
+
 static void a_tsc_may_have_another_frequency_or_none_to_rely_on(void **state)
 {
 	const struct machine_config *m = &options.machine;
@@ -234,6 +249,8 @@ int main(void)
 		cmocka_unit_test(without_options_it_is_a_small_pc),
 		cmocka_unit_test(each_option_changes_what_it_names),
 		cmocka_unit_test(the_defaults_of_what_is_to_come_are_taken),
+		cmocka_unit_test(
+			a_machine_that_comes_from_another_needs_no_kernel_and_keeps_its_tsc),
 		cmocka_unit_test(a_tsc_may_have_another_frequency_or_none_to_rely_on),
 		cmocka_unit_test(what_cannot_be_is_named),
 		cmocka_unit_test(consoles_need_places_of_their_own),

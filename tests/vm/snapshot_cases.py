@@ -2,6 +2,7 @@
 """snapshot_cases.py - cases of run_cases.py: a guest is saved to a file, and goes on in another
 process, by each policy; in several; or where it was."""
 import os
+import struct
 import tempfile
 import time
 
@@ -106,6 +107,29 @@ def a_guest_goes_on_where_it_was_and_in_clones():
                 switch_off(g)
 
 
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def with_a_board_that_is_refused(whole):
+    """A file with right checksums, of which the very last part that is loaded is wrong."""
+    at = 32
+    while (head := struct.unpack_from("<IHHIIII", whole, at))[0] != 261:
+        at += 32 + head[5]
+    behind = at + 32 + head[5]
+    body = bytearray(whole[at + 32:behind])
+    body[-1] ^= 1
+    section = bytearray(whole[at:at + 28])
+    struct.pack_into("<I", section, 20, crc32c(body))
+    section += struct.pack("<I", crc32c(section))
+    return whole[:at] + section + body + whole[behind:]
+
+
 def what_cannot_be_restored_is_refused_in_one_line():
     with tempfile.TemporaryDirectory() as d:
         path = d + "/guest.vmt"
@@ -117,6 +141,8 @@ def what_cannot_be_restored_is_refused_in_one_line():
             check("/proc/guest.vmt: cannot be written" in wrong, wrong)
             wrong = qmp.fails("snapshot-save")
             check("needs a path" in wrong, wrong)
+            wrong = qmp.fails("snapshot-save", file="")
+            check('"file" is empty' in wrong, wrong)
             qmp.ask("quit")
             g.status()
         whole = open(path, "rb").read()
@@ -127,6 +153,15 @@ def what_cannot_be_restored_is_refused_in_one_line():
         refused(2, "--hpet was on and is off", *incoming, "--memory", "128M", "--hpet", "off")
         refused(2, "No such file", "--incoming", "file:" + path + "x", *options)
         refused(2, "is no snapshot of vmtime", "--incoming", "file:" + KERNEL, *options)
+        refused(2, "leave out --tsc", *incoming, "--memory", "128M", "--tsc", "2000000")
+        with open(path, "wb") as f:
+            f.write(with_a_board_that_is_refused(whole))
+        with open(d + "/console", "w", encoding="ascii") as f:
+            f.write("old")
+        refused(2, "board", "--incoming", "file:" + path, *options[:4], "--memory", "128M",
+                "--serial", "file:" + d + "/console")
+        with open(d + "/console", encoding="ascii") as f:
+            check(f.read() == "old", "a console was emptied for a machine that is refused")
         for size, word in (len(whole) // 2, "ends too early"), (100, "ends too early"):
             with open(path, "wb") as f:
                 f.write(whole[:size])
