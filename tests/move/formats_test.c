@@ -5,27 +5,16 @@
  * usage: formats_test FOLDER           the test
  *        formats_test --write FILE     writes one as this version does; for a new version only, for
  *                                      the bytes of zstd are another thing than what they mean */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
+#include "../machine_bench.h"
 
+#include <stdio.h>
+
+#include "kvm/vmstate_cpu.h"
 #include "move/snapshot.h"
 
-enum { PAGE = 4096, SIZE = 16 << 20, PARTS = 3 };
+enum { PAGE = 4096, SIZE = BENCH_SIZE };
 
 static const char *folder;
-
-/* What is in it. */
-static const struct vmstate_part parts[PARTS] = {
-	{VMSTATE_CLOCK, 0, 1, 14, (uint8_t *)"virtual clock\n"},
-	{VMSTATE_CPU, 0, 1, 0, (uint8_t *)""},
-	{VMSTATE_CPU, 1, 1, 4, (uint8_t *)"\0\1\2\3"},
-};
 
 /* Page 0 is text, 1 a pattern, 300 and on noise that cannot be compressed; the last one has its
  * last byte. */
@@ -45,7 +34,7 @@ static void fill(struct guest_memory *m)
 
 static int write_one(const char *path)
 {
-	struct vmstate_parts state = {0};
+	struct vmstate_parts state = bench_save(bench_new());
 	struct image_stats stats;
 	struct guest_memory m;
 	struct why why;
@@ -53,9 +42,6 @@ static int write_one(const char *path)
 	if (memory_create(SIZE, &m, &why) < 0)
 		return 1;
 	fill(&m);
-	for (int i = 0; i < PARTS; i++)
-		(void)vmstate_parts_add(&state, parts[i].kind, parts[i].version, parts[i].index,
-					parts[i].bytes, parts[i].length);
 	if (snapshot_save(path, &state, &m, &stats, &why) < 0) {
 		fprintf(stderr, "%s\n", why.text);
 		return 1;
@@ -63,10 +49,45 @@ static int write_one(const char *path)
 	return 0;
 }
 
+/* Byte by byte what is written today: while a part keeps its version, its layout stays as well. */
+static void same(const struct vmstate_parts *a, const struct vmstate_parts *b)
+{
+	assert_int_equal(a->n, b->n);
+	for (uint32_t i = 0; i < a->n; i++) {
+		const struct vmstate_part *x = &a->parts[i];
+		const struct vmstate_part *y = vmstate_parts_find(b, x->kind, x->index);
+
+		assert_non_null(y);
+		assert_int_equal(x->version, y->version);
+		if (x->length != y->length || memcmp(x->bytes, y->bytes, x->length) != 0)
+			fail_msg("kind %u, index %u has another layout", x->kind, x->index);
+	}
+}
+
+/* It is such a machine's, and has every kind of part. */
+static void understood(struct machine *m, const struct vmstate_parts *state)
+{
+	static const struct vmstate_cpu_ours ours = {.kvm_clock = true, .steal = true};
+	struct why why = {""};
+
+	m->incoming = state;
+	if (vmstate_check(m, &why) < 0)
+		fail_msg("%s", why.text);
+	for (uint32_t kind = 0; kind <= VMSTATE_CPU; kind++)
+		assert_non_null(vmstate_parts_find(state, kind, 0));
+	for (uint32_t cpu = 0; cpu < BENCH_CPUS; cpu++) {
+		struct vmstate_cpu s;
+
+		if (vmstate_cpu_parse(vmstate_parts_find(state, VMSTATE_CPU, cpu), &ours, &s, &why))
+			fail_msg("%s", why.text);
+	}
+}
+
 static void opens(const char *name)
 {
 	struct guest_memory expected, m;
-	const struct vmstate_parts *state;
+	struct machine *machine = bench_new();
+	struct vmstate_parts today = bench_save(machine);
 	struct image_stats stats;
 	struct snapshot *s;
 	struct why why = {""};
@@ -78,23 +99,16 @@ static void opens(const char *name)
 	fill(&expected);
 	if (snapshot_open(path, &s, &why) < 0)
 		fail_msg("%s", why.text);
-	state = snapshot_state(s);
-	assert_int_equal(state->n, PARTS);
-	for (int i = 0; i < PARTS; i++) {
-		const struct vmstate_part *p =
-			vmstate_parts_find(state, parts[i].kind, parts[i].index);
-
-		assert_non_null(p);
-		assert_int_equal(p->version, parts[i].version);
-		assert_int_equal(p->length, parts[i].length);
-		assert_memory_equal(p->bytes, parts[i].bytes, p->length);
-	}
+	same(snapshot_state(s), &today);
+	understood(machine, snapshot_state(s));
 	if (snapshot_memory(s, &m, &stats, &why) < 0)
 		fail_msg("%s", why.text);
 	assert_memory_equal(m.low, expected.low, SIZE);
 	assert_int_equal(stats.pages, SIZE / PAGE);
 	assert_int_equal(stats.zero_pages, SIZE / PAGE - 4);
 	snapshot_close(s);
+	vmstate_parts_free(&today);
+	bench_free(machine);
 	memory_destroy(&m);
 	memory_destroy(&expected);
 }
