@@ -315,6 +315,52 @@ static void a_tsc_that_is_written_meanwhile_is_so_afterwards(void **state)
 	take_down(b);
 }
 
+static void *write_often(void *arg)
+{
+	struct write w = *(const struct write *)arg;
+
+	for (int i = 0; i < 200; i++) {
+		w.value = (uint64_t)i << 32;
+		(void)write_msr(&w);
+		(void)pvclock_wrmsr(&w.b->p, w.cpu, VMT_MSR_KVM_SYSTEM, (PAGE + 64 * w.cpu) | 1);
+	}
+	return NULL;
+}
+
+/* What KVM was told last is what the pages go by, whoever came in between. */
+static void cpus_that_write_their_tscs_meet_a_tick_and_a_freeze(void **state)
+{
+	struct pause p;
+	struct bench *b = standing(&p);
+	struct write writes[CPUS];
+	struct chipset_change change;
+	pthread_t writers[CPUS];
+	uint64_t limit_ns;
+	uint32_t clock;
+
+	(void)state;
+	b->p.config.movable = true;
+	for (uint32_t cpu = 0; cpu < CPUS; cpu++) {
+		writes[cpu] = (struct write){.b = b, .cpu = cpu, .msr = VMT_MSR_TSC_ADJUST};
+		assert_int_equal(pthread_create(&writers[cpu], NULL, write_often, &writes[cpu]), 0);
+	}
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(pause_end(&p, VMT_POLICY_FREEZE, &change, &limit_ns, &clock, NULL),
+				 0);
+		b->p.written_ns = 0;
+		tick(b);
+		if (i == 10)
+			(void)pvclock_leave_tsc(&b->p, &change);
+		assert_int_equal(pause_begin(&p, &p.config, NULL), 0);
+	}
+	assert_int_equal(pause_end(&p, VMT_POLICY_FREEZE, &change, &limit_ns, &clock, NULL), 0);
+	for (uint32_t cpu = 0; cpu < CPUS; cpu++)
+		pthread_join(writers[cpu], NULL);
+	for (uint32_t cpu = 0; cpu < CPUS; cpu++)
+		assert_true(kvm[cpu].offset == vmt_tsc_offset(&b->tsc, cpu));
+	take_down(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +375,7 @@ int main(void)
 		cmocka_unit_test(a_tsc_that_counts_through_a_suspend_is_believed),
 		cmocka_unit_test(an_own_date_goes_on_beside_virtual_time),
 		cmocka_unit_test(a_tsc_that_is_written_meanwhile_is_so_afterwards),
+		cmocka_unit_test(cpus_that_write_their_tscs_meet_a_tick_and_a_freeze),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
