@@ -137,11 +137,15 @@ uint64_t pause_limit(const struct pause *p, uint32_t *ret_clock)
 {
 	const vmt_ns now = liveclock_get(&p->config.chipset->clock).clock.base_ns;
 	struct vmt_gap_guest g;
+	bool registered;
 
 	(void)chipset_hold(p->config.chipset);
 	g = guest_of(p->config.chipset, now);
 	chipset_release(p->config.chipset);
-	if (p->config.pvclock->registered || p->config.kernel_clock)
+	pthread_mutex_lock(&p->config.pvclock->lock); /* a vCPU may be at its register */
+	registered = p->config.pvclock->registered;
+	pthread_mutex_unlock(&p->config.pvclock->lock);
+	if (registered || p->config.kernel_clock)
 		g.clocks |= VMT_GAP_KVMCLOCK;
 	else if (g.clocks == VMT_GAP_TSC && g.tick_ns)
 		g.clocks |= VMT_GAP_TICKS;
