@@ -304,6 +304,9 @@ static void do_anything(struct ports *p, struct random *random)
 	}
 }
 
+/* Behind its last member there is padding, which may hold anything. */
+static const size_t of_a_serial = offsetof(struct serial, rx_count) + sizeof(uint8_t);
+
 /* Two in the same state answer the same for ever. */
 static void serial_ports_go_on_as_if_nothing_had_been(void **state)
 {
@@ -331,7 +334,7 @@ static void serial_ports_go_on_as_if_nothing_had_been(void **state)
 			do_anything(&loaded, &twin);
 			for (int n = 0; n < PORTS_SERIAL; n++) {
 				assert_memory_equal(&saved.serial[n].chip, &loaded.serial[n].chip,
-						    sizeof(struct serial));
+						    of_a_serial);
 				assert_int_equal(saved.serial[n].level, loaded.serial[n].level);
 			}
 			assert_int_equal(saved.pm1_control, loaded.pm1_control);
