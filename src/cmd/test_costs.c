@@ -176,18 +176,10 @@ static int run_once(struct run *r)
 	r->cannot = error < 0; /* the machine has not even begun */
 	if (!error)
 		error = measure(r);
-	if (r->fd >= 0)
-		close(r->fd);
-	if (r->machine.pid)
-		test_plan_remember(r->report, r->config.subject, &r->machine,
-				   r->stream.has_guest ? &r->stream.guest : NULL);
-	test_machine_alarmed(&r->machine, r->alarm, sizeof(r->alarm));
-	test_machine_stop(&r->machine);
-	if (test_plan_stopped())
-		return 128 + test_plan_stopped();
-	if (error && r->cannot)
-		return cmd_error("test", CMD_CANNOT, "%s", r->why.text);
-	return add_what_came_out(r, error);
+	status = test_plan_end(r->report, r->config.subject, &r->machine, r->fd,
+			       r->stream.has_guest ? &r->stream.guest : NULL,
+			       error && r->cannot ? &r->why : NULL, r->alarm, sizeof(r->alarm));
+	return status ? status : add_what_came_out(r, error);
 }
 
 int test_costs_run(const struct test_options *o, enum test_subject subject, unsigned number,

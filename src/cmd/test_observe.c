@@ -363,18 +363,10 @@ static int run_once(struct run *r)
 	}
 	if (!error && r->config.qmp)
 		error = ticks_qmp_owed(r->machine.qmp, &r->owed, &r->why);
-	if (r->fd >= 0)
-		close(r->fd);
-	if (r->machine.pid)
-		test_plan_remember(r->report, r->config.subject, &r->machine,
-				   r->stream.has_hello ? &r->stream.hello : NULL);
-	test_machine_alarmed(&r->machine, r->alarm, sizeof(r->alarm));
-	test_machine_stop(&r->machine);
-	if (test_plan_stopped())
-		status = 128 + test_plan_stopped();
-	else if (error && r->cannot)
-		status = cmd_error("test", CMD_CANNOT, "%s", r->why.text);
-	else
+	status = test_plan_end(r->report, r->config.subject, &r->machine, r->fd,
+			       r->stream.has_hello ? &r->stream.hello : NULL,
+			       error && r->cannot ? &r->why : NULL, r->alarm, sizeof(r->alarm));
+	if (!status)
 		status = add_results(r, error);
 	if (r->stream.record)
 		fclose(r->stream.record);

@@ -70,6 +70,21 @@ void test_plan_judge_alarm(const char *alarm, struct judge_row *row)
 	snprintf(row->reason, sizeof(row->reason), "the guest's log says: '%s'", alarm);
 }
 
+int test_plan_end(struct test_report *report, enum test_subject subject, struct test_machine *m,
+		  int fd, const struct sample_hello *guest, const struct why *cannot, char *alarm,
+		  size_t size)
+{
+	if (fd >= 0)
+		close(fd);
+	if (m->pid)
+		test_plan_remember(report, subject, m, guest);
+	test_machine_alarmed(m, alarm, size);
+	test_machine_stop(m);
+	if (stop_signal)
+		return 128 + stop_signal;
+	return cannot ? cmd_error("test", CMD_CANNOT, "%s", cannot->text) : CMD_OK;
+}
+
 struct judge_row *test_plan_add_row(struct test_report *report,
 				    const struct test_machine_config *config,
 				    enum test_scenario scenario, unsigned number)

@@ -36,6 +36,14 @@ int test_plan_keep(struct test_machine_config *config, const char *what, unsigne
 void test_plan_remember(struct test_report *report, enum test_subject subject,
 			struct test_machine *m, const struct sample_hello *guest);
 
+/* Ends a machine: closes its console `fd` (-1: it has none), remembers its subject as above, and
+ * copies an alarm of its guest's log ("": none).  `cannot` says why nothing can be measured here
+ * at all (NULL: it can).  CMD_OK, or the status to end with: of a signal, or CMD_CANNOT after a
+ * line on stderr. */
+int test_plan_end(struct test_report *report, enum test_subject subject, struct test_machine *m,
+		  int fd, const struct sample_hello *guest, const struct why *cannot, char *alarm,
+		  size_t size);
+
 /* A new row for one scenario of a machine; NULL: no memory. */
 struct judge_row *test_plan_add_row(struct test_report *report,
 				    const struct test_machine_config *config,
