@@ -49,11 +49,28 @@ static void kvms_clock_goes_on_with_the_time_that_has_run(void **state)
 	bench_free(m);
 }
 
+static void state_that_the_machine_has_not_is_refused(void **state)
+{
+	struct machine *m = bench_new();
+	struct vmstate_parts parts = bench_save(m);
+	struct why why = {""};
+
+	(void)state;
+	m->incoming = &parts;
+	assert_int_equal(vmstate_check(m, &why), 0);
+	assert_int_equal(vmstate_parts_add(&parts, VMSTATE_CPU, 1, BENCH_CPUS, "", 0), 0);
+	assert_int_equal(vmstate_check(m, &why), -EINVAL);
+	assert_non_null(strstr(why.text, "that such a one has not"));
+	vmstate_parts_free(&parts);
+	bench_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_asked_for_before_all_cpus_have_settled),
 		cmocka_unit_test(kvms_clock_goes_on_with_the_time_that_has_run),
+		cmocka_unit_test(state_that_the_machine_has_not_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
