@@ -14,6 +14,7 @@
 #include "cmd/files.h"
 #include "cmd/test.h"
 #include "cmd/test_plan.h"
+#include "cmd/test_subject.h"
 #include "cmd/where.h"
 #include "host/hostclock.h"
 
@@ -23,8 +24,8 @@ static const uint64_t least_memory = 128ULL << 20;
 static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are made for a day */
 
 /* Named in the manual, not there yet. */
-static const char *const later_scenarios[] = {"pause",    "snapshot", "suspend", "migrate",
-					      "hoststep", "warp",     "ntp",     NULL};
+static const char *const later_scenarios[] = {"snapshot", "suspend", "migrate", "hoststep",
+					      "warp",     "ntp",     NULL};
 
 static int find(const char *const *names, int count, const char *name)
 {
@@ -82,8 +83,8 @@ static int take_scenario(struct test_options *o, const char *name)
 		return refuse("scenario", name);
 	if (n < 0)
 		return cmd_error("test", CMD_USAGE,
-				 "no scenario '%s' (boot, steady, overcommit, steal, faces, ticks, "
-				 "costs, all)",
+				 "no scenario '%s' (boot, steady, pause, overcommit, steal, faces, "
+				 "ticks, costs, all)",
 				 name);
 	o->scenarios[n] = true;
 	return CMD_OK;
@@ -145,8 +146,8 @@ static int take_limit(struct test_options *o, char *text)
 		return refuse("scenario", text);
 	if (n < 0)
 		return cmd_error("test", CMD_USAGE,
-				 "--limit: no scenario '%s' (boot, steady, overcommit, steal, "
-				 "faces, ticks)",
+				 "--limit: no scenario '%s' (boot, steady, pause, overcommit, "
+				 "steal, faces, ticks)",
 				 text);
 	if (n == TEST_COSTS)
 		return cmd_error("test", CMD_USAGE,
@@ -240,7 +241,7 @@ static int take_option(struct test_options *o, int option, char *value)
 	}
 }
 
-/* What was not said: vmtime, kvm-clock, every scenario that boots Linux. */
+/* What was not said: vmtime, kvm-clock, and of the scenarios boot, steady and pause. */
 static void fill_defaults(struct test_options *o)
 {
 	bool any = false;
@@ -253,11 +254,13 @@ static void fill_defaults(struct test_options *o)
 		any |= o->scenarios[i];
 	for (int i = 0; i < TEST_DEFAULT && !any; i++)
 		o->scenarios[i] = true;
+	o->scenarios[TEST_PAUSE] |= !any;
 }
 
 /* What goes together and what does not. */
 static int check(const struct test_options *o)
 {
+	const char *policy = test_run_option(o, "--on-pause");
 	bool vmtime = false;
 
 	for (unsigned i = 0; i < o->subject_count; i++)
@@ -266,6 +269,10 @@ static int check(const struct test_options *o)
 		return cmd_error(
 			"test", CMD_USAGE,
 			"options after -- are for vmtime run, which is not a subject here");
+	if (o->scenarios[TEST_PAUSE] && policy && strcmp(policy, "continue") != 0 &&
+	    strcmp(policy, "freeze") != 0)
+		return cmd_error("test", CMD_USAGE,
+				 "--on-pause %s: scenario pause tries continue and freeze", policy);
 	if (o->kernel && access(o->kernel, R_OK) < 0)
 		return cmd_error("test", CMD_USAGE, "cannot read kernel %s: %s", o->kernel,
 				 strerror(errno));
@@ -444,11 +451,11 @@ const struct cmd_verb cmd_test = {
 	"\n"
 	"  --subject LIST      vmtime, qemu; the first is judged, the others are peers (vmtime)\n"
 	"  --clocksource LIST  kvm-clock, tsc, hpet, acpi_pm, jiffies (kvm-clock)\n"
-	"  --scenario LIST     boot, steady, overcommit, steal, faces, ticks, costs, all\n"
-	"                      (boot,steady)\n"
+	"  --scenario LIST     boot, steady, pause, overcommit, steal, faces, ticks, costs, all\n"
+	"                      (boot,steady,pause)\n"
 	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s), faces "
 	"(10s),\n"
-	"                      each rate of ticks (3s; the PIT's 1 kHz 10s)\n"
+	"                      each rate of ticks (3s; the PIT's 1 kHz 10s), pause (5s)\n"
 	"  --repeat N          boots of each (1)\n"
 	"  --cpus N, --memory SIZE, --kernel FILE, --append STR\n"
 	"                      of the guest (1, 512M, the stock kernel, nothing more)\n"

@@ -16,13 +16,14 @@
 enum test_scenario {
 	TEST_BOOT,
 	TEST_STEADY,
-	TEST_DEFAULT, /* those before are run when none is named */
+	TEST_DEFAULT, /* those before, and pause, are run when none is named */
 	TEST_OVERCOMMIT = TEST_DEFAULT,
 	TEST_STEAL,
 	TEST_OBSERVED,
 	TEST_FACES = TEST_OBSERVED,
 	TEST_TICKS,
 	TEST_COSTS,
+	TEST_PAUSE,
 	TEST_SCENARIOS,
 };
 
@@ -68,7 +69,7 @@ static inline bool test_is_observed(const struct test_options *options)
 static inline bool test_has_linux(const struct test_options *options)
 {
 	return test_is_observed(options) || options->scenarios[TEST_FACES] ||
-	       options->scenarios[TEST_COSTS];
+	       options->scenarios[TEST_COSTS] || options->scenarios[TEST_PAUSE];
 }
 
 /* One row of the results. */
@@ -76,7 +77,8 @@ struct test_result {
 	enum test_subject subject;
 	const char *clocksource;
 	enum test_scenario scenario;
-	unsigned run; /* from 1 */
+	const char *policy; /* NULL: none */
+	unsigned run;       /* from 1 */
 	struct judge_row row;
 };
 

@@ -405,12 +405,13 @@ void judge_steady(const struct judge_point *points, size_t count, const struct j
 	free(p);
 }
 
-/* Of one clock over an event. */
+/* Of one clock over an event during which it was not to run for frozen_ns. */
 static struct worst residual_over(const struct line *l, const struct judge_point *a,
-				  const struct judge_point *b, bool realtime, unsigned brackets)
+				  const struct judge_point *b, bool realtime, unsigned brackets,
+				  int64_t frozen_ns)
 {
-	const i128 us = divide(b->host_ns - a->host_ns, 1000);
-	struct worst w = {.residual_ns = error_of(b, realtime) - error_of(a, realtime) -
+	const i128 us = divide(b->host_ns - a->host_ns - frozen_ns, 1000);
+	struct worst w = {.residual_ns = error_of(b, realtime) - error_of(a, realtime) + frozen_ns -
 					 (int64_t)divide(us * l->slope, BILLION),
 			  .bracket_ns = bound_of(a, realtime) + bound_of(b, realtime)};
 
@@ -422,19 +423,19 @@ static struct worst residual_over(const struct line *l, const struct judge_point
 
 static void judge_change(struct judge_row *row, const struct line *l, const struct judge_point *a,
 			 const struct judge_point *b, const struct judge_clock *clock,
-			 uint64_t limit_ns, uint64_t default_limit_ns)
+			 int64_t frozen_ns, uint64_t limit_ns, uint64_t default_limit_ns)
 {
 	const unsigned brackets = limit_ns ? 1 : 1 + clock->brackets;
-	const struct worst r = residual_over(l, a, b, true, brackets);
-	const struct worst m = residual_over(l, a, b, false, brackets);
+	const struct worst r = residual_over(l, a, b, true, brackets, frozen_ns);
+	const struct worst m = residual_over(l, a, b, false, brackets, frozen_ns);
 
 	conclude_worse(row, &r, &m, clock, limit_ns, default_limit_ns);
 }
 
-void judge_event(const struct judge_point *before, size_t before_count,
-		 const struct judge_point *after, size_t after_count,
-		 const struct judge_clock *clock, uint64_t limit_ns, uint64_t default_limit_ns,
-		 struct judge_row *ret_row)
+void judge_stop(const struct judge_point *before, size_t before_count,
+		const struct judge_point *after, size_t after_count,
+		const struct judge_clock *clock, int64_t frozen_ns, uint64_t limit_ns,
+		uint64_t default_limit_ns, struct judge_row *ret_row)
 {
 	struct judge_point *p;
 	size_t n = choose(before, before_count, &p);
@@ -456,18 +457,27 @@ void judge_event(const struct judge_point *before, size_t before_count,
 	a = tightest(before, before_count, before_count - 1);
 	b = tightest(after, after_count, 0);
 	measure_ends(row, a, b);
-	set(row, JUDGE_REALTIME_EXPECTED, 0);
-	set(row, JUDGE_MONOTONIC_EXPECTED, 0);
+	set(row, JUDGE_REALTIME_EXPECTED, -frozen_ns);
+	set(row, JUDGE_MONOTONIC_EXPECTED, -frozen_ns);
 	set(row, JUDGE_FREQUENCY_ERROR, (int64_t)divide(l.slope, 1000));
 	set(row, JUDGE_BACKWARD_STEPS,
 	    (int64_t)(after[after_count - 1].backward_steps - before[0].backward_steps));
-	judge_change(row, &l, a, b, clock, limit_ns, default_limit_ns);
+	judge_change(row, &l, a, b, clock, frozen_ns, limit_ns, default_limit_ns);
 	if (row->value[JUDGE_BACKWARD_STEPS] && row->verdict != JUDGE_FAIL) {
 		row->verdict = JUDGE_FAIL;
 		snprintf(row->reason, sizeof(row->reason),
 			 "backward_steps is %" PRId64 ", allowed are none",
 			 row->value[JUDGE_BACKWARD_STEPS]);
 	}
+}
+
+void judge_event(const struct judge_point *before, size_t before_count,
+		 const struct judge_point *after, size_t after_count,
+		 const struct judge_clock *clock, uint64_t limit_ns, uint64_t default_limit_ns,
+		 struct judge_row *ret_row)
+{
+	judge_stop(before, before_count, after, after_count, clock, 0, limit_ns, default_limit_ns,
+		   ret_row);
 }
 
 static void judge_steal_of(const struct judge_steal_end *a, const struct judge_steal_end *b,

@@ -111,6 +111,13 @@ void judge_event(const struct judge_point *before, size_t before_count,
 		 const struct judge_clock *clock, uint64_t limit_ns, uint64_t default_limit_ns,
 		 struct judge_row *ret_row);
 
+/* The same of a stop, over which the guest's TSC, and so the promise for its clocks, stood still
+ * for frozen_ns; 0: they went on. */
+void judge_stop(const struct judge_point *before, size_t before_count,
+		const struct judge_point *after, size_t after_count,
+		const struct judge_clock *clock, int64_t frozen_ns, uint64_t limit_ns,
+		uint64_t default_limit_ns, struct judge_row *ret_row);
+
 /* One CPU at one end: its steal as the guest showed it, in whole ticks, and between what its
  * thread's run delay was then. */
 struct judge_steal_end {

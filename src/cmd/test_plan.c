@@ -13,6 +13,7 @@
 #include "cmd/test_costs.h"
 #include "cmd/test_faces.h"
 #include "cmd/test_observe.h"
+#include "cmd/test_pause.h"
 #include "cmd/test_plan.h"
 #include "cmd/test_qemu.h"
 #include "cmd/test_subject.h"
@@ -38,7 +39,7 @@ int test_plan_stopped(void)
 
 uint64_t test_plan_longest_ns(const struct test_options *o)
 {
-	uint64_t all_ns = test_observe_longest_ns(o);
+	uint64_t all_ns = test_observe_longest_ns(o) + test_pause_longest_ns(o);
 
 	if (o->scenarios[TEST_FACES])
 		all_ns += test_faces_longest_ns(o);
@@ -188,20 +189,19 @@ static int skip_subject(const struct test_options *o, enum test_subject subject,
 			struct test_report *report)
 {
 	for (int i = 0; i < TEST_SCENARIOS; i++) {
-		unsigned count = !o->scenarios[i]    ? 0
-				 : i < TEST_OBSERVED ? o->clocksource_count
-						     : 1;
+		bool each = i < TEST_OBSERVED || i == TEST_PAUSE;
+		unsigned count = !o->scenarios[i] ? 0 : each ? o->clocksource_count : 1;
 
 		for (unsigned c = 0; c < count; c++) {
 			struct test_result *result = test_report_add(report);
 
 			if (!result)
 				return cmd_error("test", CMD_CANNOT, "out of memory");
-			*result = (struct test_result){
-				.subject = subject,
-				.clocksource = i < TEST_OBSERVED ? o->clocksources[c] : "-",
-				.scenario = (enum test_scenario)i,
-				.run = 1};
+			*result =
+				(struct test_result){.subject = subject,
+						     .clocksource = each ? o->clocksources[c] : "-",
+						     .scenario = (enum test_scenario)i,
+						     .run = 1};
 			judge_skip(&result->row, "there is no %s here",
 				   test_subject_names[subject]);
 		}
@@ -219,6 +219,8 @@ static int run_subject(const struct test_options *o, enum test_subject subject,
 		return skip_subject(o, subject, report);
 	if (!status && test_is_observed(o))
 		status = test_observe_run(o, subject, images, pairs, report);
+	if (!status && o->scenarios[TEST_PAUSE])
+		status = test_pause_run(o, subject, images, pairs, report);
 	for (unsigned n = 1; !status && o->scenarios[TEST_FACES] && n <= o->repeat; n++)
 		status = test_faces_run(o, subject, n, images, pairs, report);
 	for (unsigned n = 1; !status && o->scenarios[TEST_TICKS] && n <= o->repeat; n++)

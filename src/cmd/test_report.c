@@ -24,7 +24,7 @@
 __extension__ typedef unsigned __int128 u128;
 
 const char *const test_scenario_names[TEST_SCENARIOS] = {"boot",  "steady", "overcommit", "steal",
-							 "faces", "ticks",  "costs"};
+							 "faces", "ticks",  "costs",      "pause"};
 const char *const test_subject_names[TEST_SUBJECTS] = {"vmtime", "qemu"};
 
 struct test_result *test_report_add(struct test_report *report)
@@ -173,7 +173,7 @@ static void cell_text(const struct test_report *report, const struct test_result
 	else if (column == SCENARIO)
 		snprintf(buf, size, "%s", test_scenario_names[r->scenario]);
 	else if (column == POLICY)
-		snprintf(buf, size, "-");
+		snprintf(buf, size, "%s", r->policy ? r->policy : "-");
 	else if (column == RUN)
 		snprintf(buf, size, "%u", r->run);
 	else if (column == VERDICT)
@@ -241,8 +241,9 @@ static void print_reasons(const struct test_options *options, const struct test_
 		test_report_subject(report, r->subject, title, sizeof(title));
 		if (options->repeat > 1)
 			snprintf(run, sizeof(run), ", run %u", r->run);
-		printf("%s, %s, %s%s: %s\n", title, r->clocksource,
-		       test_scenario_names[r->scenario], run, r->row.reason);
+		printf("%s, %s, %s%s%s%s: %s\n", title, r->clocksource,
+		       test_scenario_names[r->scenario], r->policy ? " " : "",
+		       r->policy ? r->policy : "", run, r->row.reason);
 	}
 }
 
@@ -417,7 +418,7 @@ static json_t *result_json(const struct test_result *r)
 	put(&o, "subject", json_string(test_subject_names[r->subject]));
 	put(&o, "clocksource", json_string(r->clocksource));
 	put(&o, "scenario", json_string(test_scenario_names[r->scenario]));
-	put(&o, "policy", json_string("-"));
+	put(&o, "policy", json_string(r->policy ? r->policy : "-"));
 	put(&o, "run", json_integer((json_int_t)r->run));
 	for (int i = 0; i < JUDGE_FIGURES; i++)
 		if (r->row.known[i])

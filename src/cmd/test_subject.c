@@ -143,12 +143,19 @@ static const char *value_of(char *const *option, const char *name)
 					: option[1];
 }
 
-bool test_run_option_given(const struct test_options *options, const char *name)
+const char *test_run_option(const struct test_options *options, const char *name)
 {
+	const char *value = NULL;
+
 	for (char *const *option = options->run_options; option && *option; option++)
 		if (value_of(option, name))
-			return true;
-	return false;
+			value = value_of(option, name);
+	return value;
+}
+
+bool test_run_option_given(const struct test_options *options, const char *name)
+{
+	return test_run_option(options, name);
 }
 
 bool test_counts_our_ticks(const struct test_options *o, enum test_subject subject, unsigned c)
@@ -233,6 +240,11 @@ static void qemu_command(struct words *w, const struct test_machine_config *c,
 	add(w, "socket,id=samples,path=%s,server=on,wait=off", path);
 	add(w, "-serial");
 	add(w, "chardev:samples");
+	if (c->qmp) {
+		double_commas(m->qmp, path, sizeof(path));
+		add(w, "-qmp");
+		add(w, "unix:%s,server=on,wait=off", path);
+	}
 	if (c->options->qemu_args) {
 		char *args = strdup(c->options->qemu_args), *save = NULL;
 

@@ -36,7 +36,7 @@ struct test_machine_config {
 	bool faces;        /* Linux is to read every clock, so QEMU's machine has an HPET too */
 	bool costs;        /* it is to measure what readings cost */
 	bool unstable;     /* kvm-clock is not to be marked TSC_STABLE */
-	bool qmp;          /* vmtime's opens its QMP socket */
+	bool qmp;          /* it opens a QMP socket */
 	const char *const *more; /* options of vmtime's besides, NULL-ended; NULL: none */
 	const char *keep;        /* directory for console and errors, or NULL */
 };
@@ -50,7 +50,11 @@ bool test_counts_our_ticks(const struct test_options *options, enum test_subject
  * options ask for another (`--rtc`) or for another time (`--date`). */
 bool test_boots_exactly(const struct test_options *options, enum test_subject subject);
 
-/* True when the options for `vmtime run` have this one, as in "--ticks". */
+/* The value of this option for `vmtime run`, as of "--ticks", the last that counts; NULL: it is not
+ * given. */
+const char *test_run_option(const struct test_options *options, const char *name);
+
+/* True when it is given. */
 bool test_run_option_given(const struct test_options *options, const char *name);
 
 /* 0 or negative errno with nothing left behind. */

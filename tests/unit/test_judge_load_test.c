@@ -125,6 +125,55 @@ static void a_read_that_costs_an_exit_has_its_bracket_in_the_limit(void **state)
 	assert_int_equal(row.value[JUDGE_LIMIT], 280 + 2 * 60000);
 }
 
+static struct judge_row stop(const struct guest *g, const char *clocksource, int64_t frozen_ns)
+{
+	struct judge_clock clock;
+	struct judge_row row;
+
+	assert_true(judge_find_clock(clocksource, tsc_hz, 4000000, &clock));
+	judge_stop(g->before, BEFORE, g->after, AFTER, &clock, frozen_ns, 0, us, &row);
+	return row;
+}
+
+/* Of the 12 s in between the guest's TSC stood for 8 s, during which it gained nothing either. */
+static void a_clock_that_stood_as_long_as_the_tsc_passes(void **state)
+{
+	static const int64_t ppbs[] = {0, 300, -48000};
+	const int64_t frozen_ns = 8000 * MS;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ppbs) / sizeof(ppbs[0]); i++) {
+		const int64_t change_ns = -frozen_ns - 8 * ppbs[i];
+		struct guest g = make_guest(ppbs[i], change_ns, change_ns);
+		struct judge_row row = stop(&g, "tsc", frozen_ns);
+
+		assert_int_equal(row.verdict, JUDGE_PASS);
+		assert_in_range(row.value[JUDGE_REALTIME_RESIDUAL] + 2, 0, 4);
+		assert_in_range(row.value[JUDGE_MONOTONIC_RESIDUAL] + 2, 0, 4);
+		assert_int_equal(row.value[JUDGE_REALTIME_EXPECTED], -frozen_ns);
+		assert_int_equal(row.value[JUDGE_MONOTONIC_EXPECTED], -frozen_ns);
+		assert_in_range(row.value[JUDGE_REALTIME_CHANGE] + frozen_ns + 500000, 0, 1000000);
+	}
+}
+
+static void a_clock_that_stood_for_another_time_fails(void **state)
+{
+	const int64_t frozen_ns = 8000 * MS;
+	struct guest went_on = make_guest(0, 0, 0);
+	struct guest by_far = make_guest(0, -frozen_ns, -frozen_ns - 1700);
+	struct judge_row row = stop(&went_on, "kvm-clock", frozen_ns);
+
+	(void)state;
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	assert_in_range(row.value[JUDGE_REALTIME_RESIDUAL] - frozen_ns + 2, 0, 4);
+	row = stop(&by_far, "kvm-clock", frozen_ns);
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	assert_int_equal(row.judged, JUDGE_MONOTONIC_RESIDUAL);
+	assert_in_range(-row.value[JUDGE_MONOTONIC_RESIDUAL], 1698, 1702);
+	/* Frozen, it was to go on. */
+	assert_int_equal(stop(&by_far, "kvm-clock", 0).verdict, JUDGE_FAIL);
+}
+
 static void too_little_is_skipped(void **state)
 {
 	struct guest g = make_guest(0, 0, 0);
@@ -208,6 +257,8 @@ int main(void)
 		cmocka_unit_test(a_step_of_either_clock_fails),
 		cmocka_unit_test(a_step_back_fails_whatever_the_rest),
 		cmocka_unit_test(a_read_that_costs_an_exit_has_its_bracket_in_the_limit),
+		cmocka_unit_test(a_clock_that_stood_as_long_as_the_tsc_passes),
+		cmocka_unit_test(a_clock_that_stood_for_another_time_fails),
 		cmocka_unit_test(too_little_is_skipped),
 		cmocka_unit_test(steal_is_what_the_thread_waited_give_or_take_a_tick),
 		cmocka_unit_test(a_guest_that_sees_none_fails),

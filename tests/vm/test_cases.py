@@ -226,7 +226,8 @@ def a_clock_that_is_not_there_is_skipped():
 
 
 def a_guest_that_does_not_boot_fails_with_its_last_words():
-    done = run("--subject", "qemu", "--append", "rdinit=/nothing", "--json")
+    done = run("--subject", "qemu", "--scenario", "boot,steady", "--append", "rdinit=/nothing",
+               "--json")
     rows = json.loads(done.stdout)["results"]
     check(all(row["verdict"] == "fail" and "panic" in row["reason"] for row in rows), rows)
     check(done.returncode == 1, f"status {done.returncode}")
@@ -236,7 +237,8 @@ def a_guest_that_does_not_boot_fails_with_its_last_words():
 def a_panic_ends_the_wait_on_vmtime_too():
     """Its machine would boot again and again."""
     start = time.monotonic()
-    done = run("--subject", "vmtime", "--append", "rdinit=/nothing", "--json")
+    done = run("--subject", "vmtime", "--scenario", "boot,steady", "--append", "rdinit=/nothing",
+               "--json")
     rows = json.loads(done.stdout)["results"]
     check(all(row["verdict"] == "fail" and "panic" in row["reason"] for row in rows), rows)
     check(done.returncode == 1, f"status {done.returncode}")
@@ -493,6 +495,17 @@ def a_guest_without_steal_fails():
           done.stdout)
 
 
+def a_guest_is_frozen_to_the_microsecond():
+    done = run("--scenario", "pause", "--duration", "1s", "--json", "--", "--on-pause", "freeze")
+    report = json.loads(done.stdout)
+    row = result(report, scenario="pause", policy="freeze")
+    check(row["verdict"] == "pass" and row["limit_ns"] == 1000, row)
+    check(1_000_000_000 <= row["frozen_ns"] < 10_000_000_000, row)
+    check(row["realtime_expected_ns"] == row["monotonic_expected_ns"] == -row["frozen_ns"], row)
+    check(abs(row["monotonic_gap_ns"] + row["frozen_ns"]) < 10_000, row)
+    schema_of_the_report().validate(report)
+
+
 def nothing_is_left_behind():
     Measured.get()
     check(not left_behind(), left_behind())
@@ -529,6 +542,7 @@ GROUPS = [
     [("steal is what the threads waited", steal_is_what_the_threads_waited)],
     [("our steal, too, and no clock notices the load", our_steal_too_and_no_clock_notices)],
     [("a guest without steal fails", a_guest_without_steal_fails)],
+    [("a guest is frozen to the microsecond", a_guest_is_frozen_to_the_microsecond)],
     [("a step of 1 ms is seen to within the bracket", a_step_is_seen_to_within_the_bracket)],
     [("a step back is counted, on two CPUs", a_step_back_is_counted_on_two_cpus)],
     [("the table is for people", the_table_is_for_people)],

@@ -44,8 +44,10 @@ if [ $# -eq 0 ]; then
 	refused 'a clock source to come is refused by name' 2 'hyperv is not in this version' \
 		--clocksource hyperv
 	refused 'an unknown scenario is named' 2 "no scenario 'earthquake'" --scenario earthquake
-	refused 'a scenario to come is refused by name' 2 'pause is not in this version' \
-		--scenario boot,pause
+	refused 'a scenario to come is refused by name' 2 'snapshot is not in this version' \
+		--scenario boot,snapshot
+	refused 'a policy that promises neither is refused' 2 'tries continue and freeze' \
+		--scenario pause -- --on-pause auto
 	refused 'a limit of faces needs its scenario' 2 'faces: that scenario is not run' \
 		--limit faces=1us
 	refused 'what a reading costs has no limit' 2 'shown, and not judged' \

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_qmp.h - a client of QMP that asks one thing at a time, of vmtime's VMM or of QEMU. */
+#ifndef CMD_TEST_QMP_H
+#define CMD_TEST_QMP_H
+
+#include "host/why.h"
+
+struct test_qmp {
+	int fd; /* -1: none */
+	char rest[4096];
+	unsigned length; /* of what came and is no whole line yet */
+};
+
+/* Connects, waits for the greeting and negotiates; at most 10 s.  0 or a negative errno with its
+ * why, and nothing is open. */
+int test_qmp_open(const char *path, struct test_qmp *ret_qmp, struct why *why);
+
+/* A command without arguments that returns nothing of interest: 0 when it is done, which takes
+ * at most 10 s, or a negative errno with its why. */
+int test_qmp_do(struct test_qmp *qmp, const char *command, struct why *why);
+
+void test_qmp_close(struct test_qmp *qmp);
+
+#endif
