@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Saving a guest to a file and starting from that file, beside QEMU.
+
+The same idle guest (kernel, initrd, memory, command line) under vmtime and under QEMU's q35; the files
+are in a tmpfs.  Saving is QMP's snapshot-save, and QEMU's migrate to the open file, whose bandwidth
+nothing limits, from the command to its answer or to the event that it is complete.  Starting is from
+the start of the process to the first byte that the guest sends: it sends one each 2 ms.  The VMMs
+take turns; durations mean something only beside those of the same run, so medians and their ratios
+are printed.  Needs a working /dev/kvm: elsewhere run it as `vmtime lab -- bench/save_bench.py ...`.
+"""
+import argparse
+import json
+import os
+import select
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+MEMORY_MIB = 512
+APPEND = "console=ttyS0 quiet"
+MARK = b"process 1 runs"
+LIMIT_S = 120
+SETTLE_S = 0.5
+
+
+class Qmp:
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(LIMIT_S)
+        self.socket.connect(path)
+        self.lines = self.socket.makefile("r")
+        self.lines.readline()
+        self.ask("qmp_capabilities")
+
+    def line(self, *kinds):
+        while True:
+            text = self.lines.readline()
+            if not text:
+                sys.exit("the QMP connection was closed")
+            said = json.loads(text)
+            if "error" in said:
+                sys.exit(f"QMP: {said['error']}")
+            if any(kind in said for kind in kinds):
+                return said
+
+    def ask(self, command, fds=(), **arguments):
+        text = json.dumps({"execute": command, "arguments": arguments}) + "\n"
+        socket.send_fds(self.socket, [text.encode()], fds)
+        return self.line("return")["return"]
+
+
+class Vmm:
+    """One of the two: its command lines, and how it saves."""
+
+    def __init__(self, name, folder, command, qmp):
+        self.name = name
+        self.file, self.socket = f"{folder}/{name}.saved", f"{folder}/{name}.qmp"
+        self.command = command + qmp(self.socket)
+        self.save_s, self.start_s, self.stood_s = [], [], []
+
+    def begin(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE)
+        wait_for(self.process, MARK)
+        self.qmp = Qmp(self.socket)
+        self.prepare()
+        time.sleep(SETTLE_S)
+        self.qmp.ask("stop")
+
+    def save(self):
+        self.qmp.ask("cont")
+        time.sleep(SETTLE_S)
+        drain(self.process)
+        start = time.monotonic()
+        self.write()
+        self.save_s.append(time.monotonic() - start)
+        self.bytes = os.stat(self.file).st_size
+
+    def end(self):
+        self.process.kill()
+        self.process.stdout.close()
+        self.process.wait()
+        os.unlink(self.socket)
+
+    def start(self):
+        with open(self.file, "rb") as file:
+            command = self.command + self.incoming(file)
+            start = time.monotonic()
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       pass_fds=[file.fileno()])
+            try:
+                wait_for(process, b"")
+                self.start_s.append(time.monotonic() - start)
+            finally:
+                process.kill()
+                process.stdout.close()
+                process.wait()
+        if os.path.exists(self.socket):
+            os.unlink(self.socket)
+
+
+class Vmtime(Vmm):
+    def prepare(self):
+        pass
+
+    def write(self):
+        self.qmp.ask("snapshot-save", file=self.file, stop=True)
+
+    def incoming(self, _):
+        return ["--incoming", "file:" + self.file]
+
+
+class Qemu(Vmm):
+    def prepare(self):
+        self.qmp.ask("migrate-set-capabilities",
+                     capabilities=[{"capability": "events", "state": True}])
+        self.qmp.ask("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
+
+    def write(self):
+        with open(self.file, "wb") as file:
+            self.qmp.ask("getfd", [file.fileno()], fdname="file")
+        self.qmp.ask("migrate", uri="fd:file")
+        while True:
+            event = self.qmp.line("event")
+            status = event.get("data", {}).get("status")
+            if event["event"] == "MIGRATION" and status == "failed":
+                sys.exit(f"{self.name}: cannot save: {self.qmp.ask('query-migrate')}")
+            if event["event"] == "MIGRATION" and status == "completed":
+                return
+
+    def incoming(self, file):
+        return ["-incoming", f"fd:{file.fileno()}"]
+
+
+def wait_for(process, mark):
+    """Until the guest has sent the mark; without one, anything."""
+    end, seen = time.monotonic() + LIMIT_S, b""
+    while not seen or mark not in seen:
+        left = end - time.monotonic()
+        if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+            sys.exit(f"{process.args[0]}: nothing in {LIMIT_S} s after: "
+                     + seen[-2000:].decode(errors="replace"))
+        data = os.read(process.stdout.fileno(), 65536)
+        if not data:
+            sys.exit(f"{' '.join(process.args)}: ended with {process.wait()} after: "
+                     + seen[-2000:].decode(errors="replace"))
+        seen += data
+
+
+def drain(process):
+    while select.select([process.stdout], [], [], 0)[0] and os.read(process.stdout.fileno(), 65536):
+        pass
+
+
+def vmms(args, folder):
+    memory = f"{MEMORY_MIB}M"
+    yield Vmtime("vmtime", folder,
+                 [args.vmtime, "run", "--kernel", args.kernel, "--initrd", args.initrd,
+                  "--append", APPEND, "--memory", memory, "--cpus", str(args.cpus)],
+                 lambda path: ["--qmp", path])
+    if shutil.which(args.qemu):
+        yield Qemu("qemu", folder,
+                   [args.qemu, "-accel", "kvm", "-cpu", "host", "-M", "q35", "-m", memory, "-smp",
+                    str(args.cpus), "-nodefaults", "-no-user-config", "-display", "none",
+                    "-serial", "stdio", "-kernel", args.kernel, "-initrd", args.initrd,
+                    "-append", APPEND],
+                   lambda path: ["-qmp", f"unix:{path},server=on,wait=off"])
+
+
+def measure(args, folder):
+    machines = list(vmms(args, folder))
+    for vmm in machines:
+        vmm.begin()
+    for _ in range(args.rounds):
+        for vmm in machines:
+            vmm.save()
+    for vmm in machines:
+        vmm.end()
+    for _ in range(args.rounds):
+        for vmm in machines:
+            vmm.start()
+    return [{"vmm": vmm.name, "what": what, "median_us": round(1e6 * statistics.median(times)),
+             "least_us": round(1e6 * min(times)), "most_us": round(1e6 * max(times)),
+             "file_bytes": vmm.bytes}
+            for what in ("save", "start") for vmm in machines
+            for times in [getattr(vmm, what + "_s")]]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--vmtime", required=True)
+    parser.add_argument("--kernel", required=True)
+    parser.add_argument("--initrd", required=True)
+    parser.add_argument("--qemu", default="qemu-system-x86_64")
+    parser.add_argument("--cpus", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", default="/dev/shm", help="where the files go, a tmpfs")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        rows = measure(args, folder)
+    for row in rows:
+        own = next(r for r in rows if r["what"] == row["what"])
+        row["vmtime_ratio"] = round(own["median_us"] / row["median_us"], 3)
+    if args.json:
+        print(json.dumps({"rounds": args.rounds, "cpus": args.cpus, "save": rows}))
+        return
+    print(f"an idle guest with {MEMORY_MIB} MiB, {args.cpus} CPU(s), {args.rounds} rounds")
+    print(f"{'':24} {'median':>9} {'least':>9} {'most':>9} {'vmtime/it':>10} {'file':>9}")
+    names = {"save": "saving to a file", "start": "to its first byte"}
+    for row in rows:
+        print(f"{row['vmm']:6} {names[row['what']]:17} {row['median_us'] / 1000:6.0f} ms "
+              f"{row['least_us'] / 1000:6.0f} ms {row['most_us'] / 1000:6.0f} ms "
+              f"{row['vmtime_ratio']:10.2f} {row['file_bytes'] / 2 ** 20:5.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
