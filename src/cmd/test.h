@@ -23,7 +23,8 @@ enum test_scenario {
 	TEST_FACES = TEST_OBSERVED,
 	TEST_TICKS,
 	TEST_COSTS,
-	TEST_PAUSE,
+	TEST_EVENT, /* from here on Linux is booted with each clock source as well, ... */
+	TEST_PAUSE = TEST_EVENT, /* ... and something happens to it */
 	TEST_SCENARIOS,
 };
 
@@ -68,8 +69,11 @@ static inline bool test_is_observed(const struct test_options *options)
 /* True when Linux is a guest of it. */
 static inline bool test_has_linux(const struct test_options *options)
 {
+	for (int i = TEST_EVENT; i < TEST_SCENARIOS; i++)
+		if (options->scenarios[i])
+			return true;
 	return test_is_observed(options) || options->scenarios[TEST_FACES] ||
-	       options->scenarios[TEST_COSTS] || options->scenarios[TEST_PAUSE];
+	       options->scenarios[TEST_COSTS];
 }
 
 /* One row of the results. */

@@ -423,19 +423,22 @@ static struct worst residual_over(const struct line *l, const struct judge_point
 
 static void judge_change(struct judge_row *row, const struct line *l, const struct judge_point *a,
 			 const struct judge_point *b, const struct judge_clock *clock,
-			 int64_t frozen_ns, uint64_t limit_ns, uint64_t default_limit_ns)
+			 const struct judge_promise *promise, uint64_t limit_ns,
+			 uint64_t default_limit_ns)
 {
 	const unsigned brackets = limit_ns ? 1 : 1 + clock->brackets;
-	const struct worst r = residual_over(l, a, b, true, brackets, frozen_ns);
-	const struct worst m = residual_over(l, a, b, false, brackets, frozen_ns);
+	struct worst r = residual_over(l, a, b, true, brackets, promise->frozen_ns);
+	const struct worst m = residual_over(l, a, b, false, brackets, promise->frozen_ns);
 
+	if (promise->monotonic_only)
+		r.excess_ns = m.excess_ns - 1;
 	conclude_worse(row, &r, &m, clock, limit_ns, default_limit_ns);
 }
 
-void judge_stop(const struct judge_point *before, size_t before_count,
-		const struct judge_point *after, size_t after_count,
-		const struct judge_clock *clock, int64_t frozen_ns, uint64_t limit_ns,
-		uint64_t default_limit_ns, struct judge_row *ret_row)
+void judge_promised(const struct judge_point *before, size_t before_count,
+		    const struct judge_point *after, size_t after_count,
+		    const struct judge_clock *clock, const struct judge_promise *promise,
+		    uint64_t limit_ns, uint64_t default_limit_ns, struct judge_row *ret_row)
 {
 	struct judge_point *p;
 	size_t n = choose(before, before_count, &p);
@@ -457,12 +460,13 @@ void judge_stop(const struct judge_point *before, size_t before_count,
 	a = tightest(before, before_count, before_count - 1);
 	b = tightest(after, after_count, 0);
 	measure_ends(row, a, b);
-	set(row, JUDGE_REALTIME_EXPECTED, -frozen_ns);
-	set(row, JUDGE_MONOTONIC_EXPECTED, -frozen_ns);
+	if (!promise->monotonic_only)
+		set(row, JUDGE_REALTIME_EXPECTED, -promise->frozen_ns);
+	set(row, JUDGE_MONOTONIC_EXPECTED, -promise->frozen_ns);
 	set(row, JUDGE_FREQUENCY_ERROR, (int64_t)divide(l.slope, 1000));
 	set(row, JUDGE_BACKWARD_STEPS,
 	    (int64_t)(after[after_count - 1].backward_steps - before[0].backward_steps));
-	judge_change(row, &l, a, b, clock, frozen_ns, limit_ns, default_limit_ns);
+	judge_change(row, &l, a, b, clock, promise, limit_ns, default_limit_ns);
 	if (row->value[JUDGE_BACKWARD_STEPS] && row->verdict != JUDGE_FAIL) {
 		row->verdict = JUDGE_FAIL;
 		snprintf(row->reason, sizeof(row->reason),
@@ -476,8 +480,10 @@ void judge_event(const struct judge_point *before, size_t before_count,
 		 const struct judge_clock *clock, uint64_t limit_ns, uint64_t default_limit_ns,
 		 struct judge_row *ret_row)
 {
-	judge_stop(before, before_count, after, after_count, clock, 0, limit_ns, default_limit_ns,
-		   ret_row);
+	static const struct judge_promise none = {0};
+
+	judge_promised(before, before_count, after, after_count, clock, &none, limit_ns,
+		       default_limit_ns, ret_row);
 }
 
 static void judge_steal_of(const struct judge_steal_end *a, const struct judge_steal_end *b,

@@ -111,12 +111,17 @@ void judge_event(const struct judge_point *before, size_t before_count,
 		 const struct judge_clock *clock, uint64_t limit_ns, uint64_t default_limit_ns,
 		 struct judge_row *ret_row);
 
-/* The same of a stop, over which the guest's TSC, and so the promise for its clocks, stood still
- * for frozen_ns; 0: they went on. */
-void judge_stop(const struct judge_point *before, size_t before_count,
-		const struct judge_point *after, size_t after_count,
-		const struct judge_clock *clock, int64_t frozen_ns, uint64_t limit_ns,
-		uint64_t default_limit_ns, struct judge_row *ret_row);
+/* What is promised for something that happens. */
+struct judge_promise {
+	int64_t frozen_ns;   /* both clocks stand still for so long; 0: they go on */
+	bool monotonic_only; /* CLOCK_REALTIME is shown, and not judged */
+};
+
+/* The same of what comes with a promise. */
+void judge_promised(const struct judge_point *before, size_t before_count,
+		    const struct judge_point *after, size_t after_count,
+		    const struct judge_clock *clock, const struct judge_promise *promise,
+		    uint64_t limit_ns, uint64_t default_limit_ns, struct judge_row *ret_row);
 
 /* One CPU at one end: its steal as the guest showed it, in whole ticks, and between what its
  * thread's run delay was then. */

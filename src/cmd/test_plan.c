@@ -11,9 +11,9 @@
 
 #include "cmd/cmd.h"
 #include "cmd/test_costs.h"
+#include "cmd/test_event.h"
 #include "cmd/test_faces.h"
 #include "cmd/test_observe.h"
-#include "cmd/test_pause.h"
 #include "cmd/test_plan.h"
 #include "cmd/test_qemu.h"
 #include "cmd/test_subject.h"
@@ -24,6 +24,11 @@
 
 static const uint64_t pair_period_ns = SECOND / 5;
 static const size_t pair_history = 4096; /* 13 minutes */
+
+/* In this order. */
+static const struct test_event *const events[] = {&test_pause};
+
+enum { EVENTS = sizeof(events) / sizeof(events[0]) };
 
 static volatile sig_atomic_t stop_signal;
 
@@ -39,8 +44,10 @@ int test_plan_stopped(void)
 
 uint64_t test_plan_longest_ns(const struct test_options *o)
 {
-	uint64_t all_ns = test_observe_longest_ns(o) + test_pause_longest_ns(o);
+	uint64_t all_ns = test_observe_longest_ns(o);
 
+	for (int i = 0; i < EVENTS; i++)
+		all_ns += test_event_longest_ns(o, events[i]);
 	if (o->scenarios[TEST_FACES])
 		all_ns += test_faces_longest_ns(o);
 	if (o->scenarios[TEST_TICKS])
@@ -189,7 +196,7 @@ static int skip_subject(const struct test_options *o, enum test_subject subject,
 			struct test_report *report)
 {
 	for (int i = 0; i < TEST_SCENARIOS; i++) {
-		bool each = i < TEST_OBSERVED || i == TEST_PAUSE;
+		bool each = i < TEST_OBSERVED || i >= TEST_EVENT;
 		unsigned count = !o->scenarios[i] ? 0 : each ? o->clocksource_count : 1;
 
 		for (unsigned c = 0; c < count; c++) {
@@ -219,8 +226,9 @@ static int run_subject(const struct test_options *o, enum test_subject subject,
 		return skip_subject(o, subject, report);
 	if (!status && test_is_observed(o))
 		status = test_observe_run(o, subject, images, pairs, report);
-	if (!status && o->scenarios[TEST_PAUSE])
-		status = test_pause_run(o, subject, images, pairs, report);
+	for (int i = 0; !status && i < EVENTS; i++)
+		if (o->scenarios[events[i]->scenario])
+			status = test_event_run(o, events[i], subject, images, pairs, report);
 	for (unsigned n = 1; !status && o->scenarios[TEST_FACES] && n <= o->repeat; n++)
 		status = test_faces_run(o, subject, n, images, pairs, report);
 	for (unsigned n = 1; !status && o->scenarios[TEST_TICKS] && n <= o->repeat; n++)

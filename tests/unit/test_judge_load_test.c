@@ -127,11 +127,12 @@ static void a_read_that_costs_an_exit_has_its_bracket_in_the_limit(void **state)
 
 static struct judge_row stop(const struct guest *g, const char *clocksource, int64_t frozen_ns)
 {
+	const struct judge_promise promise = {.frozen_ns = frozen_ns};
 	struct judge_clock clock;
 	struct judge_row row;
 
 	assert_true(judge_find_clock(clocksource, tsc_hz, 4000000, &clock));
-	judge_stop(g->before, BEFORE, g->after, AFTER, &clock, frozen_ns, 0, us, &row);
+	judge_promised(g->before, BEFORE, g->after, AFTER, &clock, &promise, 0, us, &row);
 	return row;
 }
 
@@ -172,6 +173,26 @@ static void a_clock_that_stood_for_another_time_fails(void **state)
 	assert_in_range(-row.value[JUDGE_MONOTONIC_RESIDUAL], 1698, 1702);
 	/* Frozen, it was to go on. */
 	assert_int_equal(stop(&by_far, "kvm-clock", 0).verdict, JUDGE_FAIL);
+}
+
+static void realtime_is_only_judged_where_something_is_promised(void **state)
+{
+	const struct judge_promise promise = {.monotonic_only = true};
+	struct guest stepped = make_guest(0, 3600000 * MS, 0);
+	struct guest both = make_guest(0, 3600000 * MS, 1700);
+	struct judge_clock clock;
+	struct judge_row row;
+
+	(void)state;
+	assert_true(judge_find_clock("kvm-clock", tsc_hz, 4000000, &clock));
+	judge_promised(stepped.before, BEFORE, stepped.after, AFTER, &clock, &promise, 0, us, &row);
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	assert_int_equal(row.judged, JUDGE_MONOTONIC_RESIDUAL);
+	assert_int_equal(row.value[JUDGE_REALTIME_CHANGE], 3600000 * MS);
+	assert_false(row.known[JUDGE_REALTIME_EXPECTED]);
+	judge_promised(both.before, BEFORE, both.after, AFTER, &clock, &promise, 0, us, &row);
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	assert_int_equal(row.judged, JUDGE_MONOTONIC_RESIDUAL);
 }
 
 static void too_little_is_skipped(void **state)
@@ -259,6 +280,7 @@ int main(void)
 		cmocka_unit_test(a_read_that_costs_an_exit_has_its_bracket_in_the_limit),
 		cmocka_unit_test(a_clock_that_stood_as_long_as_the_tsc_passes),
 		cmocka_unit_test(a_clock_that_stood_for_another_time_fails),
+		cmocka_unit_test(realtime_is_only_judged_where_something_is_promised),
 		cmocka_unit_test(too_little_is_skipped),
 		cmocka_unit_test(steal_is_what_the_thread_waited_give_or_take_a_tick),
 		cmocka_unit_test(a_guest_that_sees_none_fails),

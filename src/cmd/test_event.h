@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_event.h - scenarios in which something happens to a running guest.
+ *
+ * Each boots Linux with each clock source and, of vmtime's VMM, each policy: steady time, the
+ * event, time after it, and a verdict.  What happens is a row in a small file of its own; all else
+ * is the same for all. */
+#ifndef CMD_TEST_EVENT_H
+#define CMD_TEST_EVENT_H
+
+#include "cmd/test_plan.h"
+#include "cmd/test_qmp.h"
+#include "cmd/test_sample.h"
+#include "host/pairs.h"
+
+struct test_event;
+
+enum test_event_phase {
+	TEST_EVENT_BEFORE,
+	TEST_EVENT_DURING,
+	TEST_EVENT_AFTER,
+	TEST_EVENT_OVER,
+};
+
+/* One boot of one guest, from start to verdict. */
+struct test_event_run {
+	const struct test_event *event;
+	const struct test_options *options;
+	struct test_report *report;
+	struct pairs *pairs;
+	struct test_machine_config config;
+	const char *policy; /* NULL: the VMM has none */
+	unsigned number;
+
+	struct test_machine machine; /* the one that the guest is in */
+	struct test_machine left;    /* the one that it was in before; pid 0: none */
+	bool gone;                   /* by now no machine is to run */
+	struct test_stream stream;
+	struct test_qmp qmp; /* of `machine`, open from the guest's first reading on */
+	struct kvmtsc_map map;
+	bool has_map;
+	int fd;
+	uint64_t started_ns, last_news_ns;
+	bool on_clocksource;
+	size_t steady_from; /* first reading on the clock source that is wanted */
+	enum test_event_phase phase;
+	uint64_t begun_ns, began_ns;  /* CLOCK_MONOTONIC when it began, and had */
+	uint64_t ended_ns, over_ns;   /* the same of its end */
+	struct kvmtsc_map map_before; /* the guest's TSC before it */
+	uint64_t mark_tsc;            /* readings up to this count of that TSC are not after it */
+	size_t n_before;              /* readings before it */
+	size_t n_come;                /* that have come up to its end */
+	int64_t frozen_counts;        /* by which the guest's TSC is behind since */
+	char alarm[160];
+	bool cannot; /* measuring is not possible here at all */
+	struct why why;
+};
+
+struct test_event {
+	enum test_scenario scenario;
+	const char *option;  /* of `vmtime run`, which takes its policy; NULL: it has none */
+	uint64_t limit_ns;   /* of what is judged, unless the clock source has its own */
+	bool runs;           /* the guest runs from its begin to its end */
+	bool monotonic_only; /* nothing is promised of CLOCK_REALTIME */
+	uint64_t (*default_ns)(const char *clocksource);
+
+	/* It begins, and after the duration ends.  While it lasts readings come in as before.  One
+	 * that ends the machine sets `gone`, and brings `machine`, `fd` and `qmp` to the next.  0,
+	 * or a negative errno with its why. */
+	int (*begin)(struct test_event_run *r);
+	int (*end)(struct test_event_run *r);
+};
+
+extern const struct test_event test_pause;
+
+/* How long it lasts. */
+uint64_t test_event_ns(const struct test_event_run *r);
+
+/* How long all of one scenario can take at most; 0: it was not asked for. */
+uint64_t test_event_longest_ns(const struct test_options *options, const struct test_event *event);
+
+/* Boots Linux with each clock source and, of vmtime's VMM, each policy, and adds a result for each.
+ * As test_observe_run(). */
+int test_event_run(const struct test_options *options, const struct test_event *event,
+		   enum test_subject subject, const struct test_images *images, struct pairs *pairs,
+		   struct test_report *report);
+
+#endif
