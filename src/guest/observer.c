@@ -14,7 +14,8 @@
  *   vmtime.step_after=MS  how long after the first reading, or round of readings, default 3000
  *
  * The host may send the line "busy", from where on a process of the lowest priority keeps each CPU
- * at work, "rest", which ends them, and "off".  A reading that the port has no room for is dropped
+ * at work, "check", from where on it looks at the clocks as well (guest/busy.h), "rest", which ends
+ * them, and "off".  A reading that the port has no room for is dropped
  * and counted: delayed it would be of no use, and waiting would move the next.
  *
  * What the kernel's log has that is an alarm (guest/log.h) is repeated on the console. */
@@ -30,16 +31,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/timex.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "guest/busy.h"
 #include "guest/costs.h"
 #include "guest/log.h"
 #include "guest/reader.h"
@@ -196,45 +196,6 @@ static bool flush_port(struct port *p)
 	return true;
 }
 
-/* What a CPU has to do besides being looked at; a reading does not wait for it. */
-static void keep_busy(size_t cpu)
-{
-	const struct sched_param none = {0};
-	cpu_set_t one;
-
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	sched_setaffinity(0, sizeof(one), &one);
-	sched_setscheduler(0, SCHED_IDLE, &none);
-	for (;;)
-		__asm__ volatile("");
-}
-
-static void make_busy(pid_t *busy, const cpu_set_t *all)
-{
-	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (busy[cpu] > 0 || !CPU_ISSET(cpu, all))
-			continue;
-		busy[cpu] = fork();
-		if (busy[cpu] == 0)
-			keep_busy(cpu);
-		if (busy[cpu] < 0)
-			complain("cannot make a CPU busy: %s", strerror(errno));
-	}
-}
-
-static void let_rest(pid_t *busy)
-{
-	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (busy[cpu] > 0) {
-			kill(busy[cpu], SIGKILL);
-			waitpid(busy[cpu], NULL, 0);
-		}
-		busy[cpu] = 0;
-	}
-}
-
 /* The last line that the host has sent since; "" when there is none. */
 static void read_command(struct port *p, char *buf, size_t size)
 {
@@ -257,14 +218,18 @@ static void read_command(struct port *p, char *buf, size_t size)
 /* Does what the host asks for; true: to stop.  Without CPUs there is nothing else. */
 static bool obey(struct port *p, const cpu_set_t *all)
 {
-	static pid_t busy[CPU_SETSIZE];
 	char command[sizeof(p->command) + 1];
+	bool check;
+	int error = 0;
 
 	read_command(p, command, sizeof(command));
-	if (all && strcmp(command, "busy") == 0)
-		make_busy(busy, all);
+	check = strcmp(command, "check") == 0;
+	if (all && (check || strcmp(command, "busy") == 0))
+		error = busy_begin(all, check);
 	else if (strcmp(command, "rest") == 0)
-		let_rest(busy);
+		busy_end();
+	if (error)
+		complain("cannot make a CPU busy: %s", strerror(-error));
 	return stopped || strcmp(command, "off") == 0;
 }
 
@@ -356,6 +321,16 @@ static void step_once(const struct options *o, const struct timespec *start, boo
 	*stepped = true;
 }
 
+/* What the busy CPUs have seen step back counts as what the readings have. */
+static void take_reading(struct reading_seen *seen, struct sample *s)
+{
+	const struct busy_seen *busy = busy_look();
+
+	reading_take(seen, s);
+	for (int i = 0; busy && i < SAMPLE_BACKWARD; i++)
+		s->backward[i] += __atomic_load_n(&busy->backward[i], __ATOMIC_SEQ_CST);
+}
+
 static void send_reading(struct port *p, const struct options *o, struct sample *s)
 {
 	int n = 0;
@@ -411,7 +386,7 @@ static void observe(struct port *p, const struct options *o, struct reading_seen
 			return;
 		step_once(o, &start, &stepped);
 		go_to_next_cpu(&all, &s->cpu);
-		reading_take(seen, s);
+		take_reading(seen, s);
 	}
 }
 
