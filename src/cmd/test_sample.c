@@ -122,18 +122,55 @@ static void record(const struct test_stream *s, const struct test_reading *r)
 			p->monotonic_error_ns, p->monotonic_bound_ns);
 }
 
+/* 1 when it has its point, 0 when the pairs do not reach past it yet. */
+static int evaluate_next(struct test_stream *s, const struct kvmtsc_map *map, struct pairs *pairs)
+{
+	struct test_reading *r = &s->readings[s->evaluated];
+	int result = evaluate(r, map, pairs);
+
+	if (result)
+		return result == -EAGAIN ? 0 : result;
+	record(s, r);
+	s->evaluated++;
+	return 1;
+}
+
 int test_stream_evaluate(struct test_stream *s, const struct kvmtsc_map *map, struct pairs *pairs)
 {
-	while (s->evaluated < s->count) {
-		struct test_reading *r = &s->readings[s->evaluated];
-		int result = evaluate(r, map, pairs);
+	int result = 1;
 
-		if (result)
-			return result == -EAGAIN ? 0 : result;
-		record(s, r);
-		s->evaluated++;
+	while (s->evaluated < s->count && result > 0)
+		result = evaluate_next(s, map, pairs);
+	return result < 0 ? result : 0;
+}
+
+const struct test_span *test_span_of(const struct test_span *spans, size_t count,
+				     const struct sample *reading)
+{
+	const struct sample_clock *first = &reading->clock[0];
+	const struct sample_clock *last = &reading->clock[SAMPLE_CLOCKS - 1];
+
+	while (count-- > 0)
+		if (first->tsc >= spans[count].from && last->tsc + last->width <= spans[count].to)
+			return &spans[count];
+	return NULL;
+}
+
+int test_stream_evaluate_spans(struct test_stream *s, const struct test_span *spans, size_t count,
+			       struct pairs *pairs)
+{
+	int result = 1;
+
+	while (s->evaluated < s->count && result > 0) {
+		struct test_reading *r = &s->readings[s->evaluated];
+		const struct test_span *span = test_span_of(spans, count, &r->sample);
+
+		if (span)
+			result = evaluate_next(s, &span->map, pairs);
+		else
+			memmove(r, r + 1, (--s->count - s->evaluated) * sizeof(*r));
 	}
-	return 0;
+	return result < 0 ? result : 0;
 }
 
 uint64_t test_stream_missing(const struct test_stream *s, size_t from)

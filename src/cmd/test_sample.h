@@ -46,6 +46,19 @@ int test_stream_take(struct test_stream *s, const char *bytes, size_t size);
  * means that its TSC cannot be right. */
 int test_stream_evaluate(struct test_stream *s, const struct kvmtsc_map *map, struct pairs *pairs);
 
+/* What the guest's TSC is while it counts from `from` to `to`. */
+struct test_span {
+	uint64_t from, to;
+	struct kvmtsc_map map;
+};
+
+/* As test_stream_evaluate() where that has changed: each reading by the last span that has all of
+ * it; one in no span is left out, as nobody can tell when it was.  NULL: in none. */
+const struct test_span *test_span_of(const struct test_span *spans, size_t count,
+				     const struct sample *reading);
+int test_stream_evaluate_spans(struct test_stream *s, const struct test_span *spans, size_t count,
+			       struct pairs *pairs);
+
 /* Readings that the guest took since the one at `from` and that did not come whole: the port had no
  * room, or the line was damaged. */
 uint64_t test_stream_missing(const struct test_stream *s, size_t from);

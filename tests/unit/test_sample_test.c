@@ -139,6 +139,40 @@ static void readings_that_come_late_and_at_once_are_told_apart(void **state)
 	pairs_free(host);
 }
 
+/* The guest stood still for 500 ms, and its TSC with it. */
+static void each_reading_is_told_by_the_tsc_of_its_time(void **state)
+{
+	const uint64_t stop = 5500000000 * 2 - 3000000000, moment = 20000000;
+	struct test_span spans[] = {
+		{.from = 0, .to = stop - moment, .map = map},
+		{.from = stop + moment, .to = UINT64_MAX, .map = map},
+	};
+	struct sample before = make_reading(0, 5300000000, 7);
+	struct sample between = make_reading(1, 5500000000, 0);
+	struct sample after = make_reading(2, 5700000000, 0); /* 6.2 s by the host */
+	struct pairs *host = make_host(0, 20, NULL);
+	struct test_stream s = {0};
+
+	(void)state;
+	spans[1].map.offset -= 1000000000;
+	after.clock[SAMPLE_MONOTONIC].ns += 3;
+	send(&s, &before);
+	send(&s, &between);
+	send(&s, &after);
+	assert_int_equal(test_stream_evaluate_spans(&s, spans, 2, host), 0);
+	assert_int_equal(s.count, 2);
+	assert_int_equal(s.evaluated, 2);
+	assert_int_equal(s.readings[0].point.realtime_error_ns, -7);
+	assert_int_equal(s.readings[1].sample.seq, 2);
+	assert_int_equal(s.readings[1].point.host_ns, 6200000000);
+	assert_int_equal(s.readings[1].point.realtime_error_ns, -500000000);
+	assert_int_equal(s.readings[1].point.monotonic_error_ns, -499999997);
+	assert_ptr_equal(test_span_of(spans, 2, &before), &spans[0]);
+	assert_null(test_span_of(spans, 2, &between));
+	test_stream_free(&s);
+	pairs_free(host);
+}
+
 static void a_count_before_the_host_began_is_not_of_this_host(void **state)
 {
 	struct pairs *host = make_host(0, 10, NULL);
@@ -262,6 +296,7 @@ int main(void)
 		cmocka_unit_test(a_record_has_the_error_of_each_reading),
 		cmocka_unit_test(a_reading_waits_for_the_pairs_after_it),
 		cmocka_unit_test(readings_that_come_late_and_at_once_are_told_apart),
+		cmocka_unit_test(each_reading_is_told_by_the_tsc_of_its_time),
 		cmocka_unit_test(a_count_before_the_host_began_is_not_of_this_host),
 		cmocka_unit_test(pieces_make_lines_and_noise_makes_none),
 		cmocka_unit_test(a_reading_that_comes_twice_counts_once),
