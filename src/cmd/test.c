@@ -18,7 +18,7 @@
 #include "cmd/where.h"
 #include "host/hostclock.h"
 
-enum { MAX_CPUS = 64, MAX_REPEAT = 1000 };
+enum { MAX_CPUS = 64, MAX_REPEAT = 1000, MAX_PAUSES = 100000, PAUSES = 100 };
 
 static const uint64_t least_memory = 128ULL << 20;
 static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are made for a day */
@@ -82,10 +82,11 @@ static int take_scenario(struct test_options *o, const char *name)
 	if (n < 0 && find(later_scenarios, INT32_MAX, name) >= 0)
 		return refuse("scenario", name);
 	if (n < 0)
-		return cmd_error("test", CMD_USAGE,
-				 "no scenario '%s' (boot, steady, pause, overcommit, steal, faces, "
-				 "ticks, costs, all)",
-				 name);
+		return cmd_error(
+			"test", CMD_USAGE,
+			"no scenario '%s' (boot, steady, pause, pauses, overcommit, steal, "
+			"faces, ticks, costs, all)",
+			name);
 	o->scenarios[n] = true;
 	return CMD_OK;
 }
@@ -146,8 +147,8 @@ static int take_limit(struct test_options *o, char *text)
 		return refuse("scenario", text);
 	if (n < 0)
 		return cmd_error("test", CMD_USAGE,
-				 "--limit: no scenario '%s' (boot, steady, pause, overcommit, "
-				 "steal, faces, ticks)",
+				 "--limit: no scenario '%s' (boot, steady, pause, pauses, "
+				 "overcommit, steal, faces, ticks)",
 				 text);
 	if (n == TEST_COSTS)
 		return cmd_error("test", CMD_USAGE,
@@ -182,13 +183,14 @@ static int take_memory(const char *text, uint64_t *ret_bytes)
 }
 
 enum { JSON = 256, SUBJECT, CLOCKSOURCE, SCENARIO, DURATION, REPEAT, CPUS, MEMORY };
-enum { KERNEL = MEMORY + 1, APPEND, QEMU, QEMU_ARGS, LIMIT, KEEP };
+enum { KERNEL = MEMORY + 1, APPEND, QEMU, QEMU_ARGS, LIMIT, KEEP, MANY };
 
 static const struct option long_options[] = {{"subject", required_argument, NULL, SUBJECT},
 					     {"clocksource", required_argument, NULL, CLOCKSOURCE},
 					     {"scenario", required_argument, NULL, SCENARIO},
 					     {"duration", required_argument, NULL, DURATION},
 					     {"repeat", required_argument, NULL, REPEAT},
+					     {"pauses", required_argument, NULL, MANY},
 					     {"cpus", required_argument, NULL, CPUS},
 					     {"memory", required_argument, NULL, MEMORY},
 					     {"kernel", required_argument, NULL, KERNEL},
@@ -213,6 +215,8 @@ static int take_option(struct test_options *o, int option, char *value)
 		return take_duration("--duration", value, &o->duration_ns);
 	case REPEAT:
 		return take_number("--repeat", value, MAX_REPEAT, &o->repeat);
+	case MANY:
+		return take_number("--pauses", value, MAX_PAUSES, &o->pauses);
 	case CPUS:
 		return take_number("--cpus", value, MAX_CPUS, &o->cpus);
 	case MEMORY:
@@ -269,10 +273,12 @@ static int check(const struct test_options *o)
 		return cmd_error(
 			"test", CMD_USAGE,
 			"options after -- are for vmtime run, which is not a subject here");
-	if (o->scenarios[TEST_PAUSE] && policy && strcmp(policy, "continue") != 0 &&
-	    strcmp(policy, "freeze") != 0)
-		return cmd_error("test", CMD_USAGE,
-				 "--on-pause %s: scenario pause tries continue and freeze", policy);
+	if ((o->scenarios[TEST_PAUSE] || o->scenarios[TEST_PAUSES]) && policy &&
+	    strcmp(policy, "continue") != 0 && strcmp(policy, "freeze") != 0)
+		return cmd_error(
+			"test", CMD_USAGE,
+			"--on-pause %s: scenarios pause and pauses try continue and freeze",
+			policy);
 	if (o->kernel && access(o->kernel, R_OK) < 0)
 		return cmd_error("test", CMD_USAGE, "cannot read kernel %s: %s", o->kernel,
 				 strerror(errno));
@@ -432,7 +438,8 @@ static int run(int argc, char **argv, const struct test_options *o)
 
 static int main_test(int argc, char **argv)
 {
-	struct test_options options = {.repeat = 1, .cpus = 1, .memory = 512ULL << 20};
+	struct test_options options = {
+		.repeat = 1, .cpus = 1, .pauses = PAUSES, .memory = 512ULL << 20};
 	char **lists = calloc((size_t)argc + 1, sizeof(*lists));
 	int status = lists ? parse(argc, argv, &options, lists)
 			   : cmd_error("test", CMD_CANNOT, "out of memory");
@@ -451,11 +458,12 @@ const struct cmd_verb cmd_test = {
 	"\n"
 	"  --subject LIST      vmtime, qemu; the first is judged, the others are peers (vmtime)\n"
 	"  --clocksource LIST  kvm-clock, tsc, hpet, acpi_pm, jiffies (kvm-clock)\n"
-	"  --scenario LIST     boot, steady, pause, overcommit, steal, faces, ticks, costs, all\n"
-	"                      (boot,steady,pause)\n"
+	"  --scenario LIST     boot, steady, pause, pauses, overcommit, steal, faces, ticks,\n"
+	"                      costs, all (boot,steady,pause)\n"
 	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s), faces "
 	"(10s),\n"
 	"                      each rate of ticks (3s; the PIT's 1 kHz 10s), pause (5s)\n"
+	"  --pauses N          of scenario pauses (100)\n"
 	"  --repeat N          boots of each (1)\n"
 	"  --cpus N, --memory SIZE, --kernel FILE, --append STR\n"
 	"                      of the guest (1, 512M, the stock kernel, nothing more)\n"

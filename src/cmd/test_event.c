@@ -38,14 +38,22 @@ uint64_t test_event_ns(const struct test_event_run *r)
 				       : r->event->default_ns(r->config.clocksource);
 }
 
+/* With all that comes between many. */
+static uint64_t lasts_ns(const struct test_options *o, const struct test_event *event,
+			 const char *clocksource)
+{
+	if (event->each_ns)
+		return o->pauses * 5 * event->each_ns;
+	return o->duration_ns ? o->duration_ns : event->default_ns(clocksource);
+}
+
 uint64_t test_event_longest_ns(const struct test_options *o, const struct test_event *event)
 {
 	uint64_t all_ns = 0;
 
 	for (unsigned c = 0; c < o->clocksource_count && o->scenarios[event->scenario]; c++)
 		all_ns += 2 * boot_limit_ns + clocksource_limit_ns + silence_limit_ns +
-			  2 * before_ns + 2 * after_ns +
-			  (o->duration_ns ? o->duration_ns : event->default_ns(o->clocksources[c]));
+			  2 * before_ns + 2 * after_ns + lasts_ns(o, event, o->clocksources[c]);
 	return all_ns * POLICIES;
 }
 
@@ -103,10 +111,10 @@ static int64_t last_ns(const struct test_stream *s)
 	return s->readings[s->evaluated - 1].point.host_ns;
 }
 
-static uint64_t guest_count(const struct test_event_run *r)
+uint64_t test_event_count(const struct kvmtsc_map *map)
 {
-	return (uint64_t)((u128)hostclock_tsc() * r->map_before.ratio >> r->map_before.frac_bits) +
-	       (uint64_t)r->map_before.offset;
+	return (uint64_t)((u128)hostclock_tsc() * map->ratio >> map->frac_bits) +
+	       (uint64_t)map->offset;
 }
 
 static int begin(struct test_event_run *r)
@@ -121,7 +129,7 @@ static int begin(struct test_event_run *r)
 	r->begun_ns = hostclock_monotonic_ns();
 	error = r->event->begin(r);
 	r->began_ns = hostclock_monotonic_ns();
-	r->mark_tsc = guest_count(r);
+	r->mark_tsc = test_event_count(&r->map_before);
 	r->phase = TEST_EVENT_DURING;
 	return error;
 }
@@ -137,7 +145,7 @@ static int end(struct test_event_run *r)
 	error = r->event->end(r);
 	r->over_ns = r->last_news_ns = hostclock_monotonic_ns();
 	if (r->event->runs)
-		r->mark_tsc = guest_count(r);
+		r->mark_tsc = test_event_count(&r->map);
 	r->has_map = false;
 	r->phase = TEST_EVENT_AFTER;
 	return error;
@@ -180,8 +188,10 @@ static int evaluate(struct test_event_run *r)
 		error = read_map(r, &r->map);
 		r->has_map = !error;
 	}
-	if (!error && r->has_map) {
-		error = test_stream_evaluate(&r->stream, &r->map, r->pairs);
+	if (!error && (r->has_map || r->pauses)) {
+		error = r->pauses ? test_stream_evaluate_spans(&r->stream, r->pauses->spans,
+							       r->pauses->count, r->pairs)
+				  : test_stream_evaluate(&r->stream, &r->map, r->pairs);
 		if (error)
 			why_set(&r->why, error, "the guest's TSC is none of this host's");
 	}
@@ -198,6 +208,13 @@ static size_t first_after(const struct test_event_run *r)
 	return i;
 }
 
+static int go_on_with(struct test_event_run *r, uint64_t now_ns)
+{
+	int over = r->event->step ? r->event->step(r) : now_ns - r->began_ns >= test_event_ns(r);
+
+	return over > 0 ? end(r) : over;
+}
+
 /* Whether it is time for the next phase, and what it begins with. */
 static int go_through(struct test_event_run *r, uint64_t now_ns)
 {
@@ -205,7 +222,7 @@ static int go_through(struct test_event_run *r, uint64_t now_ns)
 	size_t i;
 
 	if (r->phase == TEST_EVENT_DURING)
-		return now_ns - r->began_ns >= test_event_ns(r) ? end(r) : 0;
+		return go_on_with(r, now_ns);
 	if (!r->on_clocksource || s->evaluated <= r->steady_from)
 		return 0;
 	if (r->phase == TEST_EVENT_BEFORE)
@@ -296,8 +313,10 @@ static bool is_frozen(const struct test_event_run *r)
 /* A VMM that follows the other policy keeps what that one promises, and not its word. */
 static void judge_policy(const struct test_event_run *r, int64_t stood_ns, struct judge_row *row)
 {
-	const int64_t least_ns = (int64_t)(r->ended_ns - r->began_ns);
-	const int64_t most_ns = (int64_t)(r->over_ns - r->begun_ns);
+	const int64_t least_ns =
+		(int64_t)(r->pauses ? r->pauses->least_ns : r->ended_ns - r->began_ns);
+	const int64_t most_ns =
+		(int64_t)(r->pauses ? r->pauses->most_ns : r->over_ns - r->begun_ns);
 	const int64_t apart_ns = most_ns / 1000; /* two of the host's clocks, one of them slewed */
 
 	if (!is_frozen(r) || row->verdict == JUDGE_FAIL ||
@@ -326,13 +345,16 @@ static void judge(const struct test_event_run *r, struct judge_row *row)
 	if (p && end > from && again < s->evaluated)
 		judge_promised(p + from, end - from, p + again, s->evaluated - again, &clock,
 			       &promise, r->options->limits_ns[r->event->scenario],
-			       r->event->limit_ns, row);
+			       r->pauses ? pauses_limit_ns(r->pauses->done) : r->event->limit_ns,
+			       row);
 	else
 		judge_skip(row, "there are no readings of it");
 	free(p);
 	row->value[JUDGE_FROZEN] = stood_ns;
 	row->known[JUDGE_FROZEN] = row->judged != JUDGE_FIGURES;
 	judge_policy(r, stood_ns, row);
+	if (r->pauses && row->judged != JUDGE_FIGURES)
+		pauses_judge(r->pauses, s, end - 1, hz, is_frozen(r), row);
 }
 
 static int add_result(struct test_event_run *r, int error)
@@ -382,6 +404,7 @@ static int run_once(struct test_event_run *r)
 	if (r->stream.record)
 		fclose(r->stream.record);
 	test_stream_free(&r->stream);
+	pauses_free(r->pauses);
 	return status;
 }
 
@@ -394,13 +417,14 @@ static int check_gap(struct test_event_run *r)
 										     : VMT_GAP_TSC,
 					    .pmtmr_bits = 24};
 	const uint64_t limit_ns = vmt_gap_limit_ns(&guest, NULL);
+	const uint64_t gap_ns = r->event->each_ns ? r->event->each_ns : test_event_ns(r);
 
 	if (!r->policy || strcmp(r->policy, "continue") != 0)
 		return 0;
 	if (strstr(name, "jiffies"))
 		return why_set(&r->why, -ENODEV,
 			       "the ticks of that time are given later, at the guest's pace");
-	if (test_event_ns(r) > limit_ns)
+	if (gap_ns > limit_ns)
 		return why_set(&r->why, -ENODEV,
 			       "by %s no guest sees a gap of more than %llu.%llu s", name,
 			       limit_ns / SECOND, limit_ns % SECOND / (SECOND / 10));

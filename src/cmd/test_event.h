@@ -7,6 +7,7 @@
 #ifndef CMD_TEST_EVENT_H
 #define CMD_TEST_EVENT_H
 
+#include "cmd/test_pauses.h"
 #include "cmd/test_plan.h"
 #include "cmd/test_qmp.h"
 #include "cmd/test_sample.h"
@@ -50,6 +51,7 @@ struct test_event_run {
 	size_t n_before;              /* readings before it */
 	size_t n_come;                /* that have come up to its end */
 	int64_t frozen_counts;        /* by which the guest's TSC is behind since */
+	struct pauses *pauses;        /* of many events: what they were; else NULL */
 	char alarm[160];
 	bool cannot; /* measuring is not possible here at all */
 	struct why why;
@@ -61,19 +63,27 @@ struct test_event {
 	uint64_t limit_ns;   /* of what is judged, unless the clock source has its own */
 	bool runs;           /* the guest runs from its begin to its end */
 	bool monotonic_only; /* nothing is promised of CLOCK_REALTIME */
-	uint64_t (*default_ns)(const char *clocksource);
+	uint64_t each_ns;    /* of many, one after the other: the longest; 0: it is one */
+	uint64_t (*default_ns)(const char *clocksource); /* of one */
 
 	/* It begins, and after the duration ends.  While it lasts readings come in as before.  One
 	 * that ends the machine sets `gone`, and brings `machine`, `fd` and `qmp` to the next.  0,
 	 * or a negative errno with its why. */
 	int (*begin)(struct test_event_run *r);
 	int (*end)(struct test_event_run *r);
+
+	/* Of many: looks whether it is time for the next.  1: all have been, 0, or negative errno
+	 * with its why. */
+	int (*step)(struct test_event_run *r);
 };
 
-extern const struct test_event test_pause;
+extern const struct test_event test_pause, test_pauses;
 
 /* How long it lasts. */
 uint64_t test_event_ns(const struct test_event_run *r);
+
+/* What a guest's TSC shows now, if it runs. */
+uint64_t test_event_count(const struct kvmtsc_map *map);
 
 /* How long all of one scenario can take at most; 0: it was not asked for. */
 uint64_t test_event_longest_ns(const struct test_options *options, const struct test_event *event);

@@ -96,7 +96,7 @@ void test_load_rest(struct test_load *l)
 	l->n_busy = 0;
 }
 
-static int say(int fd, const char *line, struct why *why)
+int test_load_say(int fd, const char *line, struct why *why)
 {
 	ssize_t length = (ssize_t)strlen(line);
 
@@ -199,7 +199,7 @@ static int begin(struct test_load *l, const struct test_options *o, const struct
 		return 0;
 	l->begun_ns = hostclock_monotonic_ns();
 	l->phase = TEST_LOAD_BUSY;
-	error = say(fd, "busy\n", why);
+	error = test_load_say(fd, "busy\n", why);
 	return error ? error : start_busy(l, why);
 }
 
@@ -230,7 +230,7 @@ int test_load_step(struct test_load *l, const struct test_options *o, const stru
 		test_load_rest(l);
 		l->end_ns = hostclock_monotonic_ns();
 		l->phase = TEST_LOAD_AFTER;
-		return say(fd, "rest\n", why);
+		return test_load_say(fd, "rest\n", why);
 	}
 	if (l->phase == TEST_LOAD_AFTER && is_over(l, o, s))
 		l->phase = TEST_LOAD_OVER;

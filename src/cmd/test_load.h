@@ -50,6 +50,9 @@ int test_load_step(struct test_load *l, const struct test_options *options,
 		   const struct test_stream *stream, size_t from, pid_t pid, int fd,
 		   struct why *why);
 
+/* Sends the observer a line, newline included.  0, or negative errno with its why. */
+int test_load_say(int fd, const char *line, struct why *why);
+
 /* The readings before the load began: numbers below this. */
 size_t test_load_first(const struct test_load *l, const struct test_stream *stream);
 

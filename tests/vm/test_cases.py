@@ -506,6 +506,34 @@ def a_guest_is_frozen_to_the_microsecond():
     schema_of_the_report().validate(report)
 
 
+SOAK = bool(os.environ.get("VMTIME_SOAK"))
+
+
+def a_hundred_pauses_leave_no_error():
+    """Of two CPUs that do nothing but look at their clocks."""
+    options = [] if SOAK else ["--", "--on-pause", "freeze"]
+    report = report_of(measure("pauses", "--scenario", "pauses", "--pauses", "100", "--cpus", "2",
+                               "--memory", "128M", *options), "pauses")
+    schema_of_the_report().validate(report)
+    check(len(report["results"]) == (2 if SOAK else 1), report["results"])
+    for row in report["results"]:
+        check(row["verdict"] == "pass" and row["pauses"] == 100, row)
+        check(row["limit_ns"] == 1000 and row["backward_steps"] == 0, row)
+        check(row["ticks_due"] > 0 and row["ticks_missing"] == 0, row)
+        frozen = row["policy"] == "freeze"
+        check(3_000_000_000 * frozen < row["frozen_ns"] + 1 < 60_000_000_000, row)
+
+
+def a_step_back_of_two_microseconds_is_seen():
+    """It comes while the CPUs look, some 14 s after the first reading."""
+    done = run("--scenario", "pauses", "--pauses", "30", "--memory", "128M", "--cpus", "2",
+               "--append", "vmtime.step=-2000 vmtime.step_after=13500", "--json", "--",
+               "--on-pause", "continue")
+    row = result(json.loads(done.stdout), scenario="pauses")
+    check(row["backward_steps"] >= 1, row)
+    check(row["verdict"] == "fail" and done.returncode == 1, row)
+
+
 def nothing_is_left_behind():
     Measured.get()
     check(not left_behind(), left_behind())
@@ -543,6 +571,7 @@ GROUPS = [
     [("our steal, too, and no clock notices the load", our_steal_too_and_no_clock_notices)],
     [("a guest without steal fails", a_guest_without_steal_fails)],
     [("a guest is frozen to the microsecond", a_guest_is_frozen_to_the_microsecond)],
+    [("a hundred pauses leave no error", a_hundred_pauses_leave_no_error)],
     [("a step of 1 ms is seen to within the bracket", a_step_is_seen_to_within_the_bracket)],
     [("a step back is counted, on two CPUs", a_step_back_is_counted_on_two_cpus)],
     [("the table is for people", the_table_is_for_people)],
@@ -558,6 +587,9 @@ GROUPS = [
     [("a QEMU that is not there is named", a_qemu_that_is_not_there_is_named)],
     [("being ended leaves nothing", being_ended_leaves_nothing)],
 ]
+
+if SOAK:
+    GROUPS.append([("a step back of 2 us is seen", a_step_back_of_two_microseconds_is_seen)])
 
 for group in GROUPS:
     left = [(name, test) for name, test in group if is_wanted(name)]

@@ -46,8 +46,9 @@ if [ $# -eq 0 ]; then
 	refused 'an unknown scenario is named' 2 "no scenario 'earthquake'" --scenario earthquake
 	refused 'a scenario to come is refused by name' 2 'snapshot is not in this version' \
 		--scenario boot,snapshot
-	refused 'a policy that promises neither is refused' 2 'tries continue and freeze' \
+	refused 'a policy that promises neither is refused' 2 'try continue and freeze' \
 		--scenario pause -- --on-pause auto
+	refused 'no pause at all is refused' 2 '--pauses 0' --scenario pauses --pauses 0
 	refused 'a limit of faces needs its scenario' 2 'faces: that scenario is not run' \
 		--limit faces=1us
 	refused 'what a reading costs has no limit' 2 'shown, and not judged' \

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_pauses.h - many short stops of a guest, one after the other, and what comes out. */
+#ifndef CMD_TEST_PAUSES_H
+#define CMD_TEST_PAUSES_H
+
+#include "cmd/test_judge.h"
+#include "cmd/test_sample.h"
+#include "cmd/test_ticks_judge.h"
+
+/* Those of one boot so far. */
+struct pauses {
+	unsigned done;
+	uint64_t random;  /* state, of the lengths and the times between */
+	uint64_t next_ns; /* CLOCK_MONOTONIC: when the next is due */
+
+	/* What the guest's TSC was between them; the last one has no end yet. */
+	struct test_span *spans;
+	size_t count, room;
+
+	/* Between these lies what the guest stood still in all. */
+	uint64_t least_ns, most_ns;
+
+	bool has_ledgers; /* after the last */
+	struct ticks_ledger ledgers[TICKS_SOURCES];
+};
+
+/* The limit of the sum of so many errors: 10 ns each, and 1 us at least. */
+uint64_t pauses_limit_ns(unsigned count);
+
+/* Begins a span with its last one, which ends.  0 or -ENOMEM. */
+int pauses_add(struct pauses *p, const struct test_span *span);
+
+/* A number from `least` to `most`, another each time. */
+uint64_t pauses_random(struct pauses *p, uint64_t least, uint64_t most);
+
+/* Adds to the row of their sum: how many there were; from reading `from` on by how much at least
+ * both clocks were off between one reading and the next, where they were off most (0: nowhere by
+ * more than the brackets); and what became of the ticks, of which none may be missing.  `frozen`:
+ * the clocks are to stand still with the TSC, of `hz` in the host. */
+void pauses_judge(const struct pauses *p, const struct test_stream *stream, size_t from,
+		  uint64_t hz, bool frozen, struct judge_row *row);
+
+/* NULL: nothing to do. */
+void pauses_free(struct pauses *p);
+
+#endif

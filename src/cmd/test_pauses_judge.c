@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_pauses_judge.c - many short stops of a guest: their times, and the figures. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cmd/test_pauses.h"
+
+__extension__ typedef __int128 i128;
+
+enum { BILLION = 1000000000, LIMIT_NS = 10, LEAST_LIMIT_NS = 1000 };
+
+uint64_t pauses_limit_ns(unsigned count)
+{
+	return count * LIMIT_NS > LEAST_LIMIT_NS ? count * LIMIT_NS : LEAST_LIMIT_NS;
+}
+
+int pauses_add(struct pauses *p, const struct test_span *span)
+{
+	if (p->count == p->room) {
+		size_t room = p->room ? 2 * p->room : 256;
+		struct test_span *grown = reallocarray(p->spans, room, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		p->spans = grown;
+		p->room = room;
+	}
+	p->spans[p->count++] = *span;
+	return 0;
+}
+
+/* SplitMix64: the state counts, the rest mixes. */
+uint64_t pauses_random(struct pauses *p, uint64_t least, uint64_t most)
+{
+	uint64_t x = p->random += 0x9e3779b97f4a7c15;
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+	x = (x ^ x >> 27) * 0x94d049bb133111eb;
+	return least + (x ^ x >> 31) % (most - least + 1);
+}
+
+/* In host time, by how much the TSC stood between two spans. */
+static int64_t stood_ns(const struct test_span *a, const struct test_span *b, uint64_t hz)
+{
+	const i128 counts = (i128)a->map.offset - b->map.offset;
+
+	return (int64_t)((counts << a->map.frac_bits) / (int64_t)a->map.ratio * BILLION /
+			 (int64_t)hz);
+}
+
+static int64_t beyond_ns(int64_t change_ns, int64_t expected_ns, uint64_t bound_ns)
+{
+	const int64_t off_ns = change_ns - expected_ns;
+
+	return (off_ns < 0 ? -off_ns : off_ns) - (int64_t)bound_ns;
+}
+
+/* Between two readings, by the clock that is off by more. */
+static int64_t off_ns(const struct judge_point *a, const struct judge_point *b, int64_t stood,
+		      int64_t ppb)
+{
+	const int64_t passed_ns = b->host_ns - a->host_ns - stood;
+	const int64_t expected_ns = (int64_t)((i128)passed_ns * ppb / BILLION) - stood;
+	const int64_t r = beyond_ns(b->realtime_error_ns - a->realtime_error_ns, expected_ns,
+				    a->realtime_bound_ns + b->realtime_bound_ns);
+	const int64_t m = beyond_ns(b->monotonic_error_ns - a->monotonic_error_ns, expected_ns,
+				    a->monotonic_bound_ns + b->monotonic_bound_ns);
+
+	return r > m ? r : m;
+}
+
+static int64_t worst_ns(const struct pauses *p, const struct test_stream *s, size_t from,
+			uint64_t hz, int64_t ppb, bool frozen)
+{
+	const struct test_span *before = NULL, *after;
+	int64_t worst = 0;
+
+	for (size_t i = from; i < s->evaluated; i++, before = after) {
+		int64_t off;
+
+		after = test_span_of(p->spans, p->count, &s->readings[i].sample);
+		if (!before || !after)
+			continue;
+		off = off_ns(&s->readings[i - 1].point, &s->readings[i].point,
+			     frozen ? stood_ns(before, after, hz) : 0, ppb);
+		worst = off > worst ? off : worst;
+	}
+	return worst;
+}
+
+static void set(struct judge_row *row, enum judge_figure figure, int64_t value)
+{
+	row->value[figure] = value;
+	row->known[figure] = true;
+}
+
+static void judge_ticks(const struct ticks_ledger ledgers[TICKS_SOURCES], struct judge_row *row)
+{
+	int64_t due = 0, missing = 0;
+
+	for (int i = 0; i < TICKS_SOURCES; i++) {
+		const struct ticks_ledger *l = &ledgers[i];
+		const int64_t less =
+			(int64_t)(l->due - l->delivered - l->merged - l->discarded - l->owed);
+
+		if (!l->known)
+			continue;
+		due += (int64_t)l->due;
+		missing += less < 0 ? -less : less;
+	}
+	set(row, JUDGE_TICKS_DUE, due);
+	set(row, JUDGE_TICKS_MISSING, missing);
+	if (missing == 0 || row->verdict == JUDGE_FAIL)
+		return;
+	row->verdict = JUDGE_FAIL;
+	snprintf(row->reason, sizeof(row->reason),
+		 "of %" PRId64 " ticks that fell due %" PRId64 " are missing in the ledger", due,
+		 missing);
+}
+
+void pauses_judge(const struct pauses *p, const struct test_stream *stream, size_t from,
+		  uint64_t hz, bool frozen, struct judge_row *row)
+{
+	set(row, JUDGE_PAUSES, p->done);
+	if (hz)
+		set(row, JUDGE_WORST_PAUSE,
+		    worst_ns(p, stream, from, hz, row->value[JUDGE_FREQUENCY_ERROR], frozen));
+	if (p->has_ledgers)
+		judge_ticks(p->ledgers, row);
+}
+
+void pauses_free(struct pauses *p)
+{
+	if (p)
+		free(p->spans);
+	free(p);
+}
