@@ -5,7 +5,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/run_qmp.h"
-#include "move/snapshot.h"
+#include "cmd/run_save.h"
 
 static json_t *integer(int64_t value)
 {
@@ -119,94 +119,63 @@ static json_t *query_status(void *owner, const json_t *arguments, struct why *wh
 {
 	struct run_qmp *qmp = owner;
 	bool paused = machine_is_paused(qmp->machine);
+	bool saving = paused && run_save_reads(qmp, "", NULL);
 
 	(void)arguments;
 	(void)why;
 	return json_pack("{s:b,s:b,s:s}", "running", !paused, "singlestep", 0, "status",
-			 paused ? "paused" : "running");
+			 saving   ? "save-vm"
+			 : paused ? "paused"
+				  : "running");
+}
+
+int run_qmp_stop(struct run_qmp *qmp, struct why *why)
+{
+	bool changed;
+	int result = machine_pause(qmp->machine, &changed, why);
+
+	if (result == 0 && changed)
+		qmp_event(qmp->server, "STOP", NULL);
+	return result;
+}
+
+int run_qmp_go_on(struct run_qmp *qmp, struct why *why)
+{
+	struct chipset_change change;
+	bool changed;
+	int result = machine_resume(qmp->machine, &changed, &change, why);
+
+	if (result == 0 && changed) {
+		qmp_event(qmp->server, "RESUME", NULL);
+		run_qmp_changed(qmp, &change);
+	}
+	return result;
 }
 
 static json_t *stop(void *owner, const json_t *arguments, struct why *why)
 {
 	struct run_qmp *qmp = owner;
-	bool changed;
 
 	(void)arguments;
-	if (machine_pause(qmp->machine, &changed, why) < 0)
-		return NULL;
-	if (changed)
-		qmp_event(qmp->server, "STOP", NULL);
-	return json_object();
+	run_save_stay(qmp);
+	return run_qmp_stop(qmp, why) < 0 ? NULL : json_object();
 }
 
 static json_t *cont(void *owner, const json_t *arguments, struct why *why)
 {
 	struct run_qmp *qmp = owner;
-	struct chipset_change change;
-	bool changed;
 
 	(void)arguments;
-	if (machine_resume(qmp->machine, &changed, &change, why) < 0)
+	if (run_save_reads(qmp, "cont", why))
 		return NULL;
-	if (changed) {
-		qmp_event(qmp->server, "RESUME", NULL);
-		run_qmp_changed(qmp, &change);
-	}
-	return json_object();
+	return run_qmp_go_on(qmp, why) < 0 ? NULL : json_object();
 }
 
 static const char *const snapshot_arguments[] = {"file", "stop", NULL};
 
-static json_t *saved(const struct image_stats *stats)
-{
-	return json_pack("{s:o,s:o,s:o}", "pages", size(stats->pages), "zero-pages",
-			 size(stats->zero_pages), "bytes", size(stats->bytes));
-}
-
-static json_t *save(struct run_qmp *qmp, const char *path, struct why *why)
-{
-	struct vmstate_parts parts = {0};
-	struct image_stats stats;
-	int result = machine_save(qmp->machine, &parts, why);
-
-	if (result == 0)
-		result = snapshot_save(path, &parts, machine_memory(qmp->machine), &stats, why);
-	vmstate_parts_free(&parts);
-	return result == 0 ? saved(&stats) : NULL;
-}
-
-/* The machine stands still meanwhile; one that ran goes on, also if it could not be saved, unless
- * it is to stop. */
 static json_t *snapshot(void *owner, const json_t *arguments, struct why *why)
 {
-	struct run_qmp *qmp = owner;
-	bool paused = machine_is_paused(qmp->machine);
-	const char *path;
-	json_t *result, *gone_on;
-	struct why ignored;
-	int stays = 0;
-
-	if (json_unpack((json_t *)arguments, "{s:s,s?b!}", "file", &path, "stop", &stays) < 0) {
-		why_set(why, -EINVAL,
-			"snapshot-save needs a path, \"file\", and may have \"stop\", a boolean");
-		return NULL;
-	}
-	if (!*path) {
-		why_set(why, -EINVAL, "\"file\" is empty (give a path)");
-		return NULL;
-	}
-	result = stop(qmp, NULL, why);
-	if (!result)
-		return NULL;
-	json_decref(result);
-	result = save(qmp, path, why);
-	if (paused || (result && stays))
-		return result;
-	gone_on = cont(qmp, NULL, result ? why : &ignored);
-	if (!gone_on)
-		json_decref(result);
-	json_decref(gone_on);
-	return gone_on ? result : NULL;
+	return run_save_begin(owner, arguments, why);
 }
 
 /* Without --name there is none. */
@@ -260,6 +229,8 @@ static json_t *reset(void *owner, const json_t *arguments, struct why *why)
 	struct run_qmp *qmp = owner;
 
 	(void)arguments;
+	if (run_save_reads(qmp, "system_reset", why))
+		return NULL;
 	return machine_reset(qmp->machine, why) < 0 ? NULL : json_object();
 }
 
@@ -327,6 +298,7 @@ int run_qmp_open(struct run_qmp *qmp, const char *path, struct event_base *base,
 {
 	*qmp = (struct run_qmp){
 		.machine = machine,
+		.base = base,
 		.config = {.package = "vmtime " VMTIME_VERSION, .commands = commands, .owner = qmp},
 	};
 	(void)sscanf(VMTIME_VERSION, "%u.%u.%u", &qmp->config.version[0], &qmp->config.version[1],
@@ -351,6 +323,7 @@ static const char *reason_of(const struct run_qmp *qmp, const struct machine_end
 
 void run_qmp_close(struct run_qmp *qmp, const struct machine_end *end, bool signalled)
 {
+	run_save_end(qmp);
 	if (end) {
 		bool guest = end->kind == MACHINE_END_POWEROFF || end->kind == MACHINE_END_EXIT;
 

@@ -8,9 +8,13 @@
 #include "kvm/machine.h"
 #include "link/qmp.h"
 
+struct run_save;
+
 struct run_qmp {
 	struct machine *machine;
-	struct qmp *server; /* NULL: not open */
+	struct event_base *base;
+	struct run_save *save; /* a snapshot is being written; NULL: none */
+	struct qmp *server;    /* NULL: not open */
 	struct qmp_config config;
 	bool quit; /* a client has ended the machine */
 };
@@ -23,6 +27,11 @@ int run_qmp_open(struct run_qmp *qmp, const char *path, struct event_base *base,
 /* What happens while the machine runs, as in struct machine_watch: told to the clients, if any. */
 void run_qmp_reset(struct run_qmp *qmp, bool by_guest);
 void run_qmp_changed(struct run_qmp *qmp, const struct chipset_change *change);
+
+/* The machine stands still, and goes on, as by the commands stop and cont; nothing happens to one
+ * that does.  0 or negative errno. */
+int run_qmp_stop(struct run_qmp *qmp, struct why *why);
+int run_qmp_go_on(struct run_qmp *qmp, struct why *why);
 
 /* After machine_run(): tells the clients why it ended, and leaves.  `signalled`: a signal is why it
  * was stopped; `end` may be NULL: it did not start. */

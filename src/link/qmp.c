@@ -48,6 +48,7 @@ static void free_client(struct client *c)
 	LIST_REMOVE(c, all);
 	c->server->n_clients--;
 	bufferevent_free(c->io); /* and its socket */
+	qmp_session_end(&c->session);
 	free(c);
 }
 
@@ -90,7 +91,7 @@ static void serve(struct client *c)
 	struct evbuffer *input = bufferevent_get_input(c->io);
 	size_t length;
 
-	while (!c->gone && pending(c) <= QMP_PAUSE &&
+	while (!c->gone && !c->session.waits && pending(c) <= QMP_PAUSE &&
 	       (length = evbuffer_get_contiguous_space(input)) > 0) {
 		const char *bytes = (char *)evbuffer_pullup(input, (ev_ssize_t)length);
 		json_t *answer;
@@ -106,7 +107,7 @@ static void serve(struct client *c)
 		bufferevent_disable(c->io, EV_READ);
 	else if (!c->at_end)
 		bufferevent_enable(c->io, EV_READ);
-	else if (pending(c) == 0)
+	else if (pending(c) == 0 && !c->session.waits)
 		drop(c);
 }
 
@@ -186,6 +187,20 @@ void qmp_event(struct qmp *q, const char *name, json_t *data)
 					 "timestamp", "seconds", us / US_PER_S, "microseconds",
 					 us % US_PER_S));
 	json_decref(data);
+}
+
+void qmp_answer(struct qmp *q, json_t *result, const struct why *why)
+{
+	struct client *c = q ? LIST_FIRST(&q->clients) : NULL;
+
+	while (c && (!c->session.waits || c->gone))
+		c = LIST_NEXT(c, all);
+	if (!c) {
+		json_decref(result);
+		return;
+	}
+	say(c, qmp_session_answer(&c->session, result, why));
+	serve(c);
 }
 
 int qmp_open(const char *path, const struct qmp_config *config, struct event_base *base,

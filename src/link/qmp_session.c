@@ -156,9 +156,30 @@ static json_t *obey(struct qmp_session *s, const json_t *request)
 	else
 		result = run(s, json_string_value(name), arguments, &why, &class);
 	json_decref(arguments);
+	if (json_is_null(result)) {
+		s->waits = true;
+		s->id = json_incref(id);
+		return NULL;
+	}
 	if (result)
 		return json_pack("{s:o,s:O*}", "return", result, "id", id);
 	return error(class, why.text[0] ? why.text : "no memory", id);
+}
+
+json_t *qmp_session_answer(struct qmp_session *s, json_t *result, const struct why *why)
+{
+	json_t *answer = result ? json_pack("{s:o,s:O*}", "return", result, "id", s->id)
+				: error(generic, why->text, s->id);
+
+	qmp_session_end(s);
+	return answer;
+}
+
+void qmp_session_end(struct qmp_session *s)
+{
+	json_decref(s->id);
+	s->id = NULL;
+	s->waits = false;
 }
 
 static json_t *parse(struct qmp_session *s)
@@ -295,7 +316,7 @@ size_t qmp_session_take(struct qmp_session *s, const char *bytes, size_t length,
 	size_t taken = 0;
 
 	*ret_answer = NULL;
-	while (taken < length && !*ret_answer)
+	while (taken < length && !*ret_answer && !s->waits)
 		*ret_answer = take_byte(s, (unsigned char)bytes[taken++]);
 	return taken;
 }

@@ -17,6 +17,8 @@
 struct qmp_session {
 	const struct qmp_config *config;
 	bool negotiated;
+	bool waits;    /* a command is to be answered later, ... */
+	json_t *id;    /* ... which had this one, or NULL */
 	bool skipping; /* the rest of a line */
 	char quote;    /* of the string that is not at its end yet; 0: in none */
 	bool escaped;  /* after a backslash in it */
@@ -32,8 +34,15 @@ void qmp_session_init(struct qmp_session *s, const struct qmp_config *config);
 json_t *qmp_session_greeting(const struct qmp_session *s);
 
 /* Takes bytes up to the end of the next command or error, and runs the command.  Returns how many
- * it took, at least 1 of 1.  *ret_answer: a new reference, or NULL when none is due yet. */
+ * it took, at least 1 of 1.  *ret_answer: a new reference, or NULL when none is due yet; if the
+ * session waits, not before qmp_session_answer(), and nothing more may be taken until then. */
 size_t qmp_session_take(struct qmp_session *s, const char *bytes, size_t length,
 			json_t **ret_answer);
+
+/* It waits no longer: the answer, as qmp_answer() has it; a new reference, NULL without memory. */
+json_t *qmp_session_answer(struct qmp_session *s, json_t *result, const struct why *why);
+
+/* The client is gone. */
+void qmp_session_end(struct qmp_session *s);
 
 #endif

@@ -57,9 +57,11 @@ void image_free(struct image *i)
 	free(i);
 }
 
-void image_stats(const struct image *image, struct image_stats *ret_stats)
+void image_add_stats(const struct image *image, struct image_stats *stats)
 {
-	*ret_stats = image->stats;
+	stats->pages += image->stats.pages;
+	stats->zero_pages += image->stats.zero_pages;
+	stats->bytes += image->stats.bytes;
 }
 
 /* Most pages that are not zero show it in their first word. */
@@ -79,14 +81,14 @@ static void set_bit(uint8_t *bits, uint32_t n)
 }
 
 /* Sorts the pages by what they are; how many bytes of those that are there lie in i->pages. */
-static size_t gather(struct image *i, const uint8_t *from, uint32_t pages)
+static size_t gather(struct image *i, const uint8_t *from, uint32_t pages, const uint8_t *touched)
 {
 	size_t used = 0;
 
 	for (uint32_t n = 0; n < pages; n++) {
 		const uint8_t *page = from + n * MEMORY_PAGE;
 
-		if (is_zero(page)) {
+		if ((touched && !bit(touched, n)) || is_zero(page)) {
 			set_bit(i->bytes + ZERO_AT, n);
 			i->stats.zero_pages++;
 			continue;
@@ -99,23 +101,18 @@ static size_t gather(struct image *i, const uint8_t *from, uint32_t pages)
 	return used;
 }
 
-int image_put(struct image *i, struct stream_writer *w, const struct guest_memory *memory,
-	      uint64_t gpa, uint32_t pages, struct why *why)
+int image_pack(struct image *i, const struct guest_memory *memory, uint64_t gpa, uint32_t pages,
+	       const uint8_t *touched, struct stream_section *ret_section)
 {
-	struct stream_section section = {
-		.type = STREAM_MEMORY, .version = VERSION, .bytes = i->bytes};
 	const uint8_t *from = memory_at(memory, gpa, pages * MEMORY_PAGE);
 	size_t content, length;
-	int result;
 
 	if (!from || gpa % MEMORY_PAGE || pages < 1 || pages > IMAGE_PAGES)
-		return why_set(why, -EINVAL,
-			       "%s: %" PRIu32 " pages of memory at 0x%" PRIx64 " are none", w->name,
-			       pages, gpa);
+		return -EINVAL;
 	memset(i->bytes, 0, HEAD);
 	put64(i->bytes + GPA_AT, gpa);
 	put32(i->bytes + PAGES_AT, pages);
-	content = gather(i, from, pages);
+	content = gather(i, from, pages, touched);
 	/* Room for what was there: what does not become less is stored as it is. */
 	length = content ? ZSTD_compress2(i->compress, i->bytes + HEAD, content, i->pages, content)
 			 : 0;
@@ -125,40 +122,20 @@ int image_put(struct image *i, struct stream_writer *w, const struct guest_memor
 		memcpy(i->bytes + HEAD, i->pages, content);
 		length = content;
 	}
-	section.length = (uint32_t)(HEAD + length);
-	result = stream_put(w, &section, why);
-	i->stats.bytes += STREAM_SECTION + section.length;
-	return result;
+	*ret_section = (struct stream_section){
+		.type = STREAM_MEMORY,
+		.version = VERSION,
+		.length = (uint32_t)(HEAD + length),
+		.bytes = i->bytes,
+	};
+	i->stats.bytes += STREAM_SECTION + ret_section->length;
+	return 0;
 }
 
-static int put_piece(struct image *i, struct stream_writer *w, const struct guest_memory *memory,
-		     uint64_t gpa, uint64_t size, struct why *why)
+static int wrong(const char *name, uint32_t number, const char *what, struct why *why)
 {
-	int result = 0;
-
-	while (size && result == 0) {
-		uint64_t now = size < CONTENT ? size : CONTENT;
-
-		result = image_put(i, w, memory, gpa, (uint32_t)(now / MEMORY_PAGE), why);
-		gpa += now;
-		size -= now;
-	}
-	return result;
-}
-
-int image_put_all(struct image *i, struct stream_writer *w, const struct guest_memory *memory,
-		  struct why *why)
-{
-	int result = put_piece(i, w, memory, 0, memory->low_size, why);
-
-	return result < 0 ? result
-			  : put_piece(i, w, memory, MEMORY_HIGH_BASE, memory->high_size, why);
-}
-
-static int wrong(const struct stream_reader *r, const char *what, struct why *why)
-{
-	return why_set(why, -EINVAL, "%s: damaged: section %" PRIu32 ", of memory, %s", r->name,
-		       r->sections - 1, what);
+	return why_set(why, -EINVAL, "%s: damaged: section %" PRIu32 ", of memory, %s", name,
+		       number, what);
 }
 
 /* What is there of the pages in [0, pages): *ret_data of them, *ret_zero zero.  Negative when a bit
@@ -213,35 +190,41 @@ static void spread(const struct image *i, const uint8_t *bytes, uint8_t *to, uin
 	}
 }
 
-int image_take(struct image *i, const struct stream_reader *r, const struct stream_section *s,
-	       const struct guest_memory *memory, bool fresh, uint64_t *ret_gpa,
-	       uint32_t *ret_pages, bool *ret_whole, struct why *why)
+int image_look(const struct stream_reader *r, const struct stream_section *s,
+	       const struct guest_memory *memory, struct image_piece *ret_piece, struct why *why)
 {
-	uint32_t data, zero, pages;
-	uint8_t *to;
+	struct image_piece p = {.number = r->sections - 1};
 
-	*ret_gpa = *ret_pages = 0;
-	*ret_whole = false;
+	*ret_piece = p;
 	if (s->version != VERSION)
 		return stream_unknown(r, s, why);
 	if (s->length < HEAD)
-		return wrong(r, "is too short", why);
-	*ret_gpa = get64(s->bytes + GPA_AT);
-	*ret_pages = pages = get32(s->bytes + PAGES_AT);
-	if (pages < 1 || pages > IMAGE_PAGES || *ret_gpa % MEMORY_PAGE ||
-	    count(s->bytes, pages, &data, &zero) < 0)
-		return wrong(r, "covers impossible pages", why);
-	to = memory_at(memory, *ret_gpa, pages * MEMORY_PAGE);
-	if (!to)
-		return wrong(r, "covers more memory than this machine has", why);
-	*ret_whole = data + zero == pages;
+		return wrong(r->name, p.number, "is too short", why);
+	p.gpa = get64(s->bytes + GPA_AT);
+	p.pages = get32(s->bytes + PAGES_AT);
+	if (p.pages < 1 || p.pages > IMAGE_PAGES || p.gpa % MEMORY_PAGE ||
+	    count(s->bytes, p.pages, &p.data, &p.zero) < 0)
+		return wrong(r->name, p.number, "covers impossible pages", why);
+	if (!memory_at(memory, p.gpa, p.pages * MEMORY_PAGE))
+		return wrong(r->name, p.number, "covers more memory than this machine has", why);
+	*ret_piece = p;
+	return 0;
+}
+
+int image_unpack(struct image *i, const char *name, const struct stream_section *s,
+		 const struct image_piece *p, const struct guest_memory *memory, bool fresh,
+		 struct why *why)
+{
+	uint8_t *to = memory_at(memory, p->gpa, p->pages * MEMORY_PAGE);
+	const bool all = p->data == p->pages;
+
 	/* Where all are there, without a copy in between. */
-	if (unpack(i, s, data == pages ? to : i->pages, data * MEMORY_PAGE) < 0)
-		return wrong(r, "cannot be unpacked", why);
-	if (data < pages)
-		spread(i, s->bytes, to, pages, fresh);
-	i->stats.pages += data + zero;
-	i->stats.zero_pages += zero;
+	if (unpack(i, s, all ? to : i->pages, p->data * MEMORY_PAGE) < 0)
+		return wrong(name, p->number, "cannot be unpacked", why);
+	if (!all)
+		spread(i, s->bytes, to, p->pages, fresh);
+	i->stats.pages += p->data + p->zero;
+	i->stats.zero_pages += p->zero;
 	i->stats.bytes += STREAM_SECTION + s->length;
 	return 0;
 }

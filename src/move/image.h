@@ -20,27 +20,43 @@ struct image_stats {
 	uint64_t bytes;             /* in sections */
 };
 
-struct image; /* working memory: 3 MiB and what zstd needs */
+struct image; /* what one thread works with: 1 MiB, a section, and what zstd needs */
 
 /* NULL: no memory. */
 struct image *image_new(void);
 void image_free(struct image *image); /* takes NULL */
 
-/* Writes `pages` (1..IMAGE_PAGES) from gpa on, which all lie in one piece of the memory. */
-int image_put(struct image *image, struct stream_writer *w, const struct guest_memory *memory,
-	      uint64_t gpa, uint32_t pages, struct why *why);
+/* The section of `pages` (1..IMAGE_PAGES) from gpa on, which all lie in one piece of the memory;
+ * its bytes are good until the next call.  `touched` has a bit for each (bit n % 8 of byte n / 8):
+ * 0, the page is known to be zero and is not looked at; NULL: nothing is known.  0 or -EINVAL. */
+int image_pack(struct image *image, const struct guest_memory *memory, uint64_t gpa, uint32_t pages,
+	       const uint8_t *touched, struct stream_section *ret_section);
 
-/* All of it, in the order of addresses. */
-int image_put_all(struct image *image, struct stream_writer *w, const struct guest_memory *memory,
-		  struct why *why);
+/* All of the memory, in the order of addresses, packed by as many threads as there are CPUs to
+ * use.  Nobody changes it meanwhile.  *give_up, which another thread may set at any time:
+ * -ECANCELED soon after; NULL: nobody will. */
+int image_put_all(struct stream_writer *w, const struct guest_memory *memory, const bool *give_up,
+		  struct image_stats *ret_stats, struct why *why);
 
-/* Takes a section in.  `fresh`: the memory is zero where nothing was taken in.  *ret_gpa and
- * *ret_pages: what it covers (0 pages: nothing, it may be left out); *ret_whole: it says something
- * of each of these.  0, or -EINVAL, -ENOTSUP, and the pages that it covers may hold anything. */
-int image_take(struct image *image, const struct stream_reader *r,
-	       const struct stream_section *section, const struct guest_memory *memory, bool fresh,
-	       uint64_t *ret_gpa, uint32_t *ret_pages, bool *ret_whole, struct why *why);
+/* What a section says that it is about. */
+struct image_piece {
+	uint64_t gpa;
+	uint32_t pages; /* 0: of nothing, it may be left out */
+	uint32_t data, zero;
+	uint32_t number; /* of the section */
+};
 
-void image_stats(const struct image *image, struct image_stats *ret_stats);
+/* Looks at the last section that was read.  0, -EINVAL, -ENOTSUP. */
+int image_look(const struct stream_reader *r, const struct stream_section *section,
+	       const struct guest_memory *memory, struct image_piece *ret_piece, struct why *why);
+
+/* Takes it in.  `fresh`: the memory is zero where nothing was taken in.  0, or -EINVAL, and the
+ * pages that it covers may hold anything. */
+int image_unpack(struct image *image, const char *name, const struct stream_section *section,
+		 const struct image_piece *piece, const struct guest_memory *memory, bool fresh,
+		 struct why *why);
+
+/* Adds what this one has packed or unpacked. */
+void image_add_stats(const struct image *image, struct image_stats *stats);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "move/crew.h"
 #include "move/file.h"
 #include "move/stream.h"
 
@@ -31,27 +32,23 @@ static int put_state(struct stream_writer *w, const struct vmstate_parts *state,
 
 int snapshot_write(const struct stream_sink *sink, const char *name,
 		   const struct vmstate_parts *state, const struct guest_memory *memory,
-		   struct image_stats *ret_stats, struct why *why)
+		   struct snapshot_watch *watch, struct image_stats *ret_stats, struct why *why)
 {
-	struct image *image = image_new();
 	struct stream_writer w;
-	int result = image ? stream_begin(&w, sink, name, why)
-			   : why_set(why, -ENOMEM, "%s: no memory to write it", name);
+	int result = stream_begin(&w, sink, name, why);
 
 	if (result == 0)
 		result = put_state(&w, state, why);
 	if (result == 0)
-		result = image_put_all(image, &w, memory, why);
-	if (result == 0)
-		result = stream_end(&w, why);
-	if (result == 0)
-		image_stats(image, ret_stats);
-	image_free(image);
-	return result;
+		result = image_put_all(&w, memory, watch ? &watch->give_up : NULL, ret_stats, why);
+	if (result == 0 && watch && watch->taken)
+		watch->taken(watch->owner);
+	return result < 0 ? result : stream_end(&w, why);
 }
 
 int snapshot_save(const char *path, const struct vmstate_parts *state,
-		  const struct guest_memory *memory, struct image_stats *ret_stats, struct why *why)
+		  const struct guest_memory *memory, struct snapshot_watch *watch,
+		  struct image_stats *ret_stats, struct why *why)
 {
 	struct file_new file;
 	struct stream_sink sink;
@@ -60,7 +57,7 @@ int snapshot_save(const char *path, const struct vmstate_parts *state,
 	if (result < 0)
 		return result;
 	sink = file_sink(&file);
-	result = snapshot_write(&sink, path, state, memory, ret_stats, why);
+	result = snapshot_write(&sink, path, state, memory, watch, ret_stats, why);
 	if (result == 0)
 		return file_commit(&file, why);
 	file_discard(&file);
@@ -180,27 +177,103 @@ static int take_other(const struct snapshot *s, struct why *why)
 	return stream_unknown(&s->reader, &s->section, why);
 }
 
-/* Every page once, in the order of addresses: what is missing would be zeros, silently. */
-static int take_memory(struct snapshot *s, struct image *image, const struct guest_memory *fresh,
-		       uint64_t *at, struct why *why)
+static int no_memory(const struct snapshot *s, struct why *why)
 {
-	uint32_t pages;
-	uint64_t gpa;
-	bool whole;
-	int result =
-		image_take(image, &s->reader, &s->section, fresh, true, &gpa, &pages, &whole, why);
+	return why_set(why, -ENOMEM, "%s: no memory to read it", s->reader.name);
+}
 
-	if (result < 0 || !pages)
+/* A thread's own, which it gets when it first needs it. */
+struct hand {
+	struct image *image;
+	uint8_t *bytes; /* of the section */
+	struct stream_section section;
+	struct image_piece piece;
+	struct why why;
+};
+
+struct reading {
+	struct snapshot *s;
+	const struct guest_memory *fresh;
+	unsigned hands; /* one alone may leave its section where it was read */
+	uint64_t at;    /* up to here all has come */
+};
+
+/* Every page once, in the order of addresses: what is missing would be zeros, silently. */
+static int take_memory(struct reading *r, struct hand *h)
+{
+	struct snapshot *s = r->s;
+	const struct guest_memory *fresh = r->fresh;
+	int result = image_look(&s->reader, &s->section, fresh, &h->piece, &h->why);
+
+	if (result < 0 || !h->piece.pages)
 		return result;
-	if (gpa != *at || !whole)
-		return why_set(why, -EINVAL,
+	if (h->piece.gpa != r->at || h->piece.data + h->piece.zero != h->piece.pages)
+		return why_set(&h->why, -EINVAL,
 			       "%s: its memory has a gap at 0x%" PRIx64 " (take an intact copy of "
 			       "it)",
-			       s->reader.name, *at);
-	*at += pages * MEMORY_PAGE;
-	if (*at == fresh->low_size && fresh->high_size)
-		*at = MEMORY_HIGH_BASE;
-	return 0;
+			       s->reader.name, r->at);
+	r->at += h->piece.pages * MEMORY_PAGE;
+	if (r->at == fresh->low_size && fresh->high_size)
+		r->at = MEMORY_HIGH_BASE;
+	if (r->hands > 1 && !h->bytes && !(h->bytes = malloc(STREAM_MOST)))
+		return no_memory(s, &h->why);
+	h->section = s->section;
+	if (r->hands > 1)
+		h->section.bytes = h->bytes = stream_swap(&s->reader, h->bytes);
+	return 1;
+}
+
+/* The next section of memory; what may be left out is. */
+static int take(void *owner, void *hand)
+{
+	struct reading *r = owner;
+	struct snapshot *s = r->s;
+	struct hand *h = hand;
+	int result = 0;
+
+	while (result == 0) {
+		result = s->pending ? 1 : stream_next(&s->reader, &s->section, &h->why);
+		s->pending = false;
+		if (result <= 0)
+			return result;
+		result = s->section.type == STREAM_MEMORY ? take_memory(r, h)
+							  : take_other(s, &h->why);
+	}
+	return result;
+}
+
+static int unpack(void *owner, void *hand)
+{
+	const struct reading *r = owner;
+	struct hand *h = hand;
+
+	if (!h->image && !(h->image = image_new()))
+		return no_memory(r->s, &h->why);
+	return image_unpack(h->image, r->s->reader.name, &h->section, &h->piece, r->fresh, true,
+			    &h->why);
+}
+
+static int read_all(struct reading *r, struct image_stats *ret_stats, struct why *why)
+{
+	const struct crew crew = {take, unpack, NULL, r};
+	struct hand hands[CREW_MOST] = {{0}};
+	void *pointers[CREW_MOST] = {NULL};
+	unsigned n = r->hands, failed = 0;
+	int result;
+
+	*ret_stats = (struct image_stats){0};
+	for (unsigned i = 0; i < n; i++)
+		pointers[i] = &hands[i];
+	result = crew_run(&crew, pointers, n, &failed);
+	for (unsigned i = 0; i < n; i++) {
+		if (hands[i].image)
+			image_add_stats(hands[i].image, ret_stats);
+		image_free(hands[i].image);
+		free(hands[i].bytes);
+	}
+	if (result < 0)
+		why_set(why, result, "%s", hands[failed].why.text);
+	return result;
 }
 
 int snapshot_memory(struct snapshot *s, const struct guest_memory *fresh,
@@ -208,33 +281,19 @@ int snapshot_memory(struct snapshot *s, const struct guest_memory *fresh,
 {
 	const uint64_t end =
 		fresh->high_size ? MEMORY_HIGH_BASE + fresh->high_size : fresh->low_size;
-	struct image *image = image_new();
-	int result = image ? 1 : why_set(why, -ENOMEM, "%s: no memory to read it", s->reader.name);
-	uint64_t at = 0;
+	struct reading r = {
+		.s = s,
+		.fresh = fresh,
+		.hands = crew_hands(fresh->low_size + fresh->high_size),
+	};
+	int result = read_all(&r, ret_stats, why);
 
-	while (result > 0) {
-		if (!s->pending)
-			result = stream_next(&s->reader, &s->section, why);
-		s->pending = false;
-		if (result <= 0)
-			break;
-		if (s->section.type != STREAM_MEMORY)
-			result = take_other(s, why);
-		else
-			result = take_memory(s, image, fresh, &at, why);
-		result = result < 0 ? result : 1;
-	}
-	if (result == 0 && at != end)
+	if (result == 0 && r.at != end)
 		result = why_set(why, -EINVAL,
 				 "%s: its memory ends at 0x%" PRIx64 ", not at 0x%" PRIx64
 				 " (give --memory as it was)",
-				 s->reader.name, at, end);
-	if (result == 0)
-		result = stream_nothing_more(&s->reader, why);
-	if (result == 0)
-		image_stats(image, ret_stats);
-	image_free(image);
-	return result;
+				 s->reader.name, r.at, end);
+	return result < 0 ? result : stream_nothing_more(&s->reader, why);
 }
 
 void snapshot_close(struct snapshot *s)

@@ -3,7 +3,7 @@
  *
  * The file holds its state first, then its memory (docs/snapshot-format.md).  It appears under its
  * name when all of it is on the disk; until then, and for ever when something goes wrong, what was
- * there before stays (file.h).
+ * there before stays (file.h).  Memory is packed and unpacked by as many threads as there are CPUs.
  *
  * Reading is in two steps, for the state says which machine the memory is to be put into.  Nothing
  * of a snapshot may be used before snapshot_memory() has said that all of it is good. */
@@ -14,15 +14,24 @@
 #include "kvm/vmstate_parts.h"
 #include "move/image.h"
 
-/* 0, or negative errno and the old file, if any, as it was. */
+/* What somebody else has to do with a snapshot that is being written. */
+struct snapshot_watch {
+	bool give_up; /* set by any thread: -ECANCELED soon after, unless all is written */
+	/* In the thread that writes: the memory has been read and may change again.  NULL: nobody
+	 * waits for it. */
+	void (*taken)(void *owner);
+	void *owner;
+};
+
+/* 0, or negative errno and the old file, if any, as it was.  `watch` may be NULL. */
 int snapshot_save(const char *path, const struct vmstate_parts *state,
-		  const struct guest_memory *memory, struct image_stats *ret_stats,
-		  struct why *why);
+		  const struct guest_memory *memory, struct snapshot_watch *watch,
+		  struct image_stats *ret_stats, struct why *why);
 
 /* The same into anything. */
 int snapshot_write(const struct stream_sink *sink, const char *name,
 		   const struct vmstate_parts *state, const struct guest_memory *memory,
-		   struct image_stats *ret_stats, struct why *why);
+		   struct snapshot_watch *watch, struct image_stats *ret_stats, struct why *why);
 
 struct snapshot;
 

@@ -237,6 +237,14 @@ int stream_next(struct stream_reader *r, struct stream_section *ret_section, str
 	return !r->ended;
 }
 
+uint8_t *stream_swap(struct stream_reader *r, uint8_t *other)
+{
+	uint8_t *bytes = r->bytes;
+
+	r->bytes = other;
+	return bytes;
+}
+
 int stream_nothing_more(struct stream_reader *r, struct why *why)
 {
 	uint8_t byte;

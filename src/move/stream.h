@@ -86,6 +86,10 @@ void stream_close(struct stream_reader *r);
  * negative errno as above, -ENOTSUP also for flags that are not known. */
 int stream_next(struct stream_reader *r, struct stream_section *ret_section, struct why *why);
 
+/* The bytes of the last section become the caller's, for as long as it likes; `other`, STREAM_MOST
+ * bytes from malloc(), becomes the reader's in their place.  Returns where they are. */
+uint8_t *stream_swap(struct stream_reader *r, uint8_t *other);
+
 /* After the end: -EINVAL when something follows. */
 int stream_nothing_more(struct stream_reader *r, struct why *why);
 

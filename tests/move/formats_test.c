@@ -42,7 +42,7 @@ static int write_one(const char *path)
 	if (memory_create(SIZE, &m, &why) < 0)
 		return 1;
 	fill(&m);
-	if (snapshot_save(path, &state, &m, &stats, &why) < 0) {
+	if (snapshot_save(path, &state, &m, NULL, &stats, &why) < 0) {
 		fprintf(stderr, "%s\n", why.text);
 		return 1;
 	}

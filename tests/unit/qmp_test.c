@@ -28,7 +28,16 @@ static json_t *count(void *owner, const json_t *arguments, struct why *why)
 	return json_integer(++runs);
 }
 
-static const struct qmp_command commands[] = {{"count", NULL, count}, {NULL, NULL, NULL}};
+static json_t *later(void *owner, const json_t *arguments, struct why *why)
+{
+	(void)owner;
+	(void)arguments;
+	(void)why;
+	return QMP_LATER;
+}
+
+static const struct qmp_command commands[] = {
+	{"count", NULL, count}, {"later", NULL, later}, {NULL, NULL, NULL}};
 static const struct qmp_config config = {.package = "test", .commands = commands};
 
 static struct event_base *base;
@@ -324,6 +333,59 @@ static void a_place_that_is_taken_is_refused(void **state)
 	close(connected());
 }
 
+/* The client's own commands keep their order, and events do not wait. */
+static void an_answer_that_comes_later_holds_up_nobody_else(void **state)
+{
+	int fd = ready_client(), other = ready_client();
+
+	(void)state;
+	tell(fd, "{\"execute\": \"later\", \"id\": 7}" COUNT COUNT);
+	assert_string_equal(hear(fd), "");
+	tell(other, COUNT);
+	assert_string_equal(hear(other), "{\"return\": 1}\r\n");
+	tell(fd, COUNT);
+	qmp_event(server, "BELL", NULL);
+	turns();
+	assert_non_null(strstr(hear(fd), "\"BELL\""));
+	hear(other);
+	qmp_answer(server, json_integer(5), NULL);
+	turns();
+	assert_string_equal(hear(fd), "{\"return\": 5, \"id\": 7}\r\n{\"return\": 2}\r\n"
+				      "{\"return\": 3}\r\n{\"return\": 4}\r\n");
+	tell(fd, "{\"execute\": \"later\"}");
+	qmp_answer(server, NULL, &(struct why){"in vain"});
+	turns();
+	assert_string_equal(hear(fd), "{\"error\": {\"class\": \"GenericError\", "
+				      "\"desc\": \"in vain\"}}\r\n");
+	assert_string_equal(hear(other), "");
+	close(fd);
+	close(other);
+}
+
+static void who_waits_for_an_answer_may_have_sent_all_or_leave(void **state)
+{
+	int fd = ready_client(), other = ready_client();
+
+	(void)state;
+	tell(fd, "{\"execute\": \"later\", \"id\": \"x\"}" COUNT);
+	shutdown(fd, SHUT_WR);
+	turns();
+	assert_string_equal(hear(fd), "");
+	assert_false(at_end);
+	qmp_answer(server, json_integer(5), NULL);
+	turns();
+	assert_string_equal(hear(fd), "{\"return\": 5, \"id\": \"x\"}\r\n{\"return\": 1}\r\n");
+	assert_true(at_end);
+	close(fd);
+	tell(other, "{\"execute\": \"later\", \"id\": \"x\"}");
+	close(other);
+	turns();
+	qmp_event(server, "BELL", NULL);
+	turns();
+	qmp_answer(server, json_integer(6), NULL);
+	qmp_answer(NULL, json_integer(6), NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -336,6 +398,8 @@ int main(void)
 		TEST(who_never_reads_is_dropped_and_holds_nobody_up),
 		TEST(who_has_sent_all_still_gets_answers),
 		TEST(who_leaves_makes_room_for_the_next),
+		TEST(an_answer_that_comes_later_holds_up_nobody_else),
+		TEST(who_waits_for_an_answer_may_have_sent_all_or_leave),
 		TEST(the_last_event_is_sent_before_the_end),
 		TEST(a_place_that_is_taken_is_refused),
 	};

@@ -99,7 +99,7 @@ static int write_to(struct buffer *b, const struct vmstate_parts *state,
 {
 	struct stream_sink sink = buffer_sink(b);
 
-	return snapshot_write(&sink, "a.vmt", state, memory, stats, why);
+	return snapshot_write(&sink, "a.vmt", state, memory, NULL, stats, why);
 }
 
 /* Into a memory of that shape; what was read stays in it. */
@@ -184,6 +184,41 @@ static struct buffer sample(struct guest_memory *ret_memory)
 	assert_int_equal(write_to(&b, &parts, ret_memory, &stats, NULL), 0);
 	vmstate_parts_free(&parts);
 	return b;
+}
+
+/* Enough for several threads; a hole of many sections lies between what takes long. */
+static void a_large_memory_comes_back(void **state)
+{
+	const uint64_t size = UINT64_C(96) << 20;
+	struct random random = random_start();
+	struct vmstate_parts none = {0};
+	struct guest_memory from, to;
+	struct image_stats out, in;
+	struct buffer b = {0};
+	struct why why;
+
+	(void)state;
+	assert_int_equal(memory_create(size, &from, NULL), 0);
+	assert_int_equal(memory_create(size, &to, NULL), 0);
+	fill(&random, from.low, size / 4);
+	fill(&random, from.low + size / 2, size / 4);
+	from.low[size - 1] = 1;
+	assert_int_equal(write_to(&b, &none, &from, &out, NULL), 0);
+	if (read_into(&b, &to, &none, &in, &why) < 0)
+		fail_msg("%s", why.text);
+	assert_memory_equal(&out, &in, sizeof(in));
+	assert_int_equal(memcmp(from.low, to.low, size), 0);
+	for (int i = 0; i < 10; i++) {
+		size_t bit = 256 + (size_t)random_next(&random) % (b.length * 8 - 256);
+
+		b.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_equal(read_into(&b, &to, NULL, &in, &why), -EINVAL);
+		assert_non_null(strstr(why.text, "damaged"));
+		b.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	memory_destroy(&from);
+	memory_destroy(&to);
+	free(b.bytes);
 }
 
 static void refused(struct buffer *b, const struct guest_memory *to, const char *words)
@@ -447,7 +482,7 @@ static void a_file_replaces_the_one_before_and_opens(void **state)
 	folder_write(f.file, "old");
 	assert_int_equal(snapshot_open(f.file, &s, &why), -EINVAL);
 	assert_non_null(strstr(why.text, "is no snapshot of vmtime"));
-	assert_int_equal(snapshot_save(f.file, &none, &m, &out, NULL), 0);
+	assert_int_equal(snapshot_save(f.file, &none, &m, NULL, &out, NULL), 0);
 	assert_int_equal(folder_count(&f), 1);
 	assert_int_equal(snapshot_open(f.file, &s, NULL), 0);
 	assert_int_equal(snapshot_memory(s, &to, &in, NULL), 0);
@@ -457,7 +492,7 @@ static void a_file_replaces_the_one_before_and_opens(void **state)
 	snapshot_close(s);
 	folder_remove(&f);
 	assert_int_equal(snapshot_open(f.file, &s, &why), -ENOENT);
-	assert_int_equal(snapshot_save("/dev/full", &none, &m, &out, &why), -EINVAL);
+	assert_int_equal(snapshot_save("/dev/full", &none, &m, NULL, &out, &why), -EINVAL);
 	release(&m);
 	release(&to);
 	free(b.bytes);
@@ -467,6 +502,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_memory_with_holes_comes_back),
+		cmocka_unit_test(a_large_memory_comes_back),
 		cmocka_unit_test(pages_of_zeros_take_no_room),
 		cmocka_unit_test(flipped_bits_anywhere_are_found),
 		cmocka_unit_test(one_that_is_cut_off_is_refused),

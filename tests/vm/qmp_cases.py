@@ -33,10 +33,14 @@ class Qmp:
         check(line, "the server has left")
         return json.loads(line)
 
-    def answer(self, command, arguments):
+    def send(self, command, arguments):
         self.file.write(json.dumps({"execute": command, "id": command,
                                     **({"arguments": arguments} if arguments else {})}) + "\n")
         self.file.flush()
+
+    def answer(self, command, arguments, sent=False):
+        if not sent:
+            self.send(command, arguments)
         while "event" in (answer := self.read()):
             self.events.append(answer)
         check(answer.get("id") == command, answer)

@@ -2,6 +2,7 @@
 """snapshot_cases.py - cases of run_cases.py: a guest is saved to a file, and goes on in another
 process, by each policy; in several; or where it was."""
 import os
+import resource
 import struct
 import tempfile
 import time
@@ -107,6 +108,56 @@ def a_guest_goes_on_where_it_was_and_in_clones():
                 switch_off(g)
 
 
+def wait_until_it_is_read(qmp):
+    while (status := qmp.ask("query-status"))["status"] != "save-vm":
+        check(status["running"], f"too fast to be seen: {status}")
+    check(not status["running"], status)
+
+
+def only(path, content):
+    check(os.listdir(os.path.dirname(path)) == [os.path.basename(path)], "something is left")
+    with open(path, "rb") as f:
+        check(f.read() == content, "the old file is another")
+
+
+def while_a_guest_is_saved_others_are_served():
+    with tempfile.TemporaryDirectory() as d, linux("--qmp", d + "/qmp", "--memory", "128M") as g:
+        os.mkdir(d + "/s")
+        path, saver, other = d + "/s/guest.vmt", Qmp(d + "/qmp"), Qmp(d + "/qmp")
+        g.start_shell()
+        g.shell("echo in memory >/tmp/left; dd if=/dev/urandom of=/tmp/noise bs=1M count=24")
+        saver.send("snapshot-save", {"file": path})
+        saver.send("query-status", {})
+        wait_until_it_is_read(other)
+        for command, words in (("snapshot-save", "is being written"), ("cont", "not while"),
+                               ("system_reset", "not while")):
+            wrong = other.fails(command, **({"file": path} if "save" in command else {}))
+            check(words in wrong, wrong)
+        check(other.ask("stop") == {}, "cannot be told to stay")
+        check("return" in saver.answer("snapshot-save", {}, sent=True), "not saved")
+        status = saver.answer("query-status", {}, sent=True)["return"]["status"]
+        check(status == "paused", f"it was to stay and is {status}")
+        check(other.ask("cont") == {}, "it does not go on")
+        it_lives(g, slept=False)
+        with open(path, "rb") as f:
+            whole = f.read()
+        # No room, by a limit: it goes on, and the old file stays.
+        resource.prlimit(g.process.pid, resource.RLIMIT_FSIZE, (len(whole) // 2, -1))
+        wrong = saver.fails("snapshot-save", file=path, stop=True)
+        check("File too large" in wrong, wrong)
+        resource.prlimit(g.process.pid, resource.RLIMIT_FSIZE, (-1, -1))
+        only(path, whole)
+        it_lives(g, slept=False)
+        # Its end comes before that of the snapshot.
+        saver.send("snapshot-save", {"file": path})
+        wait_until_it_is_read(other)
+        check(other.ask("quit") == {}, "it does not quit")
+        wrong = saver.answer("snapshot-save", {}, sent=True)
+        check("given up" in wrong["error"]["desc"], wrong)
+        check(g.status()[0] == 0, "it did not quit")
+        only(path, whole)
+
+
 def crc32c(data):
     crc = 0xffffffff
     for byte in data:
@@ -173,6 +224,7 @@ def what_cannot_be_restored_is_refused_in_one_line():
 
 CASES = [
     what_cannot_be_restored_is_refused_in_one_line,
+    while_a_guest_is_saved_others_are_served,
     a_guest_goes_on_where_it_was_and_in_clones,
     a_saved_guest_stands_still_and_goes_on_in_another_process,
 ]
