@@ -24,7 +24,6 @@ __extension__ typedef __int128 i128;
 static const uint64_t boot_limit_ns = 180 * SECOND;
 static const uint64_t clocksource_limit_ns = 30 * SECOND;
 static const uint64_t silence_limit_ns = 30 * SECOND;
-static const uint64_t before_ns = 10 * SECOND + 2 * JUDGE_END_NS; /* a frequency needs that */
 static const uint64_t after_ns = 2 * JUDGE_END_NS;
 static const uint64_t map_patience_ns = 5 * SECOND;
 
@@ -47,13 +46,21 @@ static uint64_t lasts_ns(const struct test_options *o, const struct test_event *
 	return o->duration_ns ? o->duration_ns : event->default_ns(clocksource);
 }
 
+/* A frequency needs 10 s; of what then lasts long its error would be wider than the limit. */
+static uint64_t before_ns(const struct test_options *o, const struct test_event *event)
+{
+	return 10 * SECOND + 2 * JUDGE_END_NS +
+	       (event->each_ns ? o->pauses * event->each_ns / 8 : 0);
+}
+
 uint64_t test_event_longest_ns(const struct test_options *o, const struct test_event *event)
 {
 	uint64_t all_ns = 0;
 
 	for (unsigned c = 0; c < o->clocksource_count && o->scenarios[event->scenario]; c++)
 		all_ns += 2 * boot_limit_ns + clocksource_limit_ns + silence_limit_ns +
-			  2 * before_ns + 2 * after_ns + lasts_ns(o, event, o->clocksources[c]);
+			  2 * before_ns(o, event) + 2 * after_ns +
+			  lasts_ns(o, event, o->clocksources[c]);
 	return all_ns * POLICIES;
 }
 
@@ -227,7 +234,7 @@ static int go_through(struct test_event_run *r, uint64_t now_ns)
 		return 0;
 	if (r->phase == TEST_EVENT_BEFORE)
 		return (uint64_t)(last_ns(s) - s->readings[r->steady_from].point.host_ns) >=
-				       before_ns
+				       before_ns(r->options, r->event)
 			       ? begin(r)
 			       : 0;
 	i = first_after(r);
