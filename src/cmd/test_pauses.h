@@ -35,7 +35,8 @@ uint64_t pauses_random(struct pauses *p, uint64_t least, uint64_t most);
 
 /* Adds to the row of their sum: how many there were; from reading `from` on by how much at least
  * both clocks were off between one reading and the next, where they were off most (0: nowhere by
- * more than the brackets); and what became of the ticks, of which none may be missing.  `frozen`:
+ * more than the brackets); how often the CPU that did so least has looked at its clocks, which each
+ * has to; and what became of the ticks, of which none may be missing.  `frozen`:
  * the clocks are to stand still with the TSC, of `hz` in the host. */
 void pauses_judge(const struct pauses *p, const struct test_stream *stream, size_t from,
 		  uint64_t hz, bool frozen, struct judge_row *row);

@@ -2,6 +2,7 @@
 /* test_pauses_judge.c - many short stops of a guest: their times, and the figures. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -96,6 +97,41 @@ static void set(struct judge_row *row, enum judge_figure figure, int64_t value)
 	row->known[figure] = true;
 }
 
+static void fail(struct judge_row *row, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* What has failed already has its reason. */
+static void fail(struct judge_row *row, const char *format, ...)
+{
+	va_list args;
+
+	if (row->verdict == JUDGE_FAIL)
+		return;
+	row->verdict = JUDGE_FAIL;
+	va_start(args, format);
+	vsnprintf(row->reason, sizeof(row->reason), format, args);
+	va_end(args);
+}
+
+/* A CPU that did not look has seen no step back either. */
+static void judge_checks(const struct test_stream *s, size_t from, struct judge_row *row)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (uint32_t cpu = 0; cpu < s->hello.cpus; cpu++) {
+		uint64_t most = 0;
+
+		for (size_t i = from; i < s->evaluated; i++)
+			if (s->readings[i].sample.cpu == cpu && s->readings[i].sample.checks > most)
+				most = s->readings[i].sample.checks;
+		if (most == 0)
+			fail(row, "CPU %" PRIu32 " of the guest did not look at its clocks", cpu);
+		least = most < least ? most : least;
+	}
+	if (s->hello.cpus)
+		set(row, JUDGE_CHECKS, least < INT64_MAX ? (int64_t)least : INT64_MAX);
+}
+
 static void judge_ticks(const struct ticks_ledger ledgers[TICKS_SOURCES], struct judge_row *row)
 {
 	int64_t due = 0, missing = 0;
@@ -112,12 +148,10 @@ static void judge_ticks(const struct ticks_ledger ledgers[TICKS_SOURCES], struct
 	}
 	set(row, JUDGE_TICKS_DUE, due);
 	set(row, JUDGE_TICKS_MISSING, missing);
-	if (missing == 0 || row->verdict == JUDGE_FAIL)
-		return;
-	row->verdict = JUDGE_FAIL;
-	snprintf(row->reason, sizeof(row->reason),
-		 "of %" PRId64 " ticks that fell due %" PRId64 " are missing in the ledger", due,
-		 missing);
+	if (missing)
+		fail(row,
+		     "of %" PRId64 " ticks that fell due %" PRId64 " are missing in the ledger",
+		     due, missing);
 }
 
 void pauses_judge(const struct pauses *p, const struct test_stream *stream, size_t from,
@@ -127,6 +161,7 @@ void pauses_judge(const struct pauses *p, const struct test_stream *stream, size
 	if (hz)
 		set(row, JUDGE_WORST_PAUSE,
 		    worst_ns(p, stream, from, hz, row->value[JUDGE_FREQUENCY_ERROR], frozen));
+	judge_checks(stream, from, row);
 	if (p->has_ledgers)
 		judge_ticks(p->ledgers, row);
 }

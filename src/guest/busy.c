@@ -50,7 +50,7 @@ static int64_t read_tsc(void)
 }
 
 /* Nothing is read before what others have seen is known: the clocks' own code has a fence. */
-static void look(struct busy_seen *seen, vdso_clock_gettime *get)
+static void look(struct busy_seen *seen, size_t cpu, vdso_clock_gettime *get)
 {
 	int64_t last;
 
@@ -63,7 +63,7 @@ static void look(struct busy_seen *seen, vdso_clock_gettime *get)
 	}
 	last = greatest(seen, SAMPLE_TSC);
 	busy_compare(seen, SAMPLE_TSC, last, read_tsc());
-	__atomic_fetch_add(&seen->rounds, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&seen->rounds[cpu], 1, __ATOMIC_RELAXED);
 }
 
 static void keep_busy(size_t cpu, struct busy_seen *seen)
@@ -79,7 +79,7 @@ static void keep_busy(size_t cpu, struct busy_seen *seen)
 	sched_setscheduler(0, SCHED_IDLE, &none);
 	for (;;) {
 		if (seen)
-			look(seen, vdso ? vdso : clock_gettime);
+			look(seen, cpu, vdso ? vdso : clock_gettime);
 		else
 			__asm__ volatile("");
 	}

@@ -18,7 +18,7 @@
 struct busy_seen {
 	int64_t last[SAMPLE_BACKWARD]; /* the greatest of each clock in ns, and of the TSC */
 	uint64_t backward[SAMPLE_BACKWARD];
-	uint64_t rounds;
+	uint64_t rounds[CPU_SETSIZE]; /* of each CPU */
 };
 
 /* One reading `now` of clock `which`, that began when `last` was the greatest: a step back counts

@@ -329,6 +329,8 @@ static void take_reading(struct reading_seen *seen, struct sample *s)
 	reading_take(seen, s);
 	for (int i = 0; busy && i < SAMPLE_BACKWARD; i++)
 		s->backward[i] += __atomic_load_n(&busy->backward[i], __ATOMIC_SEQ_CST);
+	if (busy)
+		s->checks = __atomic_load_n(&busy->rounds[s->cpu % CPU_SETSIZE], __ATOMIC_SEQ_CST);
 }
 
 static void send_reading(struct port *p, const struct options *o, struct sample *s)

@@ -82,7 +82,7 @@ int sample_format(char *buf, size_t size, const struct sample *s)
 	add(&l, " k");
 	for (int i = 0; i < SAMPLE_BACKWARD; i++)
 		add(&l, " %" PRIu64, s->backward[i]);
-	add(&l, " d %" PRIu64 " v %" PRIu64, s->dropped, s->steal_ns);
+	add(&l, " d %" PRIu64 " v %" PRIu64 " n %" PRIu64, s->dropped, s->steal_ns, s->checks);
 	return finish(&l);
 }
 
@@ -193,6 +193,8 @@ static int parse_reading(struct words *w, struct sample *ret_sample)
 	s.dropped = take_number(w, UINT64_MAX);
 	expect(w, 'v');
 	s.steal_ns = take_number(w, UINT64_MAX);
+	expect(w, 'n');
+	s.checks = take_number(w, UINT64_MAX);
 	if (w->bad || w->at != w->end)
 		return -EBADMSG;
 	*ret_sample = s;

@@ -6,9 +6,9 @@
  * by when it arrives: a serial port may queue seconds of old ones.  Lines end in a newline and
  * carry a CRC-32, so that what a console mixes in is told apart.
  *
- *   H 2 KERNEL CURRENT AVAILABLE CPUS TICK_NS PERIOD_NS *CRC
+ *   H 3 KERNEL CURRENT AVAILABLE CPUS TICK_NS PERIOD_NS *CRC
  *   S SEQ CPU CURRENT r TSC WIDTH NS m TSC WIDTH NS b TSC WIDTH NS ...
- *     ... k R M B T d DROPPED v STEAL_NS *CRC
+ *     ... k R M B T d DROPPED v STEAL_NS n CHECKS *CRC
  *   C SERIES INDEX COUNT PATH ORDERED FALLS READER CHECKS PS OUTSIDE_NS BRACKET_NS *CRC
  *
  * Numbers are decimal, lists are separated by commas, a text that is unknown is "-". */
@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 enum {
-	SAMPLE_VERSION = 2,
+	SAMPLE_VERSION = 3,
 	SAMPLE_LINE_MAX = 512, /* with newline and the closing 0 */
 	SAMPLE_NAME_MAX = 32,
 	SAMPLE_STEAL_NS = 10000000, /* /proc/stat counts in USER_HZ */
@@ -60,6 +60,7 @@ struct sample {
 	uint64_t backward[SAMPLE_BACKWARD]; /* steps back since the start, over all CPUs */
 	uint64_t dropped;                   /* readings not sent since the port was full */
 	uint64_t steal_ns; /* of this CPU, as /proc/stat has it: rounded down to SAMPLE_STEAL_NS */
+	uint64_t checks;   /* how often this CPU, kept busy with it, has looked at all clocks */
 };
 
 enum sample_falls { SAMPLE_FALLS_NOT, SAMPLE_FALLS, SAMPLE_FALLS_UNKNOWN };

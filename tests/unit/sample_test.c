@@ -21,6 +21,7 @@ static const struct sample reading = {
 	.backward = {1, 2, 3, 4},
 	.dropped = 9,
 	.steal_ns = 1230000000,
+	.checks = 77,
 };
 
 static const struct sample_hello hello = {
@@ -52,6 +53,7 @@ static void a_reading_survives_the_way(void **state)
 	assert_memory_equal(s.backward, reading.backward, sizeof(s.backward));
 	assert_int_equal(s.dropped, 9);
 	assert_int_equal(s.steal_ns, 1230000000);
+	assert_int_equal(s.checks, 77);
 }
 
 static void a_hello_survives_the_way(void **state)

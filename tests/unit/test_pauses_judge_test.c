@@ -41,6 +41,8 @@ static void make(struct guest *g, bool frozen, const int64_t off_ns[PAUSES + 1])
 		assert_int_equal(pauses_add(&g->pauses, &span), 0);
 		for (int clock = 0; clock < SAMPLE_CLOCKS; clock++)
 			r->sample.clock[clock].tsc = count + second / 2;
+		r->sample.cpu = i % 2;
+		r->sample.checks = 100 * (i + 1);
 		r->point = (struct judge_point){
 			.host_ns = i * (second_ns + pause_ns),
 			.realtime_error_ns = (frozen ? -(int64_t)i * pause_ns : 0) + off_ns[i],
@@ -50,6 +52,7 @@ static void make(struct guest *g, bool frozen, const int64_t off_ns[PAUSES + 1])
 		};
 	}
 	g->pauses.done = PAUSES;
+	g->stream.hello.cpus = 2;
 	g->stream.readings = g->readings;
 	g->stream.count = g->stream.evaluated = PAUSES + 1;
 }
@@ -150,6 +153,25 @@ static void ticks_that_are_missing_fail_the_row(void **state)
 	end(&g);
 }
 
+static void every_cpu_has_to_look(void **state)
+{
+	static const int64_t right[PAUSES + 1] = {0};
+	struct judge_row row;
+	struct guest g;
+
+	(void)state;
+	make(&g, false, right);
+	row = judge(&g, false);
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	assert_int_equal(row.value[JUDGE_CHECKS], 300); /* CPU 0, CPU 1 looks 400 times */
+	for (unsigned i = 1; i <= PAUSES; i += 2)
+		g.readings[i].sample.checks = 0;
+	row = judge(&g, false);
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	assert_string_equal(row.reason, "CPU 1 of the guest did not look at its clocks");
+	end(&g);
+}
+
 static void the_limit_grows_with_the_number(void **state)
 {
 	(void)state;
@@ -184,6 +206,7 @@ int main(void)
 		cmocka_unit_test(two_errors_that_make_up_for_one_another_are_seen),
 		cmocka_unit_test(a_clock_that_is_fast_anyway_is_not_off),
 		cmocka_unit_test(ticks_that_are_missing_fail_the_row),
+		cmocka_unit_test(every_cpu_has_to_look),
 		cmocka_unit_test(the_limit_grows_with_the_number),
 		cmocka_unit_test(lengths_differ_and_come_again),
 	};
