@@ -439,7 +439,7 @@ static int run(int argc, char **argv, const struct test_options *o)
 static int main_test(int argc, char **argv)
 {
 	struct test_options options = {
-		.repeat = 1, .cpus = 1, .pauses = PAUSES, .clones = 1, .memory = 512ULL << 20};
+		.repeat = 1, .cpus = 1, .pauses = PAUSES, .memory = 512ULL << 20};
 	char **lists = calloc((size_t)argc + 1, sizeof(*lists));
 	int status = lists ? parse(argc, argv, &options, lists)
 			   : cmd_error("test", CMD_CANNOT, "out of memory");

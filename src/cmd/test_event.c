@@ -25,8 +25,6 @@ static const uint64_t boot_limit_ns = 180 * SECOND;
 static const uint64_t clocksource_limit_ns = 30 * SECOND;
 static const uint64_t silence_limit_ns = 30 * SECOND;
 static const uint64_t after_ns = 2 * JUDGE_END_NS;
-static const uint64_t clone_ns = 30 * SECOND; /* at most, from the end of the one before */
-static const uint64_t clone_before_ns = 3 * SECOND;
 static const uint64_t map_patience_ns = 5 * SECOND;
 
 static const char *const policies[] = {"continue", "freeze"};
@@ -45,18 +43,14 @@ static uint64_t lasts_ns(const struct test_options *o, const struct test_event *
 {
 	if (event->each_ns)
 		return o->pauses * 5 * event->each_ns;
-	return (o->duration_ns ? o->duration_ns : event->default_ns(clocksource)) +
-	       (event->clones ? o->clones * clone_ns : 0);
+	return o->duration_ns ? o->duration_ns : event->default_ns(clocksource);
 }
 
 /* A frequency needs 10 s; of what then lasts long its error would be wider than the limit. */
 static uint64_t before_ns(const struct test_options *o, const struct test_event *event)
 {
-	const uint64_t base_ns = 10 * SECOND + 2 * JUDGE_END_NS;
-
-	if (event->each_ns)
-		return base_ns + o->pauses * event->each_ns / 8;
-	return base_ns + (event->clones ? (o->clones - 1) * clone_before_ns : 0);
+	return 10 * SECOND + 2 * JUDGE_END_NS +
+	       (event->each_ns ? o->pauses * event->each_ns / 8 : 0);
 }
 
 uint64_t test_event_longest_ns(const struct test_options *o, const struct test_event *event)
@@ -309,21 +303,6 @@ static int measure(struct test_event_run *r)
 	return error;
 }
 
-/* Another one from the same file, beside the one before, whose readings are forgotten. */
-static int clone(struct test_event_run *r)
-{
-	test_machine_alarmed(&r->left, r->alarm, sizeof(r->alarm));
-	test_machine_stop(&r->left);
-	if (r->fd >= 0)
-		close(r->fd);
-	r->fd = -1;
-	test_qmp_close(&r->qmp);
-	r->stream.count = r->stream.evaluated = r->n_before;
-	r->stream.lines = (struct test_lines){0};
-	r->clone++;
-	return end(r);
-}
-
 /* In host time; guest counts may be scaled. */
 static int64_t frozen_ns(const struct test_event_run *r, uint64_t hz)
 {
@@ -397,37 +376,15 @@ static int add_result(struct test_event_run *r, int error)
 		test_plan_judge_trouble(&r->why, error, row);
 	else
 		judge(r, row);
-	if (r->event->clones && r->options->clones > 1) {
-		row->value[JUDGE_CLONE] = r->clone;
-		row->known[JUDGE_CLONE] = true;
-	}
 	if (r->alarm[0])
 		test_plan_judge_alarm(r->alarm, row);
 	return CMD_OK;
 }
 
-/* All but the last have their result then.  0 or negative errno; a status, as of add_result(), in
- * *ret_status. */
-static int measure_clones(struct test_event_run *r, int *ret_status)
-{
-	int error = measure(r);
-
-	*ret_status = CMD_OK;
-	while (!error && !*ret_status && !test_plan_stopped() && r->event->clones &&
-	       r->clone < r->options->clones) {
-		*ret_status = add_result(r, 0);
-		if (!*ret_status)
-			error = clone(r);
-		if (!*ret_status && !error)
-			error = measure(r);
-	}
-	return error;
-}
-
 static int run_once(struct test_event_run *r)
 {
 	char keep[PATH_MAX], what[64];
-	int error, status, added = CMD_OK;
+	int error, status;
 
 	snprintf(what, sizeof(what), "%s-%s%s%s", r->config.clocksource,
 		 test_scenario_names[r->event->scenario], r->policy ? "-" : "",
@@ -436,12 +393,11 @@ static int run_once(struct test_event_run *r)
 	if (status)
 		return status;
 	r->fd = r->qmp.fd = -1;
-	r->clone = 1;
 	r->started_ns = r->last_news_ns = hostclock_monotonic_ns();
 	error = test_machine_start(&r->config, &r->machine, &r->why);
 	r->cannot = error < 0; /* the machine has not even begun */
 	if (!error) {
-		error = measure_clones(r, &added);
+		error = measure(r);
 		test_plan_clear_progress();
 	}
 	test_qmp_close(&r->qmp);
@@ -451,7 +407,7 @@ static int run_once(struct test_event_run *r)
 			       r->stream.has_hello ? &r->stream.hello : NULL,
 			       error && r->cannot ? &r->why : NULL, r->alarm, sizeof(r->alarm));
 	if (!status)
-		status = added ? added : add_result(r, error);
+		status = add_result(r, error);
 	if (r->stream.record)
 		fclose(r->stream.record);
 	test_stream_free(&r->stream);
