@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""again_test.py - what fails is tried again, what is enough for one lab is gone on with in another.
+"""again_test.py - what fails is tried again, what is enough for one lab is gone on with in another;
+and what the cases in a lab say of themselves.
 
 The labs are lists: `name` passes, `!name` fails, and the last is the status."""
 import contextlib
@@ -8,6 +9,7 @@ import io
 import unittest
 
 import again
+import part
 
 MORE = again.MORE
 
@@ -70,6 +72,50 @@ class Again(unittest.TestCase):
                          (["again b"] + 2 * ["again the lab"] + ["not ok the lab", "not ok b"], 4,
                           False))
         self.assertEqual(told(["a", "!b", 1], *3 * [[0]])[2], False)
+
+
+
+class Part(unittest.TestCase):
+    """Cases `a` and `b` of a group and the case `a fault`, in a lab."""
+
+    def setUp(self):
+        part.DONE, part.SECONDS = [], float("inf")
+
+    def said(self, *words, **tests):
+        """What is printed without the seconds, and the status."""
+        def fine():
+            pass
+        groups = [[("a", tests.get("a", fine)), ("b", tests.get("b", fine))], part.named(a_fault)]
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text), self.assertRaises(SystemExit) as end:
+            part.run("x", groups, words)
+        lines = [line.partition(" (")[0] for line in text.getvalue().splitlines()]
+        return lines, end.exception.code
+
+    def test_a_line_for_each(self):
+        def lacks():
+            raise part.Skip("no thing")
+        self.assertEqual(self.said(a=lambda: ["1 ns", "2 ns"], b=lacks), (
+            ["# 1 ns, 2 ns", "ok - x: a", "skip - x: b: no thing", "not ok - x: a fault: 1 | 2"], 1))
+
+    def test_what_has_passed_and_what_is_not_named_is_left_out(self):
+        part.DONE = ["a fault"]
+        self.assertEqual(self.said(), (["ok - x: a", "ok - x: b"], 0))
+        self.assertEqual(self.said("b"), (["ok - x: b"], 0))
+        part.DONE = []
+        self.assertEqual(self.said("a_f")[0], ["not ok - x: a fault: 1 | 2"])
+
+    def test_a_group_is_done_in_one_lab(self):
+        def enough():
+            part.SECONDS = -1
+        self.assertEqual(self.said(a=enough), (["ok - x: a", "ok - x: b"], part.MORE))
+        part.SECONDS, part.DONE = -1, ["a", "b", "a fault"]
+        self.assertEqual(self.said(), ([], 0))
+
+
+def a_fault():
+    part.check(True, "nothing")
+    part.check(False, "1\n2")
 
 
 unittest.main()

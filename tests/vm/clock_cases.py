@@ -16,22 +16,15 @@ import sys
 import tempfile
 import time
 
+import part
+from part import check
+
 VMTIME = sys.argv[1]
 WORDS = sys.argv[2:]
-DONE = os.environ.get("VMTIME_TEST_DONE", "").splitlines()  # by again.py
 LONGER = 10 if os.environ.get("VMTIME_SOAK") else 1
 PATIENCE_S = 120
 CLOCKSOURCE = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
 US, MS, S = 1000, 1000000, 1000000000
-
-
-class Failure(Exception):
-    pass
-
-
-def check(condition, why):
-    if not condition:
-        raise Failure(why)
 
 
 class HostClock:
@@ -291,10 +284,10 @@ def a_guest_follows_its_hosts_seconds():
                    falls_behind(between(readings, slew + 1.2 + slew_late, rest), 900, 5)]
         recovering = between(readings, rest + 1.2 + rest_late, lost)
         figures.append(falls_behind(recovering, -100, 5))
-        # The rest is known; it is told as of up to a tenth of a second ago.
+        # The rest is known; it is told as of up to a tenth of a second ago, by another thread.
         nearest = min(recovering, key=lambda r: abs(r.host - asked * S))
         late = nearest.late - ends(held)[0].late
-        check(abs(late - told) < 100 * US, f"{late} ns late, and {told} ns told")
+        check(abs(late - told) < 150 * US, f"{late} ns late, and {told} ns told")
         check_loss(g, between(readings, lost - 1, end))
         figures.append(falls_behind(between(readings, known + 1.5, end), 0, 10))
         return figures
@@ -328,21 +321,4 @@ CASES = [a_guest_follows_its_hosts_seconds, on_the_kernels_kvm_clock_it_does_not
          a_guest_on_tsc_keeps_it]
 
 
-def main():
-    failed = 0
-    for case in CASES:
-        name = case.__name__.replace("_", " ")
-        if name in DONE or (WORDS and not any(word in case.__name__ for word in WORDS)):
-            continue
-        start = time.monotonic()
-        try:
-            print("# " + ", ".join(case()), flush=True)
-            print(f"ok - clock: {name} ({time.monotonic() - start:.0f} s)", flush=True)
-        except Exception as error:  # whatever it is, the other cases go on
-            failed += 1
-            text = " | ".join(f"{type(error).__name__} {error}".splitlines())
-            print(f"not ok - clock: {name}: {text}", flush=True)
-    sys.exit(1 if failed else 0)
-
-
-main()
+part.run("clock", map(part.named, CASES), WORDS)

@@ -9,13 +9,11 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import time
-import traceback
 
-from run_guest import (VMTIME, KERNEL, WORDS, DONE, Failure, check, clock_source, linux, newc,
-                       switch_off)
+import part
+from run_guest import VMTIME, KERNEL, WORDS, check, clock_source, linux, newc, switch_off
 
 BUILT = pathlib.Path(VMTIME).parent / "tests/vm"
 STAMPS = 6
@@ -134,21 +132,4 @@ if os.environ.get("VMTIME_SOAK"):
     CASES.append(eight_cpus_see_one_clock)  # the lab takes 50 s
 
 
-def main():
-    failed = 0
-    for case in CASES:
-        name = case.__name__.replace("_", " ")
-        if name in DONE or (WORDS and not any(word in case.__name__ for word in WORDS)):
-            continue
-        start = time.monotonic()
-        try:
-            case()
-            print(f"ok - guest: {name} ({time.monotonic() - start:.0f} s)", flush=True)
-        except Exception as error:  # whatever it is, the other cases go on
-            failed += 1
-            why = str(error) if isinstance(error, Failure) else traceback.format_exc()
-            print(f"not ok - guest: {name}: " + " | ".join(why.splitlines()), flush=True)
-    sys.exit(1 if failed else 0)
-
-
-main()
+part.run("guest", map(part.named, CASES), WORDS)

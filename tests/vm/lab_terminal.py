@@ -15,10 +15,11 @@ import sys
 import termios
 import time
 
+import part
+from part import check
+
 VMTIME = sys.argv[1]
 PATIENCE_S = 150
-DONE = os.environ.get("VMTIME_TEST_DONE", "").splitlines()  # by again.py
-failures = 0
 
 # A session of its own on the terminal at its standard input; the command is then its leader's child
 # in a process group of its own, in the foreground or not, with every signal as at login.
@@ -39,11 +40,6 @@ if child == 0:
 status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 os._exit(status if status >= 0 else 128 - status)
 """
-
-
-def check(condition, why):
-    if not condition:
-        raise AssertionError(why)
 
 
 class Terminal:
@@ -152,22 +148,11 @@ def no_input_in_the_background():
         check(status == 6, f"status {status}: {t.output!r}")
 
 
-def case(name, test):
-    global failures
-    if name in DONE:
-        return
-    began = time.monotonic()
-    try:
-        test()
-        print(f"ok - lab: {name} ({time.monotonic() - began:.0f} s)", flush=True)
-    except Exception as why:  # whatever it was, the others still run
-        failures += 1
-        print(f"not ok - lab: {name}: {why}", flush=True)
-
-
-case("a terminal is passed on, with its size and the command's status", a_terminal_is_passed_on)
-case("Ctrl-C ends it while it boots", lambda: key_ends_the_boot(b"\x03", signal.SIGINT))
-case("Ctrl-\\ too", lambda: key_ends_the_boot(b"\x1c", signal.SIGQUIT))
-case("then Ctrl-C is the command's", a_key_goes_to_the_command)
-case("in the terminal's background it has no input", no_input_in_the_background)
-sys.exit(1 if failures else 0)
+CASES = [
+    ("a terminal is passed on, with its size and the command's status", a_terminal_is_passed_on),
+    ("Ctrl-C ends it while it boots", lambda: key_ends_the_boot(b"\x03", signal.SIGINT)),
+    ("Ctrl-\\ too", lambda: key_ends_the_boot(b"\x1c", signal.SIGQUIT)),
+    ("then Ctrl-C is the command's", a_key_goes_to_the_command),
+    ("in the terminal's background it has no input", no_input_in_the_background),
+]
+part.run("lab", [[case] for case in CASES])

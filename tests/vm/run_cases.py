@@ -16,7 +16,6 @@ import sys
 import tempfile
 import termios
 import time
-import traceback
 
 import hpet_cases
 import part
@@ -25,9 +24,9 @@ import qmp_cases
 import rtc_cases
 import snapshot_cases
 import tsc_cases
-from run_guest import (VMTIME, KERNEL, BUSYBOX, WORDS, DONE, SOME, JIFFIES, JIFFIES_APPEND,
-                       MINUTE_S, WHILE_S, PATIENCE_S, Failure,
-                       check, Guest, linux, Reading, SLACK_S, check_rate, wait_until_flat,
+from part import Failure, check
+from run_guest import (VMTIME, KERNEL, BUSYBOX, WORDS, SOME, JIFFIES, JIFFIES_APPEND,
+                       MINUTE_S, WHILE_S, Guest, linux, Reading, SLACK_S, check_rate, wait_until_flat,
                        clock_source, switch_off, out_byte, HALT, TRIPLE_FAULT, in_byte, OUT_AL,
                        WAIT_FOR_INPUT, connect, send_module, send_bytes, Image, newc, run, refused)
 
@@ -477,22 +476,4 @@ CASES = [
 ]
 
 
-def main():
-    failed = 0
-    for case in CASES:
-        name = case.__name__.replace("_", " ")
-        if name in DONE or (WORDS and not any(word in case.__name__ for word in WORDS)):
-            continue
-        part.end_if_enough()
-        start = time.monotonic()
-        try:
-            case()
-            print(f"ok - run: {name} ({time.monotonic() - start:.0f} s)", flush=True)
-        except Exception as error:  # whatever it is, the other cases go on
-            failed += 1
-            why = str(error) if isinstance(error, Failure) else traceback.format_exc()
-            print(f"not ok - run: {name}: " + " | ".join(why.splitlines()), flush=True)
-    sys.exit(1 if failed else 0)
-
-
-main()
+part.run("run", map(part.named, CASES), WORDS)

@@ -12,9 +12,10 @@ import sys
 import tempfile
 import time
 
+from part import Failure, check
+
 VMTIME, KERNEL, BUSYBOX = sys.argv[1:4]
 WORDS = sys.argv[4:]
-DONE = os.environ.get("VMTIME_TEST_DONE", "").splitlines()  # by again.py
 PATIENCE_S = 120  # for one answer; only a hang takes that long
 SOME = 20000  # bytes of output: each costs an exit, of which the lab does 5000 to 20000 a second
 
@@ -24,15 +25,6 @@ MINUTE_S, WHILE_S = (60, 60) if os.environ.get("VMTIME_SOAK") else (20, 12)
 # A guest without kvm-clock whose only ticks are the PIT's.
 JIFFIES = ["--kvm-clock", "none", "--ticks", "catchup", "--hpet", "off"]
 JIFFIES_APPEND = "nolapic_timer clocksource=jiffies nohz=off highres=off"
-
-
-class Failure(Exception):
-    pass
-
-
-def check(condition, why):
-    if not condition:
-        raise Failure(why)
 
 
 class Guest:

@@ -13,40 +13,12 @@ import sys
 import time
 
 import part
+from part import Skip, check
 
 VMTIME, ROOT, WORK = sys.argv[1:4]
 WORDS = sys.argv[4:]
-DONE = os.environ.get("VMTIME_TEST_DONE", "").splitlines()  # by again.py
 SOAK = bool(os.environ.get("VMTIME_SOAK"))
 PATIENCE_S = 280  # with again.py's 240 s less than the lab has
-failures = 0
-
-
-class Skip(Exception):
-    pass
-
-
-def check(condition, why):
-    if not condition:
-        raise AssertionError(why)
-
-
-def is_wanted(name):
-    return name not in DONE and (not WORDS or any(word in name for word in WORDS))
-
-
-def case(name, test):
-    global failures
-    began = time.monotonic()
-    try:
-        test()
-        print(f"ok - test: {name} ({time.monotonic() - began:.0f} s)", flush=True)
-    except Skip as reason:
-        print(f"skip - test: {name}: {reason}", flush=True)
-    except Exception as why:  # whatever it was, the others still run
-        failures += 1
-        text = " | ".join(f"{type(why).__name__} {why}".splitlines())
-        print(f"not ok - test: {name}: {text}", flush=True)
 
 
 def run(*options):
@@ -590,10 +562,4 @@ GROUPS = [
 if SOAK:
     GROUPS.append([("a step back is seen by busy CPUs", a_step_back_is_seen_by_busy_cpus)])
 
-for group in GROUPS:
-    left = [(name, test) for name, test in group if is_wanted(name)]
-    if left:
-        part.end_if_enough()
-    for name, test in left:
-        case(name, test)
-sys.exit(1 if failures else 0)
+part.run("test", GROUPS, WORDS)
