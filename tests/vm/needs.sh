@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# needs.sh - what a test in the lab needs besides the build; to be sourced with $root set.
+# needs.sh - what a test in the lab needs besides the build; to be sourced with $root and $vmtime
+# set.
 
 # The image of the kernel `lab` or `guest` in the cache, where there is one.
 cached_kernel() {
@@ -40,4 +41,21 @@ lacks() {
 		fi
 	done
 	return 1
+}
+
+# busybox_cases SUITE [WORD...]: runs SUITE_cases.py in the lab, with an initrd of BusyBox for its
+# guests.  The last that a script does.
+busybox_cases() {
+	suite=$1
+	shift
+	if reason=$(lacks lab guest busybox); then
+		echo "skip - $suite: $reason"
+		exit 77
+	fi
+	work=$(mktemp -d "${TMPDIR:-/tmp}/vmtime-$suite-test.XXXXXX")
+	trap 'rm -rf "$work"' EXIT
+	"$root/scripts/busybox-initrd" "$work/busybox.cpio" || exit 1
+	python3 "$root/tests/vm/again.py" "$suite" "$vmtime" lab --timeout 9min -- \
+		python3 "$root/tests/vm/${suite}_cases.py" "$vmtime" "$(cached_kernel guest)" \
+		"$work/busybox.cpio" "$@"
 }

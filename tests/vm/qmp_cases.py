@@ -11,7 +11,7 @@ import tempfile
 import time
 
 from run_guest import (Guest, HALT, Image, JIFFIES, JIFFIES_APPEND, PATIENCE_S, check, connect,
-                       linux, out_byte, refused)
+                       leave_stale_socket, linux, out_byte, refused)
 
 FATES = "delivered", "merged", "discarded", "owed"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -178,9 +178,7 @@ def a_pit_of_597_khz_leaves_the_host_its_time():
 def stock_clients_talk_qmp():
     with tempfile.TemporaryDirectory() as d:
         path = d + "/qmp"
-        stale = socket.socket(socket.AF_UNIX)
-        stale.bind(path)
-        stale.close()  # nobody listens: to be replaced
+        leave_stale_socket(path)
         with linux("--qmp", path) as g:
             connect(path).close()
             said = ('{"execute": "qmp_capabilities"}{"execute":\n"query-status"} oops\n'

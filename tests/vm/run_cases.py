@@ -28,7 +28,8 @@ from part import Failure, check
 from run_guest import (VMTIME, KERNEL, BUSYBOX, WORDS, SOME, JIFFIES, JIFFIES_APPEND,
                        MINUTE_S, WHILE_S, Guest, linux, Reading, SLACK_S, check_rate, wait_until_flat,
                        clock_source, switch_off, out_byte, HALT, TRIPLE_FAULT, in_byte, OUT_AL,
-                       WAIT_FOR_INPUT, connect, send_module, send_bytes, Image, newc, run, refused)
+                       WAIT_FOR_INPUT, connect, leave_stale_socket, send_module, send_bytes, Image, newc,
+                       run, refused)
 
 
 def shell_on_two_cpus_switches_off_with_0():
@@ -274,9 +275,7 @@ def a_socket_gives_all_that_its_reader_takes():
 def nobody_at_the_socket_holds_nothing_up():
     with tempfile.TemporaryDirectory() as d:
         path = d + "/console"
-        stale = socket.socket(socket.AF_UNIX)
-        stale.bind(path)
-        stale.close()  # nobody listens: to be replaced
+        leave_stale_socket(path)
         status, _, errors = run("--serial", "unix:" + path,
                                 code=send_bytes(SOME) + out_byte(0x605, 0x34) + HALT)
         check((status, errors) == (0, ""), f"status {status}: {errors}")

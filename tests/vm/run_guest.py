@@ -111,6 +111,12 @@ class Guest:
         return status, self.process.stderr.read().decode(errors="replace")
 
 
+def leave_stale_socket(path):
+    """Nobody listens: to be replaced."""
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(path)
+
+
 def connect(path):
     end = time.monotonic() + 30
     while True:

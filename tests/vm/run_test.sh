@@ -8,13 +8,4 @@ set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
 vmtime=${VMTIME:-$root/build/vmtime}
 . "$root/tests/vm/needs.sh"
-if reason=$(lacks lab guest busybox); then
-	echo "skip - run: $reason"
-	exit 77
-fi
-kernel=$(cached_kernel guest)
-work=$(mktemp -d "${TMPDIR:-/tmp}/vmtime-run-test.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-"$root/scripts/busybox-initrd" "$work/busybox.cpio" || exit 1
-python3 "$root/tests/vm/again.py" run "$vmtime" lab --timeout 9min -- \
-	python3 "$root/tests/vm/run_cases.py" "$vmtime" "$kernel" "$work/busybox.cpio" "$@"
+busybox_cases run "$@"
