@@ -115,7 +115,7 @@ class Together(unittest.TestCase):
 
     def test_what_can_wait_gives_way(self):
         """To figures the other labs, to both what compiles; each is the first where it is alone."""
-        for wanted in {"clang": 0}, {"run": 0, "clang": 5}, {"test": 0, "run": 5, "clang": 10}:
+        for wanted in {"clang": 0}, {"run": 0, "clang": 5}, {"test": 0, "run": 10, "clang": 15}:
             texts = {name: f"(nice; cat /proc/self/autogroup) >of-{name}; echo 'ok - x'"
                      for name in wanted}
             self.assertEqual(self.start(**texts).wait(timeout=60), 0)
