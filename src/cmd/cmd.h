@@ -29,14 +29,18 @@ struct cmd_verb {
 };
 
 /* One file a verb. */
-extern const struct cmd_verb cmd_run, cmd_test, cmd_lab;
+extern const struct cmd_verb cmd_run, cmd_test, cmd_plan, cmd_lab;
 
 /* "vmtime VERB: what: why (what to do)" on stderr, one line; returns `status`. */
 int cmd_error(const char *verb, int status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* The word of `known` (NULL-ended) that is nearest: the first that begins so, where one does, else
+ * the one that takes the fewest letters to be made of it.  NULL: there are none. */
+const char *cmd_nearest(const char *word, const char *const *known);
+
 /* An option that is none of `known` (NULL-ended, with their dashes): names it and the nearest known
- * one on stderr, which is the first that begins so where one does; returns CMD_USAGE. */
+ * one on stderr; returns CMD_USAGE. */
 int cmd_unknown_option(const char *verb, const char *option, const char *const *known);
 
 /* getopt_long() over at most CMD_OPTIONS_MAX long options, in order and by their whole names; -1

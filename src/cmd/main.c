@@ -10,7 +10,7 @@
 #include "cmd/cmd.h"
 #include "cmd/files.h"
 
-static const struct cmd_verb *const verbs[] = {&cmd_run, &cmd_test, &cmd_lab};
+static const struct cmd_verb *const verbs[] = {&cmd_run, &cmd_test, &cmd_plan, &cmd_lab};
 
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_report.c - the results of `vmtime test`: the table for people and the JSON for the rest. */
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <libsmartcols.h>
@@ -8,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/jsonout.h"
 #include "cmd/lab.h"
 #include "cmd/test.h"
 #include "cmd/test_costs.h"
@@ -337,27 +336,6 @@ static json_t *text_json(const char *text)
 	return string;
 }
 
-/* The object being made, or NULL for ever once a member could not be. */
-static void put(json_t **object, const char *name, json_t *value)
-{
-	if (!*object) {
-		json_decref(value);
-	} else if (json_object_set_new(*object, name, value) < 0) {
-		json_decref(*object);
-		*object = NULL;
-	}
-}
-
-static void append(json_t **array, json_t *value)
-{
-	if (!*array) {
-		json_decref(value);
-	} else if (json_array_append_new(*array, value) < 0) {
-		json_decref(*array);
-		*array = NULL;
-	}
-}
-
 static json_t *host_json(const struct test_report *report)
 {
 	static const char *const classes[] = {[PROBE_TSC_NONE] = "none",
@@ -370,15 +348,15 @@ static json_t *host_json(const struct test_report *report)
 
 	uname(&name);
 	cpu_model(cpu, sizeof(cpu));
-	put(&host, "kernel", text_json(name.release));
-	put(&host, "cpu", text_json(cpu));
-	put(&host, "kvm", json_string(getenv(LAB_VARIABLE) ? "lab" : "host"));
+	jsonout_put(&host, "kernel", text_json(name.release));
+	jsonout_put(&host, "cpu", text_json(cpu));
+	jsonout_put(&host, "kvm", json_string(getenv(LAB_VARIABLE) ? "lab" : "host"));
 	if (hostclock_source(source, sizeof(source)) == 0)
-		put(&host, "clocksource", text_json(source));
+		jsonout_put(&host, "clocksource", text_json(source));
 	if (report->tsc_hz)
-		put(&host, "tsc_khz", json_integer((json_int_t)((report->tsc_hz + 500) / 1000)));
+		jsonout_put(&host, "tsc_khz", json_integer((json_int_t)((report->tsc_hz + 500) / 1000)));
 	if (probe_tsc(&class, NULL) == 0)
-		put(&host, "tsc_class", json_string(classes[class]));
+		jsonout_put(&host, "tsc_class", json_string(classes[class]));
 	return host;
 }
 
@@ -389,10 +367,10 @@ static json_t *guest_json(const struct sample_hello *hello)
 
 	memcpy(available, hello->available, sizeof(available));
 	for (char *name = strtok_r(available, ",", &save); name; name = strtok_r(NULL, ",", &save))
-		append(&sources, text_json(name));
-	put(&guest, "kernel", text_json(hello->kernel));
-	put(&guest, "cpus", json_integer((json_int_t)hello->cpus));
-	put(&guest, "available_clocksource", sources);
+		jsonout_append(&sources, text_json(name));
+	jsonout_put(&guest, "kernel", text_json(hello->kernel));
+	jsonout_put(&guest, "cpus", json_integer((json_int_t)hello->cpus));
+	jsonout_put(&guest, "available_clocksource", sources);
 	return guest;
 }
 
@@ -400,14 +378,14 @@ static json_t *subject_json(const struct test_known *known, enum test_subject su
 {
 	json_t *o = json_object(), *command = json_array();
 
-	put(&o, "name", json_string(test_subject_names[subject]));
+	jsonout_put(&o, "name", json_string(test_subject_names[subject]));
 	if (known->version[0])
-		put(&o, "version", text_json(known->version));
+		jsonout_put(&o, "version", text_json(known->version));
 	for (char **word = known->command; word && *word; word++)
-		append(&command, text_json(*word));
-	put(&o, "command", command);
+		jsonout_append(&command, text_json(*word));
+	jsonout_put(&o, "command", command);
 	if (known->has_guest)
-		put(&o, "guest", guest_json(&known->guest));
+		jsonout_put(&o, "guest", guest_json(&known->guest));
 	return o;
 }
 
@@ -415,16 +393,16 @@ static json_t *result_json(const struct test_result *r)
 {
 	json_t *o = json_object();
 
-	put(&o, "subject", json_string(test_subject_names[r->subject]));
-	put(&o, "clocksource", json_string(r->clocksource));
-	put(&o, "scenario", json_string(test_scenario_names[r->scenario]));
-	put(&o, "policy", json_string(r->policy ? r->policy : "-"));
-	put(&o, "run", json_integer((json_int_t)r->run));
+	jsonout_put(&o, "subject", json_string(test_subject_names[r->subject]));
+	jsonout_put(&o, "clocksource", json_string(r->clocksource));
+	jsonout_put(&o, "scenario", json_string(test_scenario_names[r->scenario]));
+	jsonout_put(&o, "policy", json_string(r->policy ? r->policy : "-"));
+	jsonout_put(&o, "run", json_integer((json_int_t)r->run));
 	for (int i = 0; i < JUDGE_FIGURES; i++)
 		if (r->row.known[i])
-			put(&o, judge_figure_names[i], json_integer(r->row.value[i]));
-	put(&o, "verdict", json_string(judge_verdict_names[r->row.verdict]));
-	put(&o, "reason", text_json(r->row.reason));
+			jsonout_put(&o, judge_figure_names[i], json_integer(r->row.value[i]));
+	jsonout_put(&o, "verdict", json_string(judge_verdict_names[r->row.verdict]));
+	jsonout_put(&o, "reason", text_json(r->row.reason));
 	return o;
 }
 
@@ -435,64 +413,25 @@ static json_t *report_json(const struct test_options *options, const struct test
 	for (unsigned i = 0; i < options->subject_count; i++) {
 		enum test_subject subject = options->subjects[i];
 
-		append(&subjects, subject_json(&report->subjects[subject], subject));
+		jsonout_append(&subjects, subject_json(&report->subjects[subject], subject));
 	}
 	for (size_t i = 0; i < report->count; i++)
-		append(&results, result_json(&report->results[i]));
-	put(&root, "schema_version", json_integer(1));
-	put(&root, "vmtime", json_string(VMTIME_VERSION));
-	put(&root, "kind", json_string("test"));
-	put(&root, "started", json_string(report->started));
-	put(&root, "host", host_json(report));
-	put(&root, "subjects", subjects);
-	put(&root, "results", results);
-	put(&root, "faces", test_faces_json(report));
-	put(&root, "pairs", test_faces_pairs_json(report));
-	put(&root, "costs", test_costs_json(report));
-	put(&root, "ticks", test_ticks_json(report));
+		jsonout_append(&results, result_json(&report->results[i]));
+	jsonout_put(&root, "schema_version", json_integer(1));
+	jsonout_put(&root, "vmtime", json_string(VMTIME_VERSION));
+	jsonout_put(&root, "kind", json_string("test"));
+	jsonout_put(&root, "started", json_string(report->started));
+	jsonout_put(&root, "host", host_json(report));
+	jsonout_put(&root, "subjects", subjects);
+	jsonout_put(&root, "results", results);
+	jsonout_put(&root, "faces", test_faces_json(report));
+	jsonout_put(&root, "pairs", test_faces_pairs_json(report));
+	jsonout_put(&root, "costs", test_costs_json(report));
+	jsonout_put(&root, "ticks", test_ticks_json(report));
 	return root;
-}
-
-/* A regular file is replaced as a whole, so that nobody ever reads half of it. */
-static int write_file(const char *path, const char *text)
-{
-	char temporary[4096];
-	struct stat status;
-	bool replace = stat(path, &status) < 0 || S_ISREG(status.st_mode);
-	FILE *file;
-	int error = 0;
-
-	if (replace)
-		snprintf(temporary, sizeof(temporary), "%s.%d.tmp", path, (int)getpid());
-	else
-		snprintf(temporary, sizeof(temporary), "%s", path);
-	file = fopen(temporary, "we");
-	if (!file)
-		return -errno;
-	if (fputs(text, file) < 0 || fputc('\n', file) < 0)
-		error = -errno;
-	if (fclose(file) != 0 && !error)
-		error = -errno;
-	if (!error && replace && rename(temporary, path) < 0)
-		error = -errno;
-	if (error && replace)
-		unlink(temporary);
-	return error;
 }
 
 int test_report_json(const struct test_options *options, const struct test_report *report)
 {
-	json_t *root = report_json(options, report);
-	char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-	int error = 0;
-
-	if (!text)
-		error = -ENOMEM;
-	else if (options->json_file)
-		error = write_file(options->json_file, text);
-	else if (puts(text) < 0 || fflush(stdout) < 0)
-		error = -errno;
-	free(text);
-	json_decref(root);
-	return error;
+	return jsonout_print(report_json(options, report), options->json_file);
 }

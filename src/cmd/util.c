@@ -56,22 +56,30 @@ static unsigned edits(const char *a, const char *b)
 	return row[b_length];
 }
 
-int cmd_unknown_option(const char *verb, const char *option, const char *const *known)
+const char *cmd_nearest(const char *word, const char *const *known)
 {
 	const char *nearest = NULL;
 	unsigned fewest = UINT_MAX;
-	int length = (int)strcspn(option, "=");
-	char name[NAME_MAX_LENGTH + 1];
 
-	snprintf(name, sizeof(name), "%.*s", length, option);
 	for (; *known; known++) {
-		unsigned n = strncmp(name, *known, strlen(name)) == 0 ? 0 : edits(name, *known);
+		unsigned n = strncmp(word, *known, strlen(word)) == 0 ? 0 : edits(word, *known);
 
 		if (n < fewest) {
 			fewest = n;
 			nearest = *known;
 		}
 	}
+	return nearest;
+}
+
+int cmd_unknown_option(const char *verb, const char *option, const char *const *known)
+{
+	int length = (int)strcspn(option, "=");
+	char name[NAME_MAX_LENGTH + 1];
+	const char *nearest;
+
+	snprintf(name, sizeof(name), "%.*s", length, option);
+	nearest = cmd_nearest(name, known);
 	return cmd_error(verb, CMD_USAGE, "unknown %s '%.*s'%s%s%s", verb ? "option" : "verb",
 			 length, option, nearest ? " (the nearest known one is '" : "",
 			 nearest ? nearest : "", nearest ? "')" : "");

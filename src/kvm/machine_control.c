@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* machine_control.c - what a running machine is asked and told from outside. */
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "kvm/gaptext.h"
 #include "kvm/machine_impl.h"
 #include "kvm/vmstate.h"
 
@@ -102,22 +102,11 @@ int machine_save(struct machine *m, struct vmstate_parts *parts, struct why *why
 static void warn_of_gap(const struct machine *m, const struct chipset_change *change,
 			uint64_t limit_ns, uint32_t clock)
 {
-	enum { NS_PER_MS = 1000000, MS_PER_S = 1000 };
-	const uint64_t gap_ms = change->gap_ns / NS_PER_MS, limit_ms = limit_ns / NS_PER_MS;
-	const char *name = clock == VMT_GAP_HPET    ? "the HPET"
-			   : clock == VMT_GAP_PMTMR ? "the ACPI PM timer"
-			   : clock == VMT_GAP_TICKS ? "counting ticks"
-						    : "a kernel before Linux 6.10";
 	struct why text;
 
 	if (change->policy != VMT_POLICY_CONTINUE || change->gap_ns <= limit_ns || !m->watch)
 		return;
-	why_set(&text, 0,
-		"the guest stood still for %" PRIu64 ".%03" PRIu64
-		" s and time went on: by %s it cannot see more than %" PRIu64 ".%03" PRIu64
-		" s (run with --on-pause auto or freeze)",
-		gap_ms / MS_PER_S, gap_ms % MS_PER_S, name, limit_ms / MS_PER_S,
-		limit_ms % MS_PER_S);
+	gaptext_set(change->gap_ns, limit_ns, clock, "run with --on-pause auto or freeze", &text);
 	m->watch->notice(m->watch->owner, text.text);
 }
 

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "host/hostclock.h"
+#include "kvm/gaptext.h"
 #include "kvm/machine_impl.h"
 #include "kvm/vmstate.h"
 #include "kvm/vmstate_board.h"
@@ -228,6 +229,11 @@ void vmstate_notices(const struct machine *m)
 			" s ahead of this host's: it goes on where it stood, and takes this host's "
 			"date (see that the clocks of both hosts are right)",
 			future_ms / MS_PER_S, future_ms % MS_PER_S);
+		m->watch->notice(m->watch->owner, text.text);
+	}
+	if (t->change.policy == VMT_POLICY_CONTINUE && t->change.gap_ns > t->limit_ns) {
+		gaptext_set(t->change.gap_ns, t->limit_ns, 0,
+			    "run with --on-restore auto or freeze", &text);
 		m->watch->notice(m->watch->owner, text.text);
 	}
 	if (t->tsc_ppb) {
