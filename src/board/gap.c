@@ -4,9 +4,13 @@
 
 #include "core/ns.h"
 
-enum { HPET_HALF_BITS = 31 };
+enum { HPET_BITS = 32 }; /* that Linux reads */
 
-#define HPET_NS ((UINT64_C(1) << HPET_HALF_BITS) * VMT_HPET_TICK_NS)
+/* The most that a counter can have moved without its upper half being taken for a step back. */
+static uint64_t half_of(uint32_t bits)
+{
+	return (UINT64_C(1) << (bits - 1)) - 1;
+}
 
 static uint64_t less(uint64_t limit_ns, uint64_t since_ns)
 {
@@ -20,11 +24,10 @@ static uint64_t limit_of(const struct vmt_gap_guest *g, uint32_t clock)
 
 	switch (clock) {
 	case VMT_GAP_HPET:
-		return less(HPET_NS, g->hpet_since_ns);
+		return less(half_of(HPET_BITS) * VMT_HPET_TICK_NS, g->hpet_since_ns);
 	case VMT_GAP_PMTMR:
-		return less(
-			vmt_ns_muldiv_floor(UINT64_C(1) << (bits - 1), VMT_NS_PER_S, VMT_PMTMR_HZ),
-			g->pmtmr_since_ns);
+		return less(vmt_ns_muldiv_floor(half_of(bits), VMT_NS_PER_S, VMT_PMTMR_HZ),
+			    g->pmtmr_since_ns);
 	case VMT_GAP_TICKS:
 		return vmt_ns_muldiv_floor(g->tick_ns, keeps ? VMT_TICKS_OWED : 1, 1);
 	default:

@@ -214,7 +214,8 @@ const struct cmd_verb cmd_plan = {
 	"plan", main_plan, "what a pause or a restore would do to a guest's clocks",
 	"usage: vmtime plan EVENT DUR [OPTIONS]\n"
 	"\n"
-	"EVENT is pause, restore, migrate, suspend or host-step.  DUR is its length: 500ms, 5s, 2min,\n"
+	"EVENT is pause, restore, migrate, suspend or host-step.  DUR is its length: 500ms, 5s, "
+	"2min,\n"
 	"1h; of restore and host-step also a negative one.  Nothing is run and no clock is read.\n"
 	"\n"
 	"  --policy P          auto (default), continue or freeze; not for host-step\n"

@@ -54,14 +54,14 @@ extern const char *const plan_row_names[PLAN_ROWS]; /* as in JSON */
 
 struct plan_row {
 	enum plan_name name;
-	bool counts;          /* it tells a time: the next four are there */
-	int64_t progress_ns;  /* how far it goes on, as seen when the guest runs again */
-	int64_t change_ns;    /* once all has settled (settle_ns) */
-	int64_t expected_ns;  /* what the policy promises for that */
-	uint64_t quantum_ns;  /* it is told to */
+	bool counts;         /* it tells a time: the next four are there */
+	int64_t progress_ns; /* how far it goes on, as seen when the guest runs again */
+	int64_t change_ns;   /* once all has settled (settle_ns) */
+	int64_t expected_ns; /* what the policy promises for that */
+	uint64_t quantum_ns; /* it is told to */
 	bool has_limit;
-	uint64_t limit_ns;    /* the longest gap that it can show */
-	bool has_due;         /* an interrupt of it is to come: */
+	uint64_t limit_ns;                    /* the longest gap that it can show */
+	bool has_due;                         /* an interrupt of it is to come: */
 	uint64_t due_before_ns, due_after_ns; /* so long after the event begins, and ends */
 	bool fails;
 	char meaning[160];
@@ -77,13 +77,13 @@ enum { PLAN_TICKS = 3 };
 
 struct plan {
 	struct plan_ask ask;
-	bool has_policy;    /* not of a step of the host's clock */
-	uint32_t policy;    /* the one that is applied */
-	uint64_t gap_ns;    /* for which the guest did not run */
-	int64_t frozen_ns;  /* for which virtual time stood still */
-	uint64_t auto_ns;   /* the gap over which AUTO freezes ... */
+	bool has_policy;     /* not of a step of the host's clock */
+	uint32_t policy;     /* the one that is applied */
+	uint64_t gap_ns;     /* for which the guest did not run */
+	int64_t frozen_ns;   /* for which virtual time stood still */
+	uint64_t auto_ns;    /* the gap over which AUTO freezes ... */
 	uint32_t auto_clock; /* ... because of this one (enum vmt_gap_clock) */
-	uint64_t limit_ns;  /* the longest gap that the guest's clock source can show ... */
+	uint64_t limit_ns;   /* the longest gap that the guest's clock source can show ... */
 	uint32_t limit_clock;
 	uint64_t settle_ns; /* it takes so long until all is as foretold */
 	struct plan_row rows[PLAN_ROWS];

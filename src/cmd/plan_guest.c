@@ -211,8 +211,8 @@ struct plan_sight plan_guest_look(const struct plan_guest *g)
 	(void)vmt_hpet_peek(&b.hpet, now, &s.hpet);
 	s.pit_tick = b.pit.seen_tick;
 	s.pmtmr_tick = b.pmtmr.seen_tick;
-	s.rtc_utc_ns = vmt_ns_clamp((vmt_ns_i128)now + b.rtc.utc_offset_ns +
-				    vmt_rtc_offset_ns(&b.rtc));
+	s.rtc_utc_ns =
+		vmt_ns_clamp((vmt_ns_i128)now + b.rtc.utc_offset_ns + vmt_rtc_offset_ns(&b.rtc));
 	s.due_ns[VMT_SOURCE_PIT] = due_in(&b, out.pulses, VMT_SOURCE_PIT, VMT_HAS_PIT);
 	s.due_ns[VMT_SOURCE_RTC] = due_in(&b, out.pulses, VMT_SOURCE_RTC, VMT_HAS_RTC);
 	s.due_ns[VMT_SOURCE_HPET0] = due_in(&b, out.pulses, VMT_SOURCE_HPET0, VMT_HAS_HPET);
@@ -287,8 +287,7 @@ static int move(struct plan_guest *g, const struct plan_ask *ask, uint64_t limit
 	struct plan_guest there;
 	int result = vmt_clock_pause(&g->clock, g->host.counter, &paused, NULL);
 
-	power_on(&there, NEW_HOST,
-		 vmt_ns_clamp((vmt_ns_i128)g->host.utc_ns + ask->duration_ns));
+	power_on(&there, NEW_HOST, vmt_ns_clamp((vmt_ns_i128)g->host.utc_ns + ask->duration_ns));
 	start_board(&there, g->board.config.ticks);
 	config.now = (struct vmstate_instant){.tsc = there.host.counter, .at = there.host};
 	if (result == 0)

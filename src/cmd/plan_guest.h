@@ -23,7 +23,7 @@ struct plan_guest {
 	struct vmt_kvmclock kvmclock;
 	struct vmt_steal steal;
 	struct vmt_board board;
-	struct vmt_reading host;    /* the host's counter and UTC, now */
+	struct vmt_reading host; /* the host's counter and UTC, now */
 	vmt_ns board_deadline;
 	uint32_t pulses;       /* bit of enum vmt_source: come, and not yet taken by the guest */
 	uint64_t deadline_tsc; /* of the LAPIC's timer */
@@ -35,8 +35,8 @@ struct plan_sight {
 	int64_t host_utc_ns, rtc_utc_ns;
 	uint64_t tsc; /* of a CPU */
 	vmt_ns kvmclock_ns;
-	uint64_t hpet;              /* whole */
-	uint32_t pmtmr;             /* 24 bits */
+	uint64_t hpet;                 /* whole */
+	uint32_t pmtmr;                /* 24 bits */
 	uint64_t pmtmr_tick, pit_tick; /* as if they never came round */
 	uint64_t steal_ns;
 	uint64_t due_ns[VMT_SOURCES]; /* so long until the next edge; 0: now, VMT_NEVER: none */

@@ -189,17 +189,17 @@ static void guest_clock(struct plan_row *row, const struct plan *p, const struct
 	const int64_t passed_ns = utc ? s->utc_ns : (int64_t)s->elapsed_ns;
 
 	count(row, (int64_t)s->seen_ns, passed_ns, p, s->quantum_ns);
-	row->change_ns = vmt_ns_clamp((vmt_ns_i128)s->seen_ns + s->owed_ns - s->stands_ns -
-				      passed_ns);
+	row->change_ns =
+		vmt_ns_clamp((vmt_ns_i128)s->seen_ns + s->owed_ns - s->stands_ns - passed_ns);
 	/* By how much the host's UTC was set, if it was, no guest knows. */
 	if (utc)
-		row->expected_ns = difference(row->expected_ns,
-					      difference(s->utc_ns, (int64_t)s->elapsed_ns));
+		row->expected_ns =
+			difference(row->expected_ns, difference(s->utc_ns, (int64_t)s->elapsed_ns));
 	row->has_limit = p->has_policy;
 	row->limit_ns = p->limit_ns;
-	row->fails = beyond(p, p->limit_ns) ||
-		     magnitude(difference(row->change_ns, row->expected_ns)) >
-			     RIGHT_NS + s->quantum_ns;
+	row->fails =
+		beyond(p, p->limit_ns) ||
+		magnitude(difference(row->change_ns, row->expected_ns)) > RIGHT_NS + s->quantum_ns;
 }
 
 static void mean_guest_clock(struct plan_row *row, const struct plan *p, const struct seen *s)

@@ -26,9 +26,10 @@ static void each_clock_has_its_own_limit(void **state)
 	takes((struct vmt_gap_guest){0}, UINT64_MAX, 0);
 	takes((struct vmt_gap_guest){VMT_GAP_KVMCLOCK}, 600 * S, VMT_GAP_KVMCLOCK);
 	takes((struct vmt_gap_guest){VMT_GAP_TSC}, 600 * S, VMT_GAP_TSC);
-	takes((struct vmt_gap_guest){VMT_GAP_HPET}, 21474836480, VMT_GAP_HPET);  /* half of 2^32 */
-	takes((struct vmt_gap_guest){VMT_GAP_PMTMR}, 2343484437, VMT_GAP_PMTMR); /* of 2^24 */
-	takes((struct vmt_gap_guest){VMT_GAP_PMTMR, 32}, 599932015940, VMT_GAP_PMTMR);
+	takes((struct vmt_gap_guest){VMT_GAP_HPET}, 21474836470,
+	      VMT_GAP_HPET); /* below half of 2^32 */
+	takes((struct vmt_gap_guest){VMT_GAP_PMTMR}, 2343484157, VMT_GAP_PMTMR); /* of 2^24 */
+	takes((struct vmt_gap_guest){VMT_GAP_PMTMR, 32}, 599932015661, VMT_GAP_PMTMR);
 }
 
 static void the_time_since_it_looked_belongs_to_the_gap(void **state)
@@ -38,7 +39,7 @@ static void the_time_since_it_looked_belongs_to_the_gap(void **state)
 	const struct vmt_gap_guest other = {.clocks = VMT_GAP_TSC, .hpet_since_ns = S};
 
 	(void)state;
-	takes(hpet, 20474836480, VMT_GAP_HPET);
+	takes(hpet, 20474836470, VMT_GAP_HPET);
 	takes(late, 0, VMT_GAP_PMTMR); /* it cannot take any more */
 	takes(other, 600 * S, VMT_GAP_TSC);
 }
@@ -64,9 +65,9 @@ static void the_weakest_clock_sets_the_limit(void **state)
 	const uint32_t all = VMT_GAP_KVMCLOCK | VMT_GAP_TSC | VMT_GAP_HPET;
 
 	(void)state;
-	takes((struct vmt_gap_guest){all}, 21474836480, VMT_GAP_HPET);
-	takes((struct vmt_gap_guest){all | VMT_GAP_PMTMR}, 2343484437, VMT_GAP_PMTMR);
-	takes((struct vmt_gap_guest){all | VMT_GAP_PMTMR, 32}, 21474836480, VMT_GAP_HPET);
+	takes((struct vmt_gap_guest){all}, 21474836470, VMT_GAP_HPET);
+	takes((struct vmt_gap_guest){all | VMT_GAP_PMTMR}, 2343484157, VMT_GAP_PMTMR);
+	takes((struct vmt_gap_guest){all | VMT_GAP_PMTMR, 32}, 21474836470, VMT_GAP_HPET);
 	takes((struct vmt_gap_guest){VMT_GAP_KVMCLOCK | VMT_GAP_TSC}, 600 * S, VMT_GAP_KVMCLOCK);
 }
 
