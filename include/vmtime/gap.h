@@ -9,8 +9,8 @@
  *  - kvm-clock and tsc have 64 bits.  Before 6.10 the whole gap is multiplied in 64 bits before the
  *    first tick after it; the factor is chosen so that 10 minutes fit, and not more than twice as
  *    much: beyond that time may come out wrong by hundreds of seconds.
- *  - The HPET is read with 32 bits of 10 ns, the PM timer with 24.  What has moved by half
- *    of that or more counts as a step back, and so as nothing (clocksource_delta()): 21.4 and 2.3 s.
+ *  - The HPET is read with 32 bits of 10 ns, the PM timer with 24.  What has moved by half of that
+ *    or more counts as a step back, and so as nothing (clocksource_delta()): 21.4 s and 2.3 s.
  *    Of one that is read as a watchdog of the TSC the same is true.
  *  - A guest that counts ticks gets as many as the machine gives later (board.h, enum vmt_ticks).
  *

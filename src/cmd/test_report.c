@@ -354,7 +354,8 @@ static json_t *host_json(const struct test_report *report)
 	if (hostclock_source(source, sizeof(source)) == 0)
 		jsonout_put(&host, "clocksource", text_json(source));
 	if (report->tsc_hz)
-		jsonout_put(&host, "tsc_khz", json_integer((json_int_t)((report->tsc_hz + 500) / 1000)));
+		jsonout_put(&host, "tsc_khz",
+			    json_integer((json_int_t)((report->tsc_hz + 500) / 1000)));
 	if (probe_tsc(&class, NULL) == 0)
 		jsonout_put(&host, "tsc_class", json_string(classes[class]));
 	return host;
