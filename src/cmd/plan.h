@@ -67,7 +67,7 @@ struct plan_row {
 	char meaning[160];
 };
 
-/* Of a source that ticks: what fell due in the event, when the guest has taken what came at once. */
+/* Of a source that ticks: what fell due in the event, once the guest took what came at once. */
 struct plan_ticks {
 	const char *source;
 	uint64_t period_ns;

@@ -9,8 +9,8 @@
 
 #include "host/why.h"
 
-/* `clock`: the one of enum vmt_gap_clock that sets the limit, 0: not known.  `remedy`: what would have helped, as
- * "run with --on-pause auto or freeze". */
+/* `clock`: the one of enum vmt_gap_clock that sets the limit, 0: not known.  `remedy`: what would
+ * have helped, as "run with --on-pause auto or freeze". */
 void gaptext_set(uint64_t gap_ns, uint64_t limit_ns, uint32_t clock, const char *remedy,
 		 struct why *ret_text);
 

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -57,6 +58,11 @@ static void passes(const struct plan *p)
 	assert_false(p->fails);
 	assert_int_equal(plan_fails(p), 0);
 	assert_string_equal(p->warning, "");
+	for (int i = 0; i < PLAN_ROWS; i++) {
+		const struct plan_row *r = row(p, (enum plan_name)i);
+
+		assert_true(llabs(r->change_ns - r->expected_ns) <= (int64_t)r->quantum_ns);
+	}
 }
 
 static void fails_with(const struct plan *p, unsigned rows, const char *words)
