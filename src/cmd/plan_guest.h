@@ -3,9 +3,9 @@
  * compute what an event does to them, and nobody reads a clock.
  *
  * Its host's counter, and so its TSC, runs at 2 GHz: all of its figures are whole.  It has run for
- * a second.  Its PIT and timer 0 of its HPET tick at 250 Hz, its RTC at 64 Hz, and it takes each tick
- * at once; its LAPIC's timer is armed for the TSC.  What is next comes about 3 ms after the event
- * begins. */
+ * a second.  Its PIT and timer 0 of its HPET tick at 250 Hz, its RTC at 64 Hz, and it takes each
+ * tick at once; its LAPIC's timer is armed for the TSC.  What is next comes about 3 ms after the
+ * event begins (the RTC's excepted). */
 #ifndef CMD_PLAN_GUEST_H
 #define CMD_PLAN_GUEST_H
 
