@@ -123,20 +123,41 @@ int lapic_stop(const struct vcpu *v, uint64_t tsc, uint32_t khz, struct lapic_ti
 	return 0;
 }
 
+static void request(uint8_t *regs, bool requested)
+{
+	uint32_t bit;
+	uint8_t *word = request_of(regs, &bit);
+
+	put32(word, requested ? get32(word) | bit : get32(word) & ~bit);
+}
+
+/* Registers are read again: a line may have been raised meanwhile, and its request is in there. */
 static int tell(const struct vcpu *v, const struct lapic_timer *t)
 {
 	struct kvm_lapic_state s;
 	uint8_t *const regs = registers(&s);
-	uint8_t *word;
-	uint32_t bit;
 
-	/* Read again: a line may have been raised meanwhile, and its request is in there. */
 	if (ioctl(v->fd, KVM_GET_LAPIC, &s) < 0)
 		return -EIO;
-	word = request_of(regs, &bit);
-	put32(word, t->requested ? get32(word) | bit : get32(word) & ~bit);
+	request(regs, t->requested);
+	put32(regs + INITIAL, t->initial);
 	put32(regs + CURRENT, t->left);
 	return ioctl(v->fd, KVM_SET_LAPIC, &s) < 0 ? -EIO : 0;
+}
+
+/* KVM starts a one-shot timer that has 0 left as one that is due now. */
+static void pass(struct lapic_timer *t, uint64_t ns)
+{
+	const uint64_t ticks = ns >> t->shift;
+
+	if (ticks < t->left) {
+		t->left -= (uint32_t)ticks;
+	} else if (t->periodic) {
+		t->left = t->initial - (uint32_t)((ticks - t->left) % t->initial);
+		t->requested |= !t->masked;
+	} else {
+		t->left = 0;
+	}
 }
 
 int lapic_go(const struct vcpu *v, struct lapic_timer *timer)
@@ -147,21 +168,48 @@ int lapic_go(const struct vcpu *v, struct lapic_timer *timer)
 	return tell(v, timer);
 }
 
-/* KVM starts a one-shot timer that has 0 left as one that is due now. */
 int lapic_go_on(const struct vcpu *v, const struct lapic_timer *timer, uint64_t gap_ns)
 {
-	const uint64_t ticks = gap_ns >> timer->shift;
 	struct lapic_timer t = *timer;
 
 	if (!t.taken_back)
 		return 0;
-	if (ticks < t.left) {
-		t.left -= (uint32_t)ticks;
-	} else if (t.periodic) {
-		t.left = t.initial - (uint32_t)((ticks - t.left) % t.initial);
-		t.requested |= !t.masked;
-	} else {
-		t.left = 0;
-	}
+	pass(&t, gap_ns);
 	return tell(v, &t);
+}
+
+/* Without an initial count KVM runs no timer. */
+int lapic_hold(const struct vcpu *v, struct lapic_timer *timer)
+{
+	struct lapic_timer held = *timer;
+
+	if (!timer->counts)
+		return 0;
+	timer->taken_back = true;
+	held.initial = held.left = 0;
+	return tell(v, &held);
+}
+
+void lapic_pass(struct kvm_lapic_state *state, uint64_t ns)
+{
+	uint8_t *const regs = registers(state);
+	struct lapic_timer t = {
+		.periodic = mode_of(regs) == PERIODIC,
+		.masked = get32(regs + LVTT) & LVT_MASKED,
+		.shift = shift_of(regs),
+		.initial = get32(regs + INITIAL),
+		.left = get32(regs + CURRENT),
+	};
+	uint32_t bit;
+
+	if (mode_of(regs) > PERIODIC || !t.initial)
+		return;
+	t.requested = get32(request_of(regs, &bit)) & bit;
+	if (t.left)
+		pass(&t, ns);
+	else if (!t.periodic)
+		t.initial = 0;
+	request(regs, t.requested);
+	put32(regs + INITIAL, t.initial);
+	put32(regs + CURRENT, t.left);
 }

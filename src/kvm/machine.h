@@ -141,8 +141,8 @@ const struct guest_memory *machine_memory(const struct machine *m);
  * configuration or on this host, -EINVAL, -ENOTSUP it is damaged or not known. */
 void machine_arrive(struct machine *m, const struct vmstate_parts *state);
 
-/* A bus reset, as by the guest.  If it cannot be booted again: the end, MACHINE_END_RESET.  -EBUSY
- * for one that stands still. */
+/* A bus reset, as by the guest; one that stands still does so afterwards as well.  If it cannot be
+ * booted again: the end, MACHINE_END_RESET. */
 int machine_reset(struct machine *m, struct why *why);
 
 /* Somebody presses the power button: whether the guest heeds it is the guest's. */

@@ -131,13 +131,26 @@ int machine_resume(struct machine *m, bool *ret_changed, struct chipset_change *
 	return 0;
 }
 
+/* As it stood: time where it stopped; the CPUs, once they are made anew, at the gate. */
+static void stand_still_again(struct machine *m, const struct pause *kept)
+{
+	gate_shut(&m->gate);
+	m->pause = *kept;
+	memset(m->pause.timers, 0, sizeof(m->pause.timers));
+}
+
 int machine_reset(struct machine *m, struct why *why)
 {
+	struct pause kept;
+	bool paused;
+
 	if (!m->running)
 		return at_its_end(why);
-	if (m->pause.paused)
-		return why_set(why, -EBUSY, "the machine stands still (send cont first)");
+	paused = m->pause.paused;
+	kept = m->pause;
 	machine_tear_down(m);
+	if (paused)
+		stand_still_again(m, &kept);
 	m->end.result = machine_boot_again(m);
 	if (m->end.result < 0) {
 		m->end.kind = MACHINE_END_RESET;

@@ -17,8 +17,6 @@ enum { PAIR_TRIES = 10 };
 #define AHEAD_NS INT64_C(500000)
 #define PPT INT64_C(1000000000000)
 enum { ANY_CPU = VMT_KVMCLOCK_CPUS };
-/* Of an entry: the rest are flags, the guest's to clear, and nothing. */
-enum { COMPARED_BYTES = 29 };
 
 __extension__ typedef __int128 i128;
 __extension__ typedef unsigned __int128 u128;
@@ -152,7 +150,7 @@ static void write_page(struct pvclock *p, uint32_t cpu)
 	if (!entry || p->pages[cpu] == PVCLOCK_PAGE_TAKEN)
 		return;
 	if (p->pages[cpu] == PVCLOCK_PAGE_WRITTEN &&
-	    memcmp(entry, p->written[cpu], COMPARED_BYTES) != 0) {
+	    memcmp(entry, p->written[cpu], PVCLOCK_COMPARED) != 0) {
 		p->pages[cpu] = PVCLOCK_PAGE_TAKEN;
 		p->taken = true;
 		return;

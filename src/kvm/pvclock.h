@@ -61,7 +61,9 @@ struct pvclock_config {
 	void *owner;
 };
 
-/* Of a CPU's page. */
+/* Of a CPU's page; so many of its bytes no guest changes that has it still.  (The rest are flags, which
+ * it clears, and nothing.) */
+enum { PVCLOCK_COMPARED = 29 };
 enum pvclock_page { PVCLOCK_PAGE_NEW = 0, PVCLOCK_PAGE_WRITTEN, PVCLOCK_PAGE_TAKEN };
 
 struct pvclock {
@@ -120,8 +122,8 @@ int pvclock_freeze(struct pvclock *p, uint64_t host_tsc, uint64_t count);
  * at virtual time `stopped`, the guest's TSC being `count` there; froze: and stood since. */
 void pvclock_go(struct pvclock *p, uint64_t count, vmt_ns stopped, bool froze);
 
-/* What the guest has registered, saved by vmt_kvmclock_save(), before any vCPU runs; then
- * pvclock_go().  0 or -EINVAL. */
+/* What the guest has registered, saved by vmt_kvmclock_save(), before any vCPU runs; then, when the
+ * taken ones of its pages are marked, pvclock_go().  0 or -EINVAL. */
 int pvclock_load(struct pvclock *p, const void *bytes, size_t size);
 
 /* How late virtual time was beside the host's at the last tick; false: not disciplined. */

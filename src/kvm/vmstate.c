@@ -17,50 +17,38 @@
 
 enum { VERSION = 1, SETTLE_TRIES = 200, SETTLE_US = 1000 };
 
-/* The local APIC's registers: Intel SDM vol. 3, 11.4.1. */
-enum { REQUESTS = 0x200, LVTT = 0x320, VECTOR_MASK = 0xff, VECTORS = 32, STEP = 16 };
-
-/* A CPU's timer before KVM is asked to put what it owes into the registers. */
-struct timer {
-	struct kvm_lapic_state lapic;
-	uint64_t deadline;
-};
-
-static uint8_t *request_of(struct kvm_lapic_state *lapic, uint32_t *ret_bit)
-{
-	uint8_t *regs = (uint8_t *)lapic->regs;
-	uint32_t vector = get32(regs + LVTT) & VECTOR_MASK;
-
-	*ret_bit = 1U << vector % VECTORS;
-	return regs + REQUESTS + vector / VECTORS * STEP;
-}
-
 static int refused(const struct vcpu *v, struct why *why)
 {
 	return why_set(why, -EIO, "KVM refused CPU %u's local APIC: %s", v->cpu, strerror(errno));
 }
 
 /* Virtual time stands, but KVM's timers do not know: one that had time left when it stopped has not
- * fired, whatever KVM says by now. */
-static int take_back(struct machine *m, uint32_t cpu, struct timer *before, struct why *why)
+ * fired, whatever KVM says by now, and must not while KVM puts what it owes into the registers,
+ * from where it may get on, beyond recall.  *ret_deadline: what it waits for; 0: nothing. */
+static int hold_timer(struct machine *m, uint32_t cpu, uint64_t *ret_deadline, struct why *why)
 {
 	const struct vcpu *v = &m->vcpus[cpu];
-	struct kvm_lapic_state now;
-	uint8_t *word;
-	uint32_t bit, same;
+	uint64_t deadline;
 
-	if (lapic_go(v, &m->pause.timers[cpu]) < 0)
+	*ret_deadline = 0;
+	if (lapic_hold(v, &m->pause.timers[cpu]) < 0)
 		return refused(v, why);
-	if (before->deadline <= m->pause.tsc_count + m->tsc.adjust[cpu])
+	if (!vcpu_get_msr(v, VMSTATE_MSR_DEADLINE, &deadline) ||
+	    deadline <= m->pause.tsc_count + m->tsc.adjust[cpu])
 		return 0;
-	if (ioctl(v->fd, KVM_GET_LAPIC, &now) < 0)
+	if (!vcpu_set_msr(v, VMSTATE_MSR_DEADLINE, 0))
 		return refused(v, why);
-	word = request_of(&now, &bit);
-	if (!(get32(request_of(&before->lapic, &same)) & bit))
-		put32(word, get32(word) & ~bit);
-	if (ioctl(v->fd, KVM_SET_LAPIC, &now) < 0)
+	*ret_deadline = deadline;
+	return 0;
+}
+
+static int let_timer_go(struct machine *m, uint32_t cpu, uint64_t deadline, struct why *why)
+{
+	const struct vcpu *v = &m->vcpus[cpu];
+
+	if (lapic_go(v, &m->pause.timers[cpu]) < 0 ||
+	    (deadline && !vcpu_set_msr(v, VMSTATE_MSR_DEADLINE, deadline)))
 		return refused(v, why);
-	(void)vcpu_set_msr(v, VMSTATE_MSR_DEADLINE, before->deadline);
 	return 0;
 }
 
@@ -86,19 +74,14 @@ static int settle(struct vcpu *v, struct why *why)
 
 static int settle_cpu(struct machine *m, uint32_t cpu, struct why *why)
 {
-	struct vcpu *v = &m->vcpus[cpu];
-	struct timer before = {0};
-	int result;
+	uint64_t deadline;
+	int result = hold_timer(m, cpu, &deadline, why), also;
 
-	if (ioctl(v->fd, KVM_GET_LAPIC, &before.lapic) < 0)
-		return refused(v, why);
-	if (!vcpu_get_msr(v, VMSTATE_MSR_DEADLINE, &before.deadline))
-		before.deadline = 0;
-	result = settle(v, why);
 	if (result == 0)
-		return take_back(m, cpu, &before, why);
-	(void)take_back(m, cpu, &before, NULL); /* it may have got half way */
-	return result;
+		result = settle(&m->vcpus[cpu], why);
+	/* Also of one that got half way. */
+	also = let_timer_go(m, cpu, deadline, result < 0 ? NULL : why);
+	return result < 0 ? result : also;
 }
 
 static int save_cpu(struct machine *m, uint32_t cpu, struct vmstate_parts *parts, struct why *why)
@@ -121,6 +104,32 @@ static int add(struct vmstate_parts *parts, uint32_t kind, const void *bytes, in
 	return 0;
 }
 
+/* Its page is none any more, and nobody may write there: the guest has put something else there. */
+static bool is_taken(const struct machine *m, uint32_t cpu)
+{
+	const struct pvclock *p = &m->pvclock;
+	const void *entry =
+		memory_at(&m->memory, vmt_kvmclock_place(&p->face, cpu), VMT_KVMCLOCK_BYTES);
+
+	return entry && (p->pages[cpu] == PVCLOCK_PAGE_TAKEN ||
+			 (p->pages[cpu] == PVCLOCK_PAGE_WRITTEN &&
+			  memcmp(entry, p->written[cpu], PVCLOCK_COMPARED) != 0));
+}
+
+/* Behind the gate. */
+static int save_taken(struct machine *m, struct vmstate_parts *parts, struct why *why)
+{
+	uint8_t bits[VMSTATE_TAKEN_BYTES] = {0};
+	bool any = false;
+
+	for (uint32_t cpu = 0; cpu < m->n_vcpus; cpu++)
+		if (is_taken(m, cpu)) {
+			bits[cpu / 8] = (uint8_t)(bits[cpu / 8] | 1U << cpu % 8);
+			any = true;
+		}
+	return any ? add(parts, VMSTATE_TAKEN, bits, sizeof(bits), why) : 0;
+}
+
 static int save_pages(struct machine *m, struct vmstate_parts *parts, struct why *why)
 {
 	uint8_t bytes[VMT_STEAL_SAVED > VMT_KVMCLOCK_SAVED ? VMT_STEAL_SAVED : VMT_KVMCLOCK_SAVED];
@@ -129,6 +138,8 @@ static int save_pages(struct machine *m, struct vmstate_parts *parts, struct why
 	if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
 		result = add(parts, VMSTATE_KVMCLOCK, bytes,
 			     vmt_kvmclock_save(&m->pvclock.face, bytes, sizeof(bytes)), why);
+	if (result == 0 && m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
+		result = save_taken(m, parts, why);
 	if (result == 0 && m->config->steal == MACHINE_STEAL_USER)
 		result = add(parts, VMSTATE_STEAL, bytes,
 			     vmt_steal_save(&m->steal.face, bytes, sizeof(bytes)), why);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmstate_cpu_load.c - a CPU's registers from bytes, step by step. */
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,14 +8,9 @@
 
 #include "kvm/bytes.h"
 #include "kvm/cpuid.h"
+#include "kvm/lapic.h"
 #include "kvm/vmstate_cpu.h"
 #include "kvm/vmstate_msrs.h"
-
-/* The local APIC's timer: Intel SDM vol. 3, 11.5.4. */
-enum { REQUESTS = 0x200, LVTT = 0x320, INITIAL = 0x380, CURRENT = 0x390, DIVIDE = 0x3e0 };
-enum { MODE_SHIFT = 17, MODE_MASK = 3, PERIODIC = 1, VECTOR_MASK = 0xff, VECTORS = 32, STEP = 16 };
-
-#define LVT_MASKED (1U << 16)
 
 static int refused(const struct vcpu *v, struct why *why, const char *what)
 {
@@ -152,56 +146,13 @@ int vmstate_cpu_load_msrs(const struct vcpu *v, const struct vmstate_cpu *s, str
 		s->record[VMSTATE_CPU_MSRS].length / (uint32_t)sizeof(struct kvm_msr_entry), why);
 }
 
-/* Ticks of the timer that pass in `ns`, rounded down: KVM's bus runs at 1 GHz. */
-static uint64_t ticks_of(const uint8_t *regs, uint64_t ns)
-{
-	uint32_t bits = get32(regs + DIVIDE);
-	uint32_t shift = (((bits & 3) | (bits & 8) >> 1) + 1) & 7;
-
-	static_assert(VM_APIC_BUS_KHZ == 1000000, "a tick of the bus is a nanosecond");
-	return ns >> shift;
-}
-
-/* The timer's interrupt is requested. */
-static void request(uint8_t *regs)
-{
-	uint32_t lvt = get32(regs + LVTT), vector = lvt & VECTOR_MASK;
-	uint8_t *word = regs + REQUESTS + vector / VECTORS * STEP;
-
-	if (!(lvt & LVT_MASKED))
-		put32(word, get32(word) | 1U << vector % VECTORS);
-}
-
-/* Where the count stands later.  What fell due meanwhile comes at once: once, as in KVM, and a
- * periodic timer keeps its phase.  (A one-shot timer at 0 is started by KVM_SET_LAPIC as one that
- * is due now.  So one that has long fired fires once more, which a guest must bear; to switch it
- * off would lose the interrupt of one that was about to.) */
-static void pass_time(uint8_t *regs, uint64_t ns)
-{
-	uint32_t mode = get32(regs + LVTT) >> MODE_SHIFT & MODE_MASK;
-	uint64_t left = get32(regs + CURRENT), initial = get32(regs + INITIAL);
-	uint64_t ticks = ticks_of(regs, ns);
-
-	if (mode > PERIODIC || !initial || !left || !ticks)
-		return;
-	if (ticks < left) {
-		left -= ticks;
-	} else if (mode == PERIODIC) {
-		left = initial - (ticks - left) % initial;
-		request(regs);
-	} else {
-		left = 0;
-	}
-	put32(regs + CURRENT, (uint32_t)left);
-}
-
 int vmstate_cpu_load_lapic(const struct vcpu *v, const struct vmstate_cpu *s, uint64_t gap_ns,
 			   struct why *why)
 {
 	struct kvm_lapic_state lapic;
 
 	memcpy(&lapic, s->record[VMSTATE_CPU_LAPIC].bytes, sizeof(lapic));
-	pass_time((uint8_t *)lapic.regs, gap_ns);
+	lapic_pass(&lapic, gap_ns);
 	return ioctl(v->fd, KVM_SET_LAPIC, &lapic) < 0 ? refused(v, why, "local APIC") : 0;
 }
 

@@ -131,6 +131,22 @@ int vmstate_load_cpus(struct machine *m, struct why *why)
 	return result;
 }
 
+/* Those of the guest's pages that are none any more stay untouched. */
+static int load_taken(struct machine *m, struct why *why)
+{
+	const struct vmstate_part *part = vmstate_parts_find(m->incoming, VMSTATE_TAKEN, 0);
+
+	if (!part)
+		return 0;
+	if (part->length != VMSTATE_TAKEN_BYTES)
+		return why_set(why, -EINVAL, "the list of taken pages is none that vmtime writes");
+	for (uint32_t cpu = 0; cpu < m->n_vcpus; cpu++)
+		if (part->bytes[cpu / 8] >> cpu % 8 & 1)
+			m->pvclock.pages[cpu] = PVCLOCK_PAGE_TAKEN;
+	m->pvclock.taken = true;
+	return 0;
+}
+
 static int load_pages(struct machine *m, struct why *why)
 {
 	const struct vmstate_part *part;
@@ -143,6 +159,9 @@ static int load_pages(struct machine *m, struct why *why)
 		if (result < 0)
 			return why_set(why, -EINVAL,
 				       "the machine's kvm-clock is damaged or missing");
+		result = load_taken(m, why);
+		if (result < 0)
+			return result;
 	}
 	if (m->config->steal == MACHINE_STEAL_USER) {
 		result = find(m, VMSTATE_STEAL, 0, "steal time", &part, why);

@@ -104,6 +104,7 @@ static bool has(const struct machine_config *config, const struct vmstate_part *
 	case VMSTATE_CPU:
 		return part->index < config->cpus;
 	case VMSTATE_KVMCLOCK:
+	case VMSTATE_TAKEN:
 		return part->index == 0 && config->kvm_clock == MACHINE_KVM_CLOCK_USER;
 	case VMSTATE_STEAL:
 		return part->index == 0 && config->steal == MACHINE_STEAL_USER;

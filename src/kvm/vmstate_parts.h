@@ -22,7 +22,10 @@ enum vmstate_kind {
 	VMSTATE_PORTS = 7,    /* serial ports and the registers beside the board */
 	VMSTATE_CHIPS = 8,    /* KVM's PIC, IOAPIC and PIT */
 	VMSTATE_CPU = 9,      /* one of each CPU, which is the index */
+	VMSTATE_TAKEN = 10,   /* CPUs whose kvm-clock page the guest took; absent: none */
 };
+
+#define VMSTATE_TAKEN_BYTES 32U /* a bit a CPU */
 
 /* Bounds on what anybody may bring: 254 CPUs need a tenth of it. */
 #define VMSTATE_PARTS_MAX 1024U

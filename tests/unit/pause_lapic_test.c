@@ -103,7 +103,13 @@ static void what_was_taken_back_to_be_saved_goes_on(void **state)
 		uint32_t passed;
 
 		sleep_ms(3);
+		*reg(&kvm[0], IRR) = 0x11; /* it fired meanwhile, and somebody raised a line */
+		assert_int_equal(lapic_hold(&b->vcpus[0], &p.timers[0]), 0);
+		assert_int_equal(*reg(&kvm[0], INITIAL), 0);
+		assert_int_equal(*reg(&kvm[0], IRR), 0x10);
+		*reg(&kvm[0], IRR) = 0;
 		assert_int_equal(lapic_go(&b->vcpus[0], &p.timers[0]), 0);
+		assert_int_equal(*reg(&kvm[0], INITIAL), PERIOD);
 		assert_int_equal(kvm[0].left_set, left);
 		change = goes_on(&p, VMT_POLICY_CONTINUE);
 		passed = (uint32_t)(change.gap_ns / 2);

@@ -419,6 +419,7 @@ static void the_lapic_timer_has_less_to_go(void **state)
 		{ONCE, BY_16, 5000, 3000, 1000, 3000 - 62, false},
 		{ONCE, BY_1, 5000, 3000, 3000, 0, false}, /* KVM makes it due at once */
 		{ONCE, BY_1, 5000, 3000, UINT64_MAX, 0, false},
+		{ONCE, BY_1, 5000, 0, 0, 0, false}, /* it has fired: KVM would fire it again */
 		{ONCE, BY_1, 5000, 0, 1000, 0, false},
 		{ONCE, BY_1, 0, 0, 1000, 0, false},
 		{PERIODIC, BY_1, 5000, 3000, 2999, 1, false},
@@ -441,6 +442,8 @@ static void the_lapic_timer_has_less_to_go(void **state)
 		parts = save(&cases[i].current); /* it stood there, whatever KVM counts on */
 		assert_int_equal(load(&parts, cases[i].gap_ns, &why), 0);
 		assert_int_equal(get32(regs + CURRENT), cases[i].left);
+		assert_int_equal(get32(regs + INITIAL),
+				 cases[i].lvtt == ONCE && !cases[i].current ? 0 : cases[i].initial);
 		assert_int_equal(get32(regs + REQUESTS + 7 * 16) >> 12 & 1, cases[i].requested);
 		vmstate_parts_free(&parts);
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmstate_test.c - a whole machine is saved, and begins anew. */
 #include "../machine_bench.h"
+#include "kvm/bytes.h"
 #include "kvm/vmstate_board.h"
 
 #define S UINT64_C(1000000000)
@@ -16,6 +17,81 @@ static void nothing_is_asked_for_before_all_cpus_have_settled(void **state)
 	assert_int_equal(bench.settled, BENCH_CPUS);
 	assert_int_equal(bench.asked_early, 0);
 	vmstate_parts_free(&parts);
+	bench_free(m);
+}
+
+/* Time stands: what is to come must not come while KVM completes what the CPU was at. */
+static void no_timer_runs_while_a_cpu_settles(void **state)
+{
+	struct machine *m = bench_new();
+	struct vmstate_parts parts;
+
+	(void)state;
+	bench.waits_for = m->pause.tsc_count + 1;
+	for (unsigned cpu = 0; cpu < BENCH_CPUS; cpu++)
+		bench.deadlines[cpu] = bench.waits_for;
+	bench.deadlines[0]--; /* that one had come */
+	parts = bench_save(m);
+	assert_int_equal(bench.settled, BENCH_CPUS);
+	assert_int_equal(bench.armed_in_run, 1);
+	assert_true(bench.deadlines[0] == bench.waits_for - 1);
+	assert_true(bench.deadlines[1] == bench.waits_for);
+	vmstate_parts_free(&parts);
+	bench_free(m);
+}
+
+/* The guest wanted its CPUs' clocks at these places. */
+static void give_pages(struct machine *m)
+{
+	assert_int_equal(memory_create(BENCH_SIZE, &m->memory, NULL), 0);
+	gate_init(&m->gate);
+	gate_shut(&m->gate);
+	m->pvclock.config = (struct pvclock_config){
+		.chipset = &m->chipset,
+		.gate = &m->gate,
+		.memory = &m->memory,
+		.vcpus = m->vcpus,
+		.cpus = BENCH_CPUS,
+		.tsc = &m->tsc,
+		.shown = true,
+	};
+	pthread_mutex_init(&m->pvclock.lock, NULL);
+	for (uint32_t cpu = 0; cpu < BENCH_CPUS; cpu++) {
+		m->pvclock.face.system[cpu] = 0x5001 + 64 * cpu;
+		m->pvclock.pages[cpu] = PVCLOCK_PAGE_WRITTEN;
+	}
+}
+
+/* Whoever starts from the snapshot does not write where the guest has put something else. */
+static void a_page_that_the_guest_took_is_its_own_for_ever(void **state)
+{
+	struct machine *m = bench_new();
+	struct vmstate_parts parts;
+	const struct vmstate_part *part;
+	struct why why = {""};
+
+	(void)state;
+	give_pages(m);
+	parts = bench_save(m);
+	assert_null(vmstate_parts_find(&parts, VMSTATE_TAKEN, 0));
+	vmstate_parts_free(&parts);
+	memset(m->memory.low + 0x5040, 0x5a, 32); /* not noticed yet */
+	parts = bench_save(m);
+	part = vmstate_parts_find(&parts, VMSTATE_TAKEN, 0);
+	assert_non_null(part);
+	assert_int_equal(part->length, 32);
+	assert_int_equal(get32(part->bytes), 1 << 1);
+	memset(m->pvclock.pages, PVCLOCK_PAGE_NEW, BENCH_CPUS);
+	m->incoming = &parts;
+	if (vmstate_load_board(m, &why) < 0)
+		fail_msg("%s", why.text);
+	assert_true(m->pvclock.taken);
+	assert_int_equal(m->pvclock.pages[0], PVCLOCK_PAGE_WRITTEN);
+	assert_int_equal(m->pvclock.pages[1], PVCLOCK_PAGE_TAKEN);
+	for (int i = 0; i < 32; i++)
+		assert_int_equal(m->memory.low[0x5040 + i], 0x5a);
+	vmstate_parts_free(&parts);
+	memory_destroy(&m->memory);
 	bench_free(m);
 }
 
@@ -69,6 +145,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_asked_for_before_all_cpus_have_settled),
+		cmocka_unit_test(no_timer_runs_while_a_cpu_settles),
+		cmocka_unit_test(a_page_that_the_guest_took_is_its_own_for_ever),
 		cmocka_unit_test(kvms_clock_goes_on_with_the_time_that_has_run),
 		cmocka_unit_test(state_that_the_machine_has_not_is_refused),
 	};

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """pause_cases.py - cases of run_cases.py: a guest is stopped and goes on, by each policy."""
+import select
 import tempfile
 import time
 
 from qmp_cases import Qmp, ledgers, schema_is_kept
-from run_guest import HALT, Guest, Image, check, clock_source, linux, switch_off
+from run_guest import (HALT, Guest, Image, check, clock_source, linux, out_byte, switch_off)
 
 GAP_S = 2
 GRAIN_S = 0.05
@@ -125,7 +126,27 @@ def a_stopped_machine_ends_in_order():
                 check(g.status()[0] == (0 if how == "quit" else 143), f"{how} ends it badly")
 
 
+def a_stopped_machine_is_reset_and_still_stands():
+    code = out_byte(0x3f8, ord("A")) + HALT
+    with tempfile.TemporaryDirectory() as d, Image(code) as kernel:
+        with Guest("--kernel", kernel, "--qmp", d + "/qmp", "--cpus", "2") as g:
+            qmp, watcher = Qmp(d + "/qmp"), Qmp(d + "/qmp")
+            g.expect(b"A")
+            qmp.ask("stop")
+            stopped = qmp.ask("query-vmtime")["now_ns"]
+            check(qmp.ask("system_reset") == {} and watcher.event("RESET"), "not reset")
+            check(qmp.ask("query-status")["status"] == "paused", "it runs")
+            check(not select.select([g.from_guest], [], [], 0.5)[0], "it has begun")
+            check(qmp.ask("query-vmtime")["now_ns"] == stopped, "its time goes on")
+            check(qmp.ask("cont") == {}, "it does not go on")
+            g.expect(b"A")
+            check(qmp.ask("query-vmtime")["now_ns"] > stopped, "its time stands")
+            qmp.ask("quit")
+            check(g.status()[0] == 0, "it did not quit")
+
+
 CASES = [
+    a_stopped_machine_is_reset_and_still_stands,
     a_stopped_machine_ends_in_order,
     kvm_clock_goes_on_over_a_pause,
     kvm_clock_and_deadline_timers_stand_still,
