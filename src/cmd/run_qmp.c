@@ -18,6 +18,25 @@ static json_t *size(uint64_t value)
 	return json_integer(value < INT64_MAX ? (json_int_t)value : INT64_MAX);
 }
 
+/* Of a machine that did not run for a while. */
+static json_t *gap(const struct chipset_change *c)
+{
+	json_t *change = json_pack(
+		"{s:s,s:s,s:s,s:o,s:o,s:{s:o,s:o},s:{s:o,s:o},s:o}", "kind",
+		c->kind == VMT_CHANGE_LOAD ? "restore" : "pause", "why",
+		c->kind == VMT_CHANGE_LOAD ? "incoming" : "qmp", "policy",
+		c->policy == VMT_POLICY_FREEZE ? "freeze" : "continue", "at_ns", size(c->at_ns),
+		"gap_ns", size(c->gap_ns), "before", "now_ns", integer(c->before_ns),
+		"utc_offset_ns", integer(c->utc_before_ns), "after", "now_ns", integer(c->after_ns),
+		"utc_offset_ns", integer(c->utc_after_ns), "bound_ns", size(c->bound_ns));
+
+	if (c->kind == VMT_CHANGE_LOAD)
+		json_object_set_new(change, "tsc_ppb", integer(c->tsc_ppb));
+	if (c->future_ns)
+		json_object_set_new(change, "future_ns", size(c->future_ns));
+	return change;
+}
+
 json_t *run_qmp_change(const struct chipset_change *c, bool has_bound)
 {
 	if (c->kind == CHIPSET_CHANGE_RTC)
@@ -33,14 +52,7 @@ json_t *run_qmp_change(const struct chipset_change *c, bool has_bound)
 				 "after", "now_ns", integer(c->after_ns), "bound_ns",
 				 size(c->bound_ns));
 	if (c->kind == VMT_CHANGE_RESUME || c->kind == VMT_CHANGE_LOAD)
-		return json_pack("{s:s,s:s,s:s,s:o,s:o,s:{s:o,s:o},s:{s:o,s:o},s:o}", "kind",
-				 c->kind == VMT_CHANGE_LOAD ? "restore" : "pause", "why",
-				 c->kind == VMT_CHANGE_LOAD ? "incoming" : "qmp", "policy",
-				 c->policy == VMT_POLICY_FREEZE ? "freeze" : "continue", "at_ns",
-				 size(c->at_ns), "gap_ns", size(c->gap_ns), "before", "now_ns",
-				 integer(c->before_ns), "utc_offset_ns", integer(c->utc_before_ns),
-				 "after", "now_ns", integer(c->after_ns), "utc_offset_ns",
-				 integer(c->utc_after_ns), "bound_ns", size(c->bound_ns));
+		return gap(c);
 	return json_pack("{s:s,s:s,s:o,s:{s:o,s:o},s:o*}", "kind", "start", "why", "power-on",
 			 "at_ns", size(c->at_ns), "after", "now_ns", size(c->at_ns),
 			 "utc_offset_ns", integer(c->after_ns), "bound_ns",

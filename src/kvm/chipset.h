@@ -34,6 +34,10 @@ struct chipset_change {
 	uint32_t policy;
 	uint64_t gap_ns;
 	int64_t utc_before_ns, utc_after_ns;
+	/* LOAD, as RESUME; also by how much the guest's TSC is faster than it was, in 10^-9, and
+	 * how far the saved time was ahead of this host's UTC. */
+	int64_t tsc_ppb;
+	uint64_t future_ns;
 };
 
 struct chipset {

@@ -198,6 +198,8 @@ static struct chipset_change change_of(const struct vmstate_time *t)
 		.gap_ns = t->change.gap_ns,
 		.utc_before_ns = t->utc_offset_ns,
 		.utc_after_ns = t->clock.utc_offset_ns,
+		.tsc_ppb = t->tsc_ppb,
+		.future_ns = t->future_ns,
 	};
 }
 

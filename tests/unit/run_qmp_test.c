@@ -137,11 +137,20 @@ static void a_pause_tells_its_policy(void **state)
 		"\"gap_ns\":2000000000,\"before\":{\"now_ns\":3000000000,\"utc_offset_ns\":40},"
 		"\"after\":{\"now_ns\":3000000000,\"utc_offset_ns\":41},\"bound_ns\":70}");
 	change.kind = VMT_CHANGE_LOAD;
+	change.tsc_ppb = -250;
 	becomes(run_qmp_change(&change, true),
 		"{\"kind\":\"restore\",\"why\":\"incoming\",\"policy\":\"freeze\","
 		"\"at_ns\":3000000000,\"gap_ns\":2000000000,"
 		"\"before\":{\"now_ns\":3000000000,\"utc_offset_ns\":40},"
-		"\"after\":{\"now_ns\":3000000000,\"utc_offset_ns\":41},\"bound_ns\":70}");
+		"\"after\":{\"now_ns\":3000000000,\"utc_offset_ns\":41},\"bound_ns\":70,"
+		"\"tsc_ppb\":-250}");
+	change.future_ns = 7;
+	becomes(run_qmp_change(&change, true),
+		"{\"kind\":\"restore\",\"why\":\"incoming\",\"policy\":\"freeze\","
+		"\"at_ns\":3000000000,\"gap_ns\":2000000000,"
+		"\"before\":{\"now_ns\":3000000000,\"utc_offset_ns\":40},"
+		"\"after\":{\"now_ns\":3000000000,\"utc_offset_ns\":41},\"bound_ns\":70,"
+		"\"tsc_ppb\":-250,\"future_ns\":7}");
 }
 
 int main(void)

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """snapshot_cases.py - cases of run_cases.py: a guest is saved to a file, and goes on in another
 process, by each policy; in several; or where it was."""
+import contextlib
 import os
 import resource
 import struct
+import subprocess
 import tempfile
 import time
+import zlib
 
 from pause_cases import Reading, interrupts_go_on, the_gap_is_seen, warnings
 from qmp_cases import Qmp, ledgers, schema_is_kept
@@ -120,6 +123,27 @@ def only(path, content):
         check(f.read() == content, "the old file is another")
 
 
+@contextlib.contextmanager
+def full(g, folder, size):
+    """Into that folder goes only half of such a file; why."""
+    if os.geteuid():
+        resource.prlimit(g.process.pid, resource.RLIMIT_FSIZE, (size // 2, -1))
+        yield "File too large"
+        resource.prlimit(g.process.pid, resource.RLIMIT_FSIZE, (-1, -1))
+        return
+    # A folder may be bound into a small disk, and what is in it be copied there first.
+    disk = folder + ".disk"
+    os.mkdir(disk)
+    size = f"size={size * 3 // 2}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", disk], check=True)
+    subprocess.run(["sh", "-c", f"cp -p {folder}/* {disk} && mount --bind {disk} {folder}"],
+                   check=True)
+    try:
+        yield "make room"
+    finally:
+        subprocess.run(["umount", folder, disk], check=True)
+
+
 def while_a_guest_is_saved_others_are_served():
     with tempfile.TemporaryDirectory() as d, linux("--qmp", d + "/qmp", "--memory", "128M") as g:
         os.mkdir(d + "/s")
@@ -141,13 +165,12 @@ def while_a_guest_is_saved_others_are_served():
         it_lives(g, slept=False)
         with open(path, "rb") as f:
             whole = f.read()
-        # No room, by a limit: it goes on, and the old file stays.
-        resource.prlimit(g.process.pid, resource.RLIMIT_FSIZE, (len(whole) // 2, -1))
-        wrong = saver.fails("snapshot-save", file=path, stop=True)
-        check("File too large" in wrong, wrong)
-        resource.prlimit(g.process.pid, resource.RLIMIT_FSIZE, (-1, -1))
-        only(path, whole)
-        it_lives(g, slept=False)
+        # No room: it goes on, and the old file stays.
+        with full(g, os.path.dirname(path), len(whole)) as words:
+            wrong = saver.fails("snapshot-save", file=path, stop=True)
+            check(words in wrong, wrong)
+            only(path, whole)
+            it_lives(g, slept=False)
         # Its end comes before that of the snapshot.
         saver.send("snapshot-save", {"file": path})
         wait_until_it_is_read(other)
@@ -167,18 +190,97 @@ def crc32c(data):
     return crc ^ 0xffffffff
 
 
-def with_a_board_that_is_refused(whole):
-    """A file with right checksums, of which the very last part that is loaded is wrong."""
+def forged(whole, kind, forge):
+    """A file with right checksums, of which the section of a kind is as `forge` makes it."""
     at = 32
-    while (head := struct.unpack_from("<IHHIIII", whole, at))[0] != 261:
+    while (head := struct.unpack_from("<IHHIIII", whole, at))[0] != kind:
         at += 32 + head[5]
     behind = at + 32 + head[5]
     body = bytearray(whole[at + 32:behind])
-    body[-1] ^= 1
+    forge(body)
     section = bytearray(whole[at:at + 28])
     struct.pack_into("<I", section, 20, crc32c(body))
     section += struct.pack("<I", crc32c(section))
     return whole[:at] + section + body + whole[behind:]
+
+
+def with_a_board_that_is_refused(whole):
+    """The very last part that is loaded is wrong."""
+    def forge(body):
+        body[-1] ^= 1
+    return forged(whole, 261, forge)
+
+
+def seal(body, at):
+    """A record of the library's, which ends where the section does."""
+    struct.pack_into("<I", body, len(body) - 4, zlib.crc32(body[at:-4]))
+
+
+def with_a_clock_that_is_later(whole, seconds):
+    def forge(body):
+        utc_offset_ns, = struct.unpack_from("<q", body, 68)
+        struct.pack_into("<q", body, 68, utc_offset_ns + seconds * 10**9)
+        seal(body, 32)
+    return forged(whole, 257, forge)
+
+
+def with_a_tsc_of(whole, ratio, portable):
+    """The TSC ran at so many times the frequency, and the guest was told of that or was not."""
+    def forge_tsc(body):
+        struct.pack_into("<I", body, 16, round(struct.unpack_from("<I", body, 16)[0] * ratio))
+        seal(body, 0)
+
+    def forge_machine(body):
+        struct.pack_into("<Q", body, 11 * 8, portable)
+    return forged(forged(whole, 258, forge_tsc), 256, forge_machine)
+
+
+def written(path, content):
+    with open(path, "wb") as f:
+        f.write(content)
+
+
+def a_snapshot_from_another_host_or_time():
+    with tempfile.TemporaryDirectory() as d:
+        path, options = d + "/guest.vmt", ["--memory", "128M", "--tsc", "portable"]
+        with linux("--qmp", d + "/qmp", *options) as g:
+            qmp = Qmp(d + "/qmp")
+            g.start_shell()
+            g.shell("echo in memory >/tmp/left")
+            saved(qmp, path, stop=True)
+            before = qmp.ask("query-vmtime")
+            qmp.ask("quit")
+            g.status()
+        with open(path, "rb") as f:
+            whole = f.read()
+        # A TSC of another frequency: kvm-clock keeps the host's seconds.
+        written(path, with_a_tsc_of(whole, 1.25, 1))
+        with again(path, "--qmp", d + "/qmp", *options) as g:
+            change = Qmp(d + "/qmp").ask("query-vmtime")["last_change"]
+            check(abs(change["tsc_ppb"] + 2 * 10**8) < 1000, change)
+            first = Reading(g)
+            time.sleep(2)
+            second = Reading(g)
+            check(second.uptime[1] - first.uptime[0] < 0.2 and
+                  second.uptime[0] - first.uptime[1] > -0.2,
+                  f"kvm-clock is off: {first.uptime}, then {second.uptime}")
+            it_lives(g, slept=False)
+            check("ppb faster" in switch_off(g), "nothing is said of its TSC")
+        written(path, with_a_tsc_of(whole, 1.0003, 0))
+        refused(3, "and this host's runs at", "--incoming", "file:" + path, "--serial", "none",
+                *options[:2])
+        # An hour old: longer than a guest can take; and from the future.
+        for seconds, gap_s, words in (-3600, 3600, ""), (3600, 0, "ahead of this host's"):
+            written(path, with_a_clock_that_is_later(whole, seconds))
+            with again(path, "--qmp", d + "/qmp", *options) as g:
+                change = Qmp(d + "/qmp").ask("query-vmtime")["last_change"]
+                check(change["policy"] == "freeze" and
+                      change["before"]["now_ns"] == change["after"]["now_ns"] == before["now_ns"],
+                      change)
+                check(0 <= change["gap_ns"] / 1e9 - gap_s < 60, change)
+                check(("future_ns" in change) == bool(words), change)
+                it_lives(g, slept=False)
+                check(words in switch_off(g), "nothing is said of the future")
 
 
 def what_cannot_be_restored_is_refused_in_one_line():
@@ -225,6 +327,7 @@ def what_cannot_be_restored_is_refused_in_one_line():
 CASES = [
     what_cannot_be_restored_is_refused_in_one_line,
     while_a_guest_is_saved_others_are_served,
+    a_snapshot_from_another_host_or_time,
     a_guest_goes_on_where_it_was_and_in_clones,
     a_saved_guest_stands_still_and_goes_on_in_another_process,
 ]
