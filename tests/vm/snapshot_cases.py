@@ -254,15 +254,14 @@ def a_snapshot_from_another_host_or_time():
         with open(path, "rb") as f:
             whole = f.read()
         # A TSC of another frequency: kvm-clock keeps the host's seconds.
-        written(path, with_a_tsc_of(whole, 1.25, 1))
+        written(path, with_a_tsc_of(whole, 2, 1))
         with again(path, "--qmp", d + "/qmp", *options) as g:
             change = Qmp(d + "/qmp").ask("query-vmtime")["last_change"]
-            check(abs(change["tsc_ppb"] + 2 * 10**8) < 1000, change)
+            check(abs(change["tsc_ppb"] + 5 * 10**8) < 1000, change)
             first = Reading(g)
             time.sleep(2)
             second = Reading(g)
-            check(second.uptime[1] - first.uptime[0] < 0.2 and
-                  second.uptime[0] - first.uptime[1] > -0.2,
+            check(second.uptime[0] <= first.uptime[1] and first.uptime[0] <= second.uptime[1],
                   f"kvm-clock is off: {first.uptime}, then {second.uptime}")
             it_lives(g, slept=False)
             check("ppb faster" in switch_off(g), "nothing is said of its TSC")
