@@ -45,9 +45,10 @@ int lapic_go_on(const struct vcpu *vcpu, const struct lapic_timer *timer, uint64
  * did not pass.  As lapic_go(). */
 int lapic_hold(const struct vcpu *vcpu, struct lapic_timer *timer);
 
-/* Registers that were saved, `ns` later: what fell due meanwhile comes at once, once, and a periodic
- * timer keeps its phase.  A one-shot timer that had fired by then is off - its initial count reads
- * as 0 - since KVM would let it fire again; its request, if it waits, is in the registers. */
+/* Registers that were saved, `ns` later: what fell due meanwhile comes at once, once, and a
+ * periodic timer keeps its phase.  A one-shot timer that had fired by then is off - its initial
+ * count reads as 0 - since KVM would let it fire again; its request, if it waits, is in the
+ * registers. */
 void lapic_pass(struct kvm_lapic_state *state, uint64_t ns);
 
 #endif
