@@ -61,8 +61,8 @@ struct pvclock_config {
 	void *owner;
 };
 
-/* Of a CPU's page; so many of its bytes no guest changes that has it still.  (The rest are flags, which
- * it clears, and nothing.) */
+/* Of a CPU's page; so many of its bytes no guest changes that has it still.  (The rest are flags,
+ * which it clears, and nothing.) */
 enum { PVCLOCK_COMPARED = 29 };
 enum pvclock_page { PVCLOCK_PAGE_NEW = 0, PVCLOCK_PAGE_WRITTEN, PVCLOCK_PAGE_TAKEN };
 

@@ -164,10 +164,10 @@ static pid_t saves(const char *path, const struct guest_memory *m, void (*spoil)
 	_exit(saver_end(begin(path, m), &stats, NULL) < 0 ? 2 : 0);
 }
 
-/* 2 MB: the file has twice that. */
+/* 1 MB: the file has more. */
 static void limit(void)
 {
-	const struct rlimit bytes = {2000000, 2000000};
+	const struct rlimit bytes = {1000000, 1000000};
 
 	signal(SIGXFSZ, SIG_IGN);
 	(void)setrlimit(RLIMIT_FSIZE, &bytes);
