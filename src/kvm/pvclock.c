@@ -542,17 +542,14 @@ int pvclock_freeze(struct pvclock *p, uint64_t host_tsc, uint64_t count)
 	return moved ? 0 : -EIO;
 }
 
-/* What the pages' line would have shown by now does not bind: nobody has seen it.  Its rate was
- * right for the second that it was made for. */
+/* What the pages' line would have shown by now does not bind: nobody has seen it.  From where it
+ * stopped it is all but flat, so that none of its own rates runs ahead of the gap. */
 static void drop_line(struct pvclock *p, uint64_t count, vmt_ns stopped)
 {
-	const struct counted_clock now = liveclock_get(&p->config.chipset->clock);
-	uint64_t mult;
-	uint32_t shift;
+	enum { FLAT_SHIFT = 31 };
 
-	factor(p, &now, &mult, &shift);
 	pthread_mutex_lock(&p->lock);
-	(void)vmt_kvmclock_anchor(&p->face, count, stopped, mult, shift);
+	(void)vmt_kvmclock_anchor(&p->face, count, stopped, 1, FLAT_SHIFT);
 	vmt_kvmclock_stopped(&p->face);
 	pthread_mutex_unlock(&p->lock);
 }
