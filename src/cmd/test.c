@@ -24,8 +24,8 @@ static const uint64_t least_memory = 128ULL << 20;
 static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are made for a day */
 
 /* Named in the manual, not there yet. */
-static const char *const later_scenarios[] = {"snapshot", "suspend", "migrate", "hoststep",
-					      "warp",     "ntp",     NULL};
+static const char *const later_scenarios[] = {"suspend", "migrate", "hoststep",
+					      "warp",    "ntp",     NULL};
 
 static int find(const char *const *names, int count, const char *name)
 {
@@ -84,8 +84,8 @@ static int take_scenario(struct test_options *o, const char *name)
 	if (n < 0)
 		return cmd_error(
 			"test", CMD_USAGE,
-			"no scenario '%s' (boot, steady, pause, pauses, overcommit, steal, "
-			"faces, ticks, costs, all)",
+			"no scenario '%s' (boot, steady, pause, pauses, snapshot, overcommit, "
+			"steal, faces, ticks, costs, all)",
 			name);
 	o->scenarios[n] = true;
 	return CMD_OK;
@@ -146,10 +146,11 @@ static int take_limit(struct test_options *o, char *text)
 	if (n < 0 && find(later_scenarios, INT32_MAX, text) >= 0)
 		return refuse("scenario", text);
 	if (n < 0)
-		return cmd_error("test", CMD_USAGE,
-				 "--limit: no scenario '%s' (boot, steady, pause, pauses, "
-				 "overcommit, steal, faces, ticks)",
-				 text);
+		return cmd_error(
+			"test", CMD_USAGE,
+			"--limit: no scenario '%s' (boot, steady, pause, pauses, snapshot, "
+			"overcommit, steal, faces, ticks)",
+			text);
 	if (n == TEST_COSTS)
 		return cmd_error("test", CMD_USAGE,
 				 "--limit costs: what a reading costs is shown, and not judged");
@@ -245,7 +246,8 @@ static int take_option(struct test_options *o, int option, char *value)
 	}
 }
 
-/* What was not said: vmtime, kvm-clock, and of the scenarios boot, steady and pause. */
+/* What was not said: vmtime, kvm-clock, and of the scenarios boot, steady, pause and
+ * snapshot. */
 static void fill_defaults(struct test_options *o)
 {
 	bool any = false;
@@ -259,12 +261,18 @@ static void fill_defaults(struct test_options *o)
 	for (int i = 0; i < TEST_DEFAULT && !any; i++)
 		o->scenarios[i] = true;
 	o->scenarios[TEST_PAUSE] |= !any;
+	o->scenarios[TEST_SNAPSHOT] |= !any;
 }
 
 /* What goes together and what does not. */
 static int check(const struct test_options *o)
 {
-	const char *policy = test_run_option(o, "--on-pause");
+	static const struct {
+		enum test_scenario scenario;
+		const char *option;
+	} policies[] = {{TEST_PAUSE, "--on-pause"},
+			{TEST_PAUSES, "--on-pause"},
+			{TEST_SNAPSHOT, "--on-restore"}};
 	bool vmtime = false;
 
 	for (unsigned i = 0; i < o->subject_count; i++)
@@ -273,12 +281,16 @@ static int check(const struct test_options *o)
 		return cmd_error(
 			"test", CMD_USAGE,
 			"options after -- are for vmtime run, which is not a subject here");
-	if ((o->scenarios[TEST_PAUSE] || o->scenarios[TEST_PAUSES]) && policy &&
-	    strcmp(policy, "continue") != 0 && strcmp(policy, "freeze") != 0)
-		return cmd_error(
-			"test", CMD_USAGE,
-			"--on-pause %s: scenarios pause and pauses try continue and freeze",
-			policy);
+	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		const char *policy = test_run_option(o, policies[i].option);
+
+		if (o->scenarios[policies[i].scenario] && policy &&
+		    strcmp(policy, "continue") != 0 && strcmp(policy, "freeze") != 0)
+			return cmd_error("test", CMD_USAGE,
+					 "%s %s: scenario %s tries continue and freeze",
+					 policies[i].option, policy,
+					 test_scenario_names[policies[i].scenario]);
+	}
 	if (o->kernel && access(o->kernel, R_OK) < 0)
 		return cmd_error("test", CMD_USAGE, "cannot read kernel %s: %s", o->kernel,
 				 strerror(errno));
@@ -392,8 +404,10 @@ static int check_tsc(void)
 static int run(int argc, char **argv, const struct test_options *o)
 {
 	const char *written[3] = {NULL};
-	struct where_needs needs = {
-		.memory = o->memory, .timeout_ns = test_plan_longest_ns(o), .written = written};
+	struct where_needs needs = {.memory = o->memory +
+					      (o->scenarios[TEST_SNAPSHOT] ? o->memory : 0),
+				    .timeout_ns = test_plan_longest_ns(o),
+				    .written = written};
 	struct test_report report = {0};
 	char kernel[PATH_MAX], initrd[PATH_MAX], probe[PATH_MAX];
 	const struct test_images images = {.kernel = kernel, .initrd = initrd, .probe = probe};
@@ -458,11 +472,11 @@ const struct cmd_verb cmd_test = {
 	"\n"
 	"  --subject LIST      vmtime, qemu; the first is judged, the others are peers (vmtime)\n"
 	"  --clocksource LIST  kvm-clock, tsc, hpet, acpi_pm, jiffies (kvm-clock)\n"
-	"  --scenario LIST     boot, steady, pause, pauses, overcommit, steal, faces, ticks,\n"
-	"                      costs, all (boot,steady,pause)\n"
+	"  --scenario LIST     boot, steady, pause, pauses, snapshot, overcommit, steal, faces,\n"
+	"                      ticks, costs, all (boot,steady,pause,snapshot)\n"
 	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s), faces "
 	"(10s),\n"
-	"                      each rate of ticks (3s; the PIT's 1 kHz 10s), pause (5s)\n"
+	"                      each rate of ticks (3s; the PIT's 1 kHz 10s), pause, snapshot (5s)\n"
 	"  --pauses N          of scenario pauses (100)\n"
 	"  --repeat N          boots of each (1)\n"
 	"  --cpus N, --memory SIZE, --kernel FILE, --append STR\n"

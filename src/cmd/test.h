@@ -16,7 +16,7 @@
 enum test_scenario {
 	TEST_BOOT,
 	TEST_STEADY,
-	TEST_DEFAULT, /* those before, and pause, are run when none is named */
+	TEST_DEFAULT, /* those before, pause and snapshot are run when none is named */
 	TEST_OVERCOMMIT = TEST_DEFAULT,
 	TEST_STEAL,
 	TEST_OBSERVED,
@@ -26,6 +26,7 @@ enum test_scenario {
 	TEST_EVENT, /* from here on Linux is booted with each clock source as well, ... */
 	TEST_PAUSE = TEST_EVENT, /* ... and something happens to it */
 	TEST_PAUSES,
+	TEST_SNAPSHOT,
 	TEST_SCENARIOS,
 };
 

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_event.c - a guest to which something happens, and what its clocks make of that.
  *
- * How long virtual time stood is not taken from when something was asked for, but from KVM: by so
- * much the guest's TSC offset is another after it.  A reading that came while it began cannot be
- * told from one right after its end by its TSC alone, so those around it do not count. */
+ * A reading that came while it began cannot be told from one right after its end by its TSC alone,
+ * so those around it do not count. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <vmtime/gap.h>
 
 #include "cmd/cmd.h"
 #include "cmd/test_event.h"
@@ -19,13 +16,14 @@
 #define SECOND 1000000000ULL
 
 __extension__ typedef unsigned __int128 u128;
-__extension__ typedef __int128 i128;
 
 static const uint64_t boot_limit_ns = 180 * SECOND;
 static const uint64_t clocksource_limit_ns = 30 * SECOND;
 static const uint64_t silence_limit_ns = 30 * SECOND;
 static const uint64_t after_ns = 2 * JUDGE_END_NS;
 static const uint64_t map_patience_ns = 5 * SECOND;
+
+static const uint64_t qmp_patience_ns = 10 * SECOND;
 
 static const char *const policies[] = {"continue", "freeze"};
 
@@ -35,6 +33,11 @@ uint64_t test_event_ns(const struct test_event_run *r)
 {
 	return r->options->duration_ns ? r->options->duration_ns
 				       : r->event->default_ns(r->config.clocksource);
+}
+
+uint64_t test_event_gap_ns(const struct test_event_run *r)
+{
+	return r->event->each_ns ? r->event->each_ns : test_event_ns(r);
 }
 
 /* With all that comes between many. */
@@ -124,33 +127,46 @@ uint64_t test_event_count(const struct kvmtsc_map *map)
 	       (uint64_t)map->offset;
 }
 
+/* QEMU's kvm-clock is told by KVM, where it can be traced. */
+static void look_at_page(struct test_event_run *r, int n)
+{
+	if (r->trace.folder[0] &&
+	    pvtrace_last(&r->trace, r->machine.pid, &r->seen.page[n], &r->untraced) < 0)
+		pvtrace_close(&r->trace);
+	r->seen.has_pages = r->trace.folder[0];
+}
+
 static int begin(struct test_event_run *r)
 {
-	int error = read_map(r, &r->map_before);
+	struct event_seen *seen = &r->seen;
+	int error = read_map(r, &seen->map[0]);
 
-	if (!error && !kvmtsc_same(&r->map_before, &r->map))
+	if (!error && !kvmtsc_same(&seen->map[0], &r->map))
 		error = why_set(&r->why, -ESTALE, "the guest's TSC offset changed while it ran");
 	if (error)
 		return error;
+	look_at_page(r, 0);
 	r->n_before = r->stream.evaluated;
-	r->begun_ns = hostclock_monotonic_ns();
+	seen->begun_ns = hostclock_monotonic_ns();
 	error = r->event->begin(r);
-	r->began_ns = hostclock_monotonic_ns();
-	r->mark_tsc = test_event_count(&r->map_before);
+	seen->began_ns = hostclock_monotonic_ns();
+	r->mark_tsc = test_event_count(&seen->map[0]);
 	r->phase = TEST_EVENT_DURING;
 	return error;
 }
 
 static int end(struct test_event_run *r)
 {
+	struct event_seen *seen = &r->seen;
 	int error;
 
 	if (!r->event->runs)
 		r->n_before = r->stream.evaluated;
 	r->n_come = r->stream.count;
-	r->ended_ns = hostclock_monotonic_ns();
+	seen->ended_ns = hostclock_monotonic_ns();
 	error = r->event->end(r);
-	r->over_ns = r->last_news_ns = hostclock_monotonic_ns();
+	seen->over_ns = r->last_news_ns = hostclock_monotonic_ns();
+	seen->host_tsc = hostclock_tsc();
 	if (r->event->runs)
 		r->mark_tsc = test_event_count(&r->map);
 	r->has_map = false;
@@ -161,17 +177,31 @@ static int end(struct test_event_run *r)
 /* The guest's TSC as it is after the event, which its first reading tells. */
 static int see_again(struct test_event_run *r)
 {
+	const struct kvmtsc_map *before = &r->seen.map[0];
 	int error;
 
 	if (r->stream.count == r->n_come)
 		return 0;
 	error = read_map(r, &r->map);
 	r->has_map = !error;
-	if (!error &&
-	    (r->map.ratio != r->map_before.ratio || r->map.frac_bits != r->map_before.frac_bits))
+	r->seen.map[1] = r->map;
+	if (!error && (r->map.ratio != before->ratio || r->map.frac_bits != before->frac_bits))
 		error = why_set(&r->why, -ESTALE, "the guest's TSC has another frequency");
-	r->frozen_counts = r->map_before.offset - r->map.offset;
 	return error;
+}
+
+/* vmtime's VMM says itself for how long its machine stood. */
+static int ask_downtime(struct test_event_run *r)
+{
+	json_t *time;
+	int error = test_qmp_ask(&r->qmp, "query-vmtime", NULL, qmp_patience_ns, &time, &r->why);
+
+	if (error)
+		return error;
+	r->downtime_ns = (uint64_t)json_integer_value(
+		json_object_get(json_object_get(time, "last_change"), "gap_ns"));
+	json_decref(time);
+	return 0;
 }
 
 static int finish(struct test_event_run *r)
@@ -181,6 +211,9 @@ static int finish(struct test_event_run *r)
 
 	if (!error && !kvmtsc_same(&now, &r->map))
 		error = why_set(&r->why, -ESTALE, "the guest's TSC offset changed after the event");
+	look_at_page(r, 1);
+	if (!error && r->config.subject == TEST_VMTIME && !r->event->runs)
+		error = ask_downtime(r);
 	r->phase = TEST_EVENT_OVER;
 	return error;
 }
@@ -205,7 +238,7 @@ static int evaluate(struct test_event_run *r)
 	return error;
 }
 
-static size_t first_after(const struct test_event_run *r)
+size_t test_event_first_after(const struct test_event_run *r)
 {
 	size_t i = r->n_before;
 
@@ -217,7 +250,8 @@ static size_t first_after(const struct test_event_run *r)
 
 static int go_on_with(struct test_event_run *r, uint64_t now_ns)
 {
-	int over = r->event->step ? r->event->step(r) : now_ns - r->began_ns >= test_event_ns(r);
+	int over =
+		r->event->step ? r->event->step(r) : now_ns - r->seen.began_ns >= test_event_ns(r);
 
 	return over > 0 ? end(r) : over;
 }
@@ -237,7 +271,7 @@ static int go_through(struct test_event_run *r, uint64_t now_ns)
 				       before_ns(r->options, r->event)
 			       ? begin(r)
 			       : 0;
-	i = first_after(r);
+	i = test_event_first_after(r);
 	return i < s->evaluated && (uint64_t)(last_ns(s) - s->readings[i].point.host_ns) >= after_ns
 		       ? finish(r)
 		       : 0;
@@ -303,85 +337,8 @@ static int measure(struct test_event_run *r)
 	return error;
 }
 
-/* In host time; guest counts may be scaled. */
-static int64_t frozen_ns(const struct test_event_run *r, uint64_t hz)
-{
-	const i128 host_counts =
-		((i128)r->frozen_counts << r->map.frac_bits) / (int64_t)r->map.ratio;
-
-	return hz ? (int64_t)(host_counts * (int64_t)SECOND / (int64_t)hz) : 0;
-}
-
-static bool is_frozen(const struct test_event_run *r)
-{
-	return r->policy && strcmp(r->policy, "freeze") == 0;
-}
-
-/* A VMM that follows the other policy keeps what that one promises, and not its word. */
-static void judge_policy(const struct test_event_run *r, int64_t stood_ns, struct judge_row *row)
-{
-	const int64_t least_ns =
-		(int64_t)(r->pauses ? r->pauses->least_ns : r->ended_ns - r->began_ns);
-	const int64_t most_ns =
-		(int64_t)(r->pauses ? r->pauses->most_ns : r->over_ns - r->begun_ns);
-	const int64_t apart_ns = most_ns / 1000; /* two of the host's clocks, one of them slewed */
-
-	if (!is_frozen(r) || row->verdict == JUDGE_FAIL ||
-	    (stood_ns >= least_ns - apart_ns && stood_ns <= most_ns + apart_ns))
-		return;
-	row->verdict = JUDGE_FAIL;
-	snprintf(row->reason, sizeof(row->reason),
-		 "the guest's TSC stood still for %" PRId64 " ns of %" PRId64 " to %" PRId64,
-		 stood_ns, least_ns, most_ns);
-}
-
-static void judge(const struct test_event_run *r, struct judge_row *row)
-{
-	const struct test_stream *s = &r->stream;
-	const uint64_t hz = pairs_tsc_hz(r->pairs);
-	const int64_t stood_ns = frozen_ns(r, hz);
-	const struct judge_promise promise = {.frozen_ns = is_frozen(r) ? stood_ns : 0,
-					      .monotonic_only = r->event->monotonic_only};
-	const size_t from = r->steady_from, end = r->n_before, again = first_after(r);
-	struct judge_point *p = calloc(s->evaluated + 1, sizeof(*p));
-	struct judge_clock clock = {0};
-
-	judge_find_clock(r->config.clocksource, hz, s->hello.tick_ns, &clock);
-	for (size_t i = 0; p && i < s->evaluated; i++)
-		p[i] = s->readings[i].point;
-	if (p && end > from && again < s->evaluated)
-		judge_promised(p + from, end - from, p + again, s->evaluated - again, &clock,
-			       &promise, r->options->limits_ns[r->event->scenario],
-			       r->pauses ? pauses_limit_ns(r->pauses->done) : r->event->limit_ns,
-			       row);
-	else
-		judge_skip(row, "there are no readings of it");
-	free(p);
-	row->value[JUDGE_FROZEN] = stood_ns;
-	row->known[JUDGE_FROZEN] = row->judged != JUDGE_FIGURES;
-	judge_policy(r, stood_ns, row);
-	if (r->pauses && row->judged != JUDGE_FIGURES)
-		pauses_judge(r->pauses, s, end - 1, hz, is_frozen(r), row);
-}
-
-static int add_result(struct test_event_run *r, int error)
-{
-	struct judge_row *row =
-		test_plan_add_row(r->report, &r->config, r->event->scenario, r->number);
-
-	if (!row)
-		return cmd_error("test", CMD_CANNOT, "out of memory");
-	r->report->results[r->report->count - 1].policy = r->policy;
-	if (error)
-		test_plan_judge_trouble(&r->why, error, row);
-	else
-		judge(r, row);
-	if (r->alarm[0])
-		test_plan_judge_alarm(r->alarm, row);
-	return CMD_OK;
-}
-
-static int run_once(struct test_event_run *r)
+/* A machine is run as often as it takes, which for one that has no policies is once for all. */
+static int run_once(struct test_event_run *r, int *ret_error)
 {
 	char keep[PATH_MAX], what[64];
 	int error, status;
@@ -392,70 +349,82 @@ static int run_once(struct test_event_run *r)
 	status = test_plan_keep(&r->config, what, r->number, keep, sizeof(keep), &r->stream.record);
 	if (status)
 		return status;
-	r->fd = r->qmp.fd = -1;
 	r->started_ns = r->last_news_ns = hostclock_monotonic_ns();
+	if (r->event->option && r->config.subject != TEST_VMTIME)
+		(void)pvtrace_open(NULL, &r->trace, &r->untraced);
 	error = test_machine_start(&r->config, &r->machine, &r->why);
 	r->cannot = error < 0; /* the machine has not even begun */
 	if (!error) {
 		error = measure(r);
 		test_plan_clear_progress();
 	}
+	pvtrace_close(&r->trace);
 	test_qmp_close(&r->qmp);
+	if (r->left.pid)
+		test_plan_remember(r->report, r->config.subject, &r->left, NULL);
 	test_machine_alarmed(&r->left, r->alarm, sizeof(r->alarm));
 	test_machine_stop(&r->left);
-	status = test_plan_end(r->report, r->config.subject, &r->machine, r->fd,
-			       r->stream.has_hello ? &r->stream.hello : NULL,
-			       error && r->cannot ? &r->why : NULL, r->alarm, sizeof(r->alarm));
-	if (!status)
-		status = add_result(r, error);
+	if (r->file >= 0)
+		close(r->file);
 	if (r->stream.record)
 		fclose(r->stream.record);
+	*ret_error = error;
+	return test_plan_end(r->report, r->config.subject, &r->machine, r->fd,
+			     r->stream.has_hello ? &r->stream.hello : NULL,
+			     error && r->cannot ? &r->why : NULL, r->alarm, sizeof(r->alarm));
+}
+
+/* One boot, and a result for each policy that what happened is set against, unless none of them
+ * promises anything. */
+static int run_against(struct test_event_run *r)
+{
+	int error = 0, status = CMD_OK;
+
+	if (test_event_is_worth_it(r))
+		status = run_once(r, &error);
+	if (!status)
+		status = test_event_add_results(r, error);
 	test_stream_free(&r->stream);
 	pauses_free(r->pauses);
 	return status;
 }
 
-/* What a guest cannot see of a gap by its clock source is not tried. */
-static int check_gap(struct test_event_run *r)
+static int run_times(const struct test_event_run *like, const char *const *names, size_t count)
 {
-	const char *name = r->config.clocksource;
-	const struct vmt_gap_guest guest = {.clocks = strcmp(name, "hpet") == 0      ? VMT_GAP_HPET
-						      : strcmp(name, "acpi_pm") == 0 ? VMT_GAP_PMTMR
-										     : VMT_GAP_TSC,
-					    .pmtmr_bits = 24};
-	const uint64_t limit_ns = vmt_gap_limit_ns(&guest, NULL);
-	const uint64_t gap_ns = r->event->each_ns ? r->event->each_ns : test_event_ns(r);
-
-	if (!r->policy || strcmp(r->policy, "continue") != 0)
-		return 0;
-	if (strstr(name, "jiffies"))
-		return why_set(&r->why, -ENODEV,
-			       "the ticks of that time are given later, at the guest's pace");
-	if (gap_ns > limit_ns)
-		return why_set(&r->why, -ENODEV,
-			       "by %s no guest sees a gap of more than %llu.%llu s", name,
-			       limit_ns / SECOND, limit_ns % SECOND / (SECOND / 10));
-	return 0;
-}
-
-static int run_policy(const struct test_event_run *like, const char *policy)
-{
-	const char *more[] = {like->event->option, policy, NULL};
-	const char *chosen = policy ? test_run_option(like->options, like->event->option) : NULL;
-	int error, status = CMD_OK;
-
-	if (chosen && strcmp(chosen, policy) != 0)
-		return CMD_OK;
+	const bool told = like->config.subject == TEST_VMTIME && *names;
+	const char *more[] = {like->event->option, *names, NULL};
+	int status = CMD_OK;
 
 	for (unsigned n = 1; !status && n <= like->options->repeat; n++) {
 		struct test_event_run r = *like;
 
 		r.number = n;
-		r.policy = policy;
-		r.config.more = policy ? more : NULL;
-		error = check_gap(&r);
-		status = error ? add_result(&r, error) : run_once(&r);
+		r.fd = r.file = r.qmp.fd = -1;
+		r.policy = told ? *names : NULL;
+		r.config.more = told ? more : NULL;
+		r.against = names;
+		r.n_against = count;
+		status = run_against(&r);
 	}
+	return status;
+}
+
+/* vmtime's VMM is told a policy; another does as it does, which is set against each, or, of many
+ * events, against no change at all. */
+static int run_clocksource(const struct test_event_run *like)
+{
+	static const char *const none[] = {NULL};
+	const char *option = like->event->option;
+	const char *chosen = option ? test_run_option(like->options, option) : NULL;
+	int status = CMD_OK;
+
+	if (!option || (like->event->each_ns && like->config.subject != TEST_VMTIME))
+		return run_times(like, none, 1);
+	if (like->config.subject != TEST_VMTIME)
+		return run_times(like, policies, POLICIES);
+	for (int i = 0; !status && i < POLICIES; i++)
+		if (!chosen || strcmp(chosen, policies[i]) == 0)
+			status = run_times(like, &policies[i], 1);
 	return status;
 }
 
@@ -477,12 +446,7 @@ int test_event_run(const struct test_options *o, const struct test_event *event,
 							       .kernel = images->kernel,
 							       .initrd = images->initrd}};
 
-		const bool has_policies = subject == TEST_VMTIME && event->option;
-
-		if (!has_policies)
-			status = run_policy(&like, NULL);
-		for (int i = 0; !status && has_policies && i < POLICIES; i++)
-			status = run_policy(&like, policies[i]);
+		status = run_clocksource(&like);
 	}
 	return status;
 }

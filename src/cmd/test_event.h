@@ -7,6 +7,7 @@
 #ifndef CMD_TEST_EVENT_H
 #define CMD_TEST_EVENT_H
 
+#include "cmd/test_event_judge.h"
 #include "cmd/test_pauses.h"
 #include "cmd/test_plan.h"
 #include "cmd/test_qmp.h"
@@ -29,12 +30,15 @@ struct test_event_run {
 	struct test_report *report;
 	struct pairs *pairs;
 	struct test_machine_config config;
-	const char *policy; /* NULL: the VMM has none */
+	const char *policy;         /* that the VMM was told; NULL: it has none */
+	const char *const *against; /* policies that it is set against, a result each; ... */
+	size_t n_against;           /* ... a NULL among them: nothing is to change */
 	unsigned number;
 
 	struct test_machine machine; /* the one that the guest is in */
 	struct test_machine left;    /* the one that it was in before; pid 0: none */
 	bool gone;                   /* by now no machine is to run */
+	int file;                    /* the event's own, closed at the end; -1: none */
 	struct test_stream stream;
 	struct test_qmp qmp; /* of `machine`, open from the guest's first reading on */
 	struct kvmtsc_map map;
@@ -44,14 +48,14 @@ struct test_event_run {
 	bool on_clocksource;
 	size_t steady_from; /* first reading on the clock source that is wanted */
 	enum test_event_phase phase;
-	uint64_t begun_ns, began_ns;  /* CLOCK_MONOTONIC when it began, and had */
-	uint64_t ended_ns, over_ns;   /* the same of its end */
-	struct kvmtsc_map map_before; /* the guest's TSC before it */
-	uint64_t mark_tsc;            /* readings up to this count of that TSC are not after it */
-	size_t n_before;              /* readings before it */
-	size_t n_come;                /* that have come up to its end */
-	int64_t frozen_counts;        /* by which the guest's TSC is behind since */
-	struct pauses *pauses;        /* of many events: what they were; else NULL */
+	struct event_seen seen; /* `map[0]` from its begin on */
+	uint64_t mark_tsc;      /* readings up to this count of that TSC are not after it */
+	size_t n_before;        /* readings before it */
+	size_t n_come;          /* that have come up to its end */
+	uint64_t downtime_ns;   /* for so long the guest did not run; 0: not known */
+	struct pvtrace trace;   /* of QEMU's kvm-clock */
+	struct why untraced;    /* why there is none */
+	struct pauses *pauses;  /* of many events: what they were; else NULL */
 	char alarm[160];
 	bool cannot; /* measuring is not possible here at all */
 	struct why why;
@@ -77,13 +81,26 @@ struct test_event {
 	int (*step)(struct test_event_run *r);
 };
 
-extern const struct test_event test_pause, test_pauses;
+extern const struct test_event test_pause, test_pauses, test_snapshot;
 
 /* How long it lasts. */
 uint64_t test_event_ns(const struct test_event_run *r);
 
 /* What a guest's TSC shows now, if it runs. */
 uint64_t test_event_count(const struct kvmtsc_map *map);
+
+/* The longest time for which the guest is to stand still in one piece. */
+uint64_t test_event_gap_ns(const struct test_event_run *r);
+
+/* The first reading after it; as many as are evaluated: none yet. */
+size_t test_event_first_after(const struct test_event_run *r);
+
+/* False: whatever came of it, none of its results would have a figure. */
+bool test_event_is_worth_it(const struct test_event_run *r);
+
+/* A result for each policy: what came of it, or after an error, why there is nothing.  CMD_OK, or
+ * a status after a line on stderr. */
+int test_event_add_results(struct test_event_run *r, int error);
 
 /* How long all of one scenario can take at most; 0: it was not asked for. */
 uint64_t test_event_longest_ns(const struct test_options *options, const struct test_event *event);

@@ -3,21 +3,29 @@
 #ifndef CMD_TEST_QMP_H
 #define CMD_TEST_QMP_H
 
+#include <jansson.h>
+#include <stdint.h>
+
 #include "host/why.h"
 
 struct test_qmp {
 	int fd; /* -1: none */
-	char rest[4096];
+	char rest[16384];
 	unsigned length; /* of what came and is no whole line yet */
 };
 
 /* Connects, waits for the greeting and negotiates; at most 10 s.  0 or a negative errno with its
- * why, and nothing is open. */
+ * why, and nothing is open; -ENOENT or -ECONNREFUSED: nobody listens there. */
 int test_qmp_open(const char *path, struct test_qmp *ret_qmp, struct why *why);
 
 /* A command without arguments that returns nothing of interest: 0 when it is done, which takes
  * at most 10 s, or a negative errno with its why. */
 int test_qmp_do(struct test_qmp *qmp, const char *command, struct why *why);
+
+/* A command whose arguments, a JSON object, it takes over (NULL: none), and what it returns, for
+ * the caller to release (ret may be NULL).  A signal ends the wait, with -EINTR.  As above. */
+int test_qmp_ask(struct test_qmp *qmp, const char *command, json_t *arguments, uint64_t patience_ns,
+		 json_t **ret_returned, struct why *why);
 
 void test_qmp_close(struct test_qmp *qmp);
 

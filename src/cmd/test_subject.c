@@ -125,6 +125,10 @@ static void vmtime_command(struct words *w, const struct test_machine_config *c,
 		add(w, "--counter");
 		add(w, "monotonic");
 	}
+	if (c->incoming) {
+		add(w, "--incoming");
+		add(w, "%s", c->incoming);
+	}
 	for (const char *const *option = c->more; option && *option; option++)
 		add(w, "%s", *option);
 	for (char *const *option = c->options->run_options; option && *option; option++)
@@ -245,6 +249,10 @@ static void qemu_command(struct words *w, const struct test_machine_config *c,
 		add(w, "-qmp");
 		add(w, "unix:%s,server=on,wait=off", path);
 	}
+	if (c->incoming) {
+		add(w, "-incoming");
+		add(w, "%s", c->incoming);
+	}
 	if (c->options->qemu_args) {
 		char *args = strdup(c->options->qemu_args), *save = NULL;
 
@@ -284,8 +292,9 @@ static int make_directory(struct test_machine *m, const char *in)
 	return error;
 }
 
-static int make_places(struct test_machine *m, const char *keep, struct why *why)
+static int make_places(struct test_machine *m, const struct test_machine_config *c, struct why *why)
 {
+	const char *logs, *restored = c->incoming ? "restored-" : "";
 	const char *const candidates[] = {getenv("TMPDIR"), "/tmp", "/run"};
 	int error = -ENOENT;
 
@@ -298,15 +307,24 @@ static int make_places(struct test_machine *m, const char *keep, struct why *why
 			       strerror(-error));
 	snprintf(m->port, sizeof(m->port), "%s/samples", m->dir);
 	snprintf(m->qmp, sizeof(m->qmp), "%s/qmp", m->dir);
-	snprintf(m->console, sizeof(m->console), "%s/console.log", keep ? keep : m->dir);
-	snprintf(m->errors, sizeof(m->errors), "%s/vmm.log", keep ? keep : m->dir);
+	snprintf(m->snapshot, sizeof(m->snapshot), "%s/snapshot", m->dir);
+	logs = c->keep ? c->keep : m->dir;
+	snprintf(m->console, sizeof(m->console), "%s/%sconsole.log", logs, restored);
+	snprintf(m->errors, sizeof(m->errors), "%s/%svmm.log", logs, restored);
 	return 0;
 }
 
 static void remove_places(struct test_machine *m)
 {
 	char path[PATH_MAX];
-	static const char *const names[] = {"samples", "qmp", "console.log", "vmm.log"};
+	static const char *const names[] = {"samples",
+					    "qmp",
+					    "console.log",
+					    "vmm.log",
+					    "restored-console.log",
+					    "restored-vmm.log",
+					    "snapshot",
+					    "snapshot.partial"};
 
 	if (!m->dir[0])
 		return;
@@ -365,7 +383,7 @@ int test_machine_start(const struct test_machine_config *c, struct test_machine 
 	int error;
 
 	memset(m, 0, sizeof(*m));
-	error = make_places(m, c->keep, why);
+	error = make_places(m, c, why);
 	if (error)
 		return error;
 	if (c->subject == TEST_QEMU)

@@ -24,6 +24,7 @@ struct test_machine {
 	char console[PATH_MAX], errors[PATH_MAX]; /* what guest and VMM said */
 	char port[PATH_MAX];                      /* the socket of the samples */
 	char qmp[PATH_MAX];                       /* that of QMP, where it was asked for */
+	char snapshot[PATH_MAX];                  /* for a file that it is saved to */
 	off_t console_seen;                       /* test_machine_panicked() looked so far */
 };
 
@@ -32,11 +33,12 @@ struct test_machine_config {
 	enum test_subject subject;
 	const char *clocksource;
 	const char *kernel, *initrd;
-	const char *probe; /* what the probe, which is then the kernel, is to do; NULL: Linux */
-	bool faces;        /* Linux is to read every clock, so QEMU's machine has an HPET too */
-	bool costs;        /* it is to measure what readings cost */
-	bool unstable;     /* kvm-clock is not to be marked TSC_STABLE */
-	bool qmp;          /* it opens a QMP socket */
+	const char *probe;    /* what the probe, which is then the kernel, is to do; NULL: Linux */
+	bool faces;           /* Linux is to read every clock, so QEMU's machine has an HPET too */
+	bool costs;           /* it is to measure what readings cost */
+	bool unstable;        /* kvm-clock is not to be marked TSC_STABLE */
+	bool qmp;             /* it opens a QMP socket */
+	const char *incoming; /* it is one that was saved, as its --incoming; NULL: it boots */
 	const char *const *more; /* options of vmtime's besides, NULL-ended; NULL: none */
 	const char *keep;        /* directory for console and errors, or NULL */
 };

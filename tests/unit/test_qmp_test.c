@@ -125,6 +125,44 @@ static void the_answer_of_another_is_none(void **state)
 	end(&v);
 }
 
+static void arguments_are_given_and_what_returns_is_taken(void **state)
+{
+	static const char *const lines[] = {
+		GREETING, DONE("qmp_capabilities"),
+		"{\"return\": {\"status\": \"paused\"}, \"id\": \"query-status\"}\n", NULL};
+	struct test_qmp q;
+	struct why why = {0};
+	json_t *returned = NULL;
+	struct vmm v;
+
+	(void)state;
+	start(&v, lines);
+	assert_int_equal(test_qmp_open(v.path, &q, &why), 0);
+	assert_int_equal(test_qmp_ask(&q, "query-status", json_pack("{s:i}", "a", 1), 10000000000,
+				      &returned, &why),
+			 0);
+	assert_string_equal(json_string_value(json_object_get(returned, "status")), "paused");
+	json_decref(returned);
+	test_qmp_close(&q);
+	end(&v);
+	assert_non_null(strstr(v.told, "\"arguments\": {\"a\": 1}"));
+}
+
+static void patience_ends(void **state)
+{
+	static const char *const lines[] = {GREETING, DONE("qmp_capabilities"), "{}\n", "", NULL};
+	struct test_qmp q;
+	struct why why = {0};
+	struct vmm v;
+
+	(void)state;
+	start(&v, lines);
+	assert_int_equal(test_qmp_open(v.path, &q, &why), 0);
+	assert_int_equal(test_qmp_ask(&q, "stop", NULL, 30000000, NULL, &why), -ETIMEDOUT);
+	test_qmp_close(&q);
+	end(&v);
+}
+
 static void a_refusal_is_named(void **state)
 {
 	static const char *const refusals[] = {
@@ -142,6 +180,7 @@ static void a_refusal_is_named(void **state)
 		assert_int_equal(test_qmp_open(v.path, &q, &why), 0);
 		assert_int_equal(test_qmp_do(&q, "stop", &why), -EPROTO);
 		assert_non_null(strstr(why.text, "refuses QMP's stop"));
+		assert_true((strstr(why.text, "stop: no") != NULL) == (i == 0));
 		test_qmp_close(&q);
 		end(&v);
 	}
@@ -169,6 +208,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_is_asked_one_thing_after_another),
 		cmocka_unit_test(the_answer_of_another_is_none),
+		cmocka_unit_test(arguments_are_given_and_what_returns_is_taken),
+		cmocka_unit_test(patience_ends),
 		cmocka_unit_test(a_refusal_is_named),
 		cmocka_unit_test(what_does_not_greet_is_not_opened),
 	};

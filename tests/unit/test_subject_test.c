@@ -240,6 +240,50 @@ static void the_probe_has_one_port_and_no_initrd(void **state)
 	test_machine_stop(&m);
 }
 
+/* Its logs do not replace those of the one that it was, and what it was saved to goes. */
+static void a_machine_that_was_saved_comes_from_there(void **state)
+{
+	struct test_options o = options();
+	struct test_machine_config config = {.options = &o,
+					     .subject = TEST_QEMU,
+					     .clocksource = "kvm-clock",
+					     .kernel = "kernel",
+					     .initrd = "initrd",
+					     .keep = folder,
+					     .incoming = "exec:cat /dev/null"};
+	char logs[2][96], dir[64], partial[sizeof(((struct test_machine *)NULL)->snapshot) + 16];
+	struct test_machine m;
+	struct why why;
+
+	(void)state;
+	snprintf(logs[0], sizeof(logs[0]), "%s/restored-vmm.log", folder);
+	snprintf(logs[1], sizeof(logs[1]), "%s/restored-console.log", folder);
+	write_script("sleep 1000");
+	assert_int_equal(test_machine_start(&config, &m, &why), 0);
+	assert_true(has_words(m.command, "-incoming", "exec:cat /dev/null"));
+	assert_string_equal(m.errors, logs[0]);
+	assert_string_equal(m.console, logs[1]);
+	snprintf(dir, sizeof(dir), "%s", m.dir);
+	snprintf(partial, sizeof(partial), "%s.partial", m.snapshot);
+	fclose(fopen(m.snapshot, "w"));
+	fclose(fopen(partial, "w"));
+	test_machine_stop(&m);
+	assert_int_equal(access(dir, F_OK), -1);
+	assert_int_equal(unlink(logs[0]), 0);
+	config.incoming = NULL;
+	config.subject = TEST_VMTIME;
+	assert_int_equal(test_machine_start(&config, &m, &why), 0);
+	assert_false(has_words(m.command, "--incoming", NULL));
+	test_machine_stop(&m);
+	config.incoming = "file:/x";
+	assert_int_equal(test_machine_start(&config, &m, &why), 0);
+	assert_true(has_words(m.command, "--incoming", "file:/x"));
+	test_machine_stop(&m);
+	snprintf(logs[1], sizeof(logs[1]), "%s/vmm.log", folder);
+	assert_int_equal(unlink(logs[0]), 0);
+	assert_int_equal(unlink(logs[1]), 0);
+}
+
 static void only_a_qemu_is_a_qemu(void **state)
 {
 	struct test_options o = options();
@@ -294,6 +338,7 @@ int main(void)
 		cmocka_unit_test(a_panic_is_seen_once_its_line_is_whole),
 		cmocka_unit_test(an_alarm_is_found_on_the_console),
 		cmocka_unit_test(the_probe_has_one_port_and_no_initrd),
+		cmocka_unit_test(a_machine_that_was_saved_comes_from_there),
 		cmocka_unit_test(only_a_qemu_is_a_qemu),
 	};
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import event_cases
 import part
 from part import Skip, check
 
@@ -468,17 +469,6 @@ def a_guest_without_steal_fails():
           done.stdout)
 
 
-def a_guest_is_frozen_to_the_microsecond():
-    done = run("--scenario", "pause", "--duration", "1s", "--json", "--", "--on-pause", "freeze")
-    report = json.loads(done.stdout)
-    row = result(report, scenario="pause", policy="freeze")
-    check(row["verdict"] == "pass" and row["limit_ns"] == 1000, row)
-    check(1_000_000_000 <= row["frozen_ns"] < 10_000_000_000, row)
-    check(row["realtime_expected_ns"] == row["monotonic_expected_ns"] == -row["frozen_ns"], row)
-    check(abs(row["monotonic_gap_ns"] + row["frozen_ns"]) < 10_000, row)
-    schema_of_the_report().validate(report)
-
-
 def a_hundred_pauses_leave_no_error():
     """Of two CPUs that do nothing but look at their clocks."""
     options = [] if SOAK else ["--", "--on-pause", "freeze"]
@@ -541,8 +531,8 @@ GROUPS = [
     [("steal is what the threads waited", steal_is_what_the_threads_waited)],
     [("our steal, too, and no clock notices the load", our_steal_too_and_no_clock_notices)],
     [("a guest without steal fails", a_guest_without_steal_fails)],
-    [("a guest is frozen to the microsecond", a_guest_is_frozen_to_the_microsecond)],
     [("a hundred pauses leave no error", a_hundred_pauses_leave_no_error)],
+    *event_cases.GROUPS,
     [("a step of 1 ms is seen to within the bracket", a_step_is_seen_to_within_the_bracket)],
     [("a step back is counted, on two CPUs", a_step_back_is_counted_on_two_cpus)],
     [("the table is for people", the_table_is_for_people)],

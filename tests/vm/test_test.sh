@@ -44,10 +44,12 @@ if [ $# -eq 0 ]; then
 	refused 'a clock source to come is refused by name' 2 'hyperv is not in this version' \
 		--clocksource hyperv
 	refused 'an unknown scenario is named' 2 "no scenario 'earthquake'" --scenario earthquake
-	refused 'a scenario to come is refused by name' 2 'snapshot is not in this version' \
-		--scenario boot,snapshot
-	refused 'a policy that promises neither is refused' 2 'try continue and freeze' \
+	refused 'a scenario to come is refused by name' 2 'ntp is not in this version' \
+		--scenario boot,ntp
+	refused 'a policy that promises neither is refused' 2 'tries continue and freeze' \
 		--scenario pause -- --on-pause auto
+	refused 'nor is one of a snapshot' 2 '--on-restore auto' \
+		--scenario snapshot -- --on-restore auto
 	refused 'no pause at all is refused' 2 '--pauses 0' --scenario pauses --pauses 0
 	refused 'a limit of faces needs its scenario' 2 'faces: that scenario is not run' \
 		--limit faces=1us

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_event_judge.c - for how long a guest's virtual time stood over an event. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cmd/test_event_judge.h"
+
+__extension__ typedef unsigned __int128 u128;
+__extension__ typedef __int128 i128;
+
+enum { BILLION = 1000000000 };
+
+static uint64_t guest_tsc(const struct kvmtsc_map *map, uint64_t host_tsc)
+{
+	return (uint64_t)((u128)host_tsc * map->ratio >> map->frac_bits) + (uint64_t)map->offset;
+}
+
+/* What both pages, each by its own TSC, show at one instant. */
+static int64_t behind_counts(const struct event_seen *s)
+{
+	const int64_t before_ns = pvtrace_ns(&s->page[0], guest_tsc(&s->map[0], s->host_tsc));
+	const int64_t after_ns = pvtrace_ns(&s->page[1], guest_tsc(&s->map[1], s->host_tsc));
+
+	return pvtrace_counts(&s->page[1], before_ns - after_ns);
+}
+
+int64_t event_stood_ns(const struct event_seen *s, uint64_t hz)
+{
+	const int64_t counts =
+		s->has_pages ? behind_counts(s) : s->map[0].offset - s->map[1].offset;
+	const i128 host_counts =
+		((i128)counts * ((i128)1 << s->map[1].frac_bits)) / (int64_t)s->map[1].ratio;
+
+	return hz ? (int64_t)(host_counts * BILLION / (int64_t)hz) : 0;
+}
+
+void event_judge_freeze(const struct event_seen *s, int64_t stood_ns, struct judge_row *row)
+{
+	const int64_t least_ns = (int64_t)(s->ended_ns - s->began_ns);
+	const int64_t most_ns = (int64_t)(s->over_ns - s->begun_ns);
+	const int64_t apart_ns = most_ns / 1000; /* two of the host's clocks, one of them slewed */
+
+	if (row->verdict == JUDGE_FAIL ||
+	    (stood_ns >= least_ns - apart_ns && stood_ns <= most_ns + apart_ns))
+		return;
+	row->verdict = JUDGE_FAIL;
+	snprintf(row->reason, sizeof(row->reason),
+		 "virtual time stood still for %" PRId64 " ns, the event took %" PRId64
+		 " to %" PRId64,
+		 stood_ns, least_ns, most_ns);
+}

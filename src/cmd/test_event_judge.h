@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_event_judge.h - for how long a guest's virtual time stood over an event: pure calculation.
+ *
+ * It is not taken from when something was asked for, but from KVM: by so much the guest's TSC is
+ * behind since, or, of a VMM that leaves the TSC alone and lets KVM write the pages of kvm-clock,
+ * by so much that clock is. */
+#ifndef CMD_TEST_EVENT_JUDGE_H
+#define CMD_TEST_EVENT_JUDGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cmd/test_judge.h"
+#include "host/kvmtsc.h"
+#include "host/pvtrace.h"
+
+/* A guest before and after an event. */
+struct event_seen {
+	struct kvmtsc_map map[2]; /* of the same frequency */
+	bool has_pages;
+	struct pvtrace_page page[2];
+	uint64_t host_tsc;           /* a count of the host's about then */
+	uint64_t begun_ns, began_ns; /* CLOCK_MONOTONIC when it was to begin, and had */
+	uint64_t ended_ns, over_ns;  /* the same of its end */
+};
+
+/* In ns of the host, whose TSC runs at `hz`; negative: it went ahead. */
+int64_t event_stood_ns(const struct event_seen *seen, uint64_t hz);
+
+/* Virtual time was to stand: it fails when it stood for less than what was between begin and end,
+ * or for more than both took.  A row that has failed is left alone. */
+void event_judge_freeze(const struct event_seen *seen, int64_t stood_ns, struct judge_row *row);
+
+#endif

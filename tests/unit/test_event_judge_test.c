@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_event_judge_test.c - for how long a guest's time stood, by what KVM shows of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "cmd/test_event_judge.h"
+
+static const int64_t second = 1000000000;
+static const uint64_t hz = 2000000000;
+
+static void a_tsc_that_is_behind_has_stood(void **state)
+{
+	struct event_seen s = {.map = {{-700, 1, 0, 1}, {-700 - 2 * 5 * second, 1, 0, 1}}};
+
+	(void)state;
+	assert_true(event_stood_ns(&s, hz) == 5 * second);
+	s.map[1].offset = -700;
+	assert_int_equal(event_stood_ns(&s, hz), 0);
+	s.map[1].offset = -500;
+	assert_int_equal(event_stood_ns(&s, hz), -100);
+	assert_int_equal(event_stood_ns(&s, 0), 0); /* of a frequency that is not known yet */
+}
+
+/* A guest at half of the host's frequency counts half as many in the same time. */
+static void scaled_counts_are_longer(void **state)
+{
+	const struct event_seen s = {
+		.map = {{0, 1ULL << 31, 32, 1}, {-5 * second, 1ULL << 31, 32, 1}}};
+
+	(void)state;
+	assert_true(event_stood_ns(&s, hz) == 5 * second);
+}
+
+/* QEMU: the TSC goes on, and KVM's clock is set back by 5 s; its page lies anywhere on its line. */
+static void a_page_tells_of_a_clock_that_was_set_back(void **state)
+{
+	struct event_seen s = {.map = {{-1000, 1, 0, 1}, {-1000, 1, 0, 1}},
+			       .has_pages = true,
+			       .page = {{5000, 100, 0x80000000, 0}, {0, 0, 0x80000000, 0}},
+			       .host_tsc = 40000000000};
+
+	(void)state;
+	s.page[1].tsc_timestamp = 5000 + 30000000000;
+	s.page[1].system_time = 100 + 15 * (uint64_t)second - 5 * (uint64_t)second;
+	assert_true(event_stood_ns(&s, hz) == 5 * second);
+	s.page[1].system_time += 5 * (uint64_t)second;
+	assert_int_equal(event_stood_ns(&s, hz), 0);
+}
+
+/* A new process gives the guest another TSC as well: that clock stood, and not the TSC. */
+static void pages_are_read_by_the_tsc_of_their_machine(void **state)
+{
+	struct event_seen s = {.map = {{0, 1, 0, 1}, {-30000000000, 1, 0, 1}},
+			       .has_pages = true,
+			       .page = {{0, 0, 0x80000000, 0}, {0, 0, 0x80000000, 0}},
+			       .host_tsc = 40000000000};
+
+	(void)state;
+	/* 20 s of the host; the new TSC shows 10000000000, its page 5 s more than 5 s. */
+	s.page[1].system_time = 5 * (uint64_t)second;
+	assert_true(event_stood_ns(&s, hz) == 10 * second);
+}
+
+static struct judge_row freeze(int64_t stood_ns)
+{
+	const struct event_seen s = {.begun_ns = 1000 * (uint64_t)second,
+				     .began_ns = 1001 * (uint64_t)second,
+				     .ended_ns = 1006 * (uint64_t)second,
+				     .over_ns = 1007 * (uint64_t)second};
+	struct judge_row row = {.verdict = JUDGE_PASS};
+
+	event_judge_freeze(&s, stood_ns, &row);
+	return row;
+}
+
+static void what_was_frozen_stood_as_long_as_the_event(void **state)
+{
+	(void)state;
+	assert_int_equal(freeze(5 * second).verdict, JUDGE_PASS);
+	assert_int_equal(freeze(7 * second).verdict, JUDGE_PASS);
+	assert_int_equal(freeze(5 * second - second / 1000).verdict, JUDGE_PASS);
+	assert_int_equal(freeze(5 * second - second / 100).verdict, JUDGE_FAIL);
+	assert_int_equal(freeze(7 * second + second / 100).verdict, JUDGE_FAIL);
+	assert_int_equal(freeze(0).verdict, JUDGE_FAIL);
+	assert_int_equal(freeze(-6 * second).verdict, JUDGE_FAIL);
+	assert_non_null(strstr(freeze(0).reason, "stood still for 0 ns"));
+}
+
+static void the_first_reason_stays(void **state)
+{
+	const struct event_seen s = {.over_ns = 5, .ended_ns = 5};
+	struct judge_row row = {.verdict = JUDGE_FAIL, .reason = "another"};
+
+	(void)state;
+	event_judge_freeze(&s, second, &row);
+	assert_string_equal(row.reason, "another");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_tsc_that_is_behind_has_stood),
+		cmocka_unit_test(scaled_counts_are_longer),
+		cmocka_unit_test(a_page_tells_of_a_clock_that_was_set_back),
+		cmocka_unit_test(pages_are_read_by_the_tsc_of_their_machine),
+		cmocka_unit_test(what_was_frozen_stood_as_long_as_the_event),
+		cmocka_unit_test(the_first_reason_stays),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

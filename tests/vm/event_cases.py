@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""event_cases.py - cases of test_cases.py: a guest stands still, and goes on in another process."""
+import json
+import os
+
+import __main__ as test  # what runs it: its helpers
+
+
+def a_guest_is_frozen_to_the_microsecond():
+    done = test.run("--scenario", "pause", "--duration", "1s", "--json", "--", "--on-pause",
+                    "freeze")
+    report = json.loads(done.stdout)
+    row = test.result(report, scenario="pause", policy="freeze")
+    test.check(row["verdict"] == "pass" and row["limit_ns"] == 1000, row)
+    test.check(1_000_000_000 <= row["frozen_ns"] < 10_000_000_000, row)
+    test.check(row["realtime_expected_ns"] == -row["frozen_ns"], row)
+    test.check(row["monotonic_expected_ns"] == -row["frozen_ns"], row)
+    test.check(abs(row["monotonic_gap_ns"] + row["frozen_ns"]) < 10_000, row)
+    test.schema_of_the_report().validate(report)
+
+
+def a_guest_goes_on_from_a_file_to_the_microsecond():
+    """In a new process; with its serial ports, and without the file."""
+    done = test.measure("snapshot", "--scenario", "snapshot", "--duration", "1s", "--memory",
+                        "128M", "--", "--on-restore", "continue")
+    row = test.result(test.report_of(done, "snapshot"), scenario="snapshot", policy="continue")
+    test.check(row["verdict"] == "pass" and row["limit_ns"] == 1000, row)
+    test.check(row["realtime_expected_ns"] == row["monotonic_expected_ns"] == 0, row)
+    test.check(1_000_000_000 <= row["downtime_ns"] < 60_000_000_000, row)
+    test.check(row["duration_ns"] >= row["downtime_ns"] and abs(row["frozen_ns"]) < 10_000, row)
+    test.check(row["backward_steps"] == 0, row)
+    test.schema_of_the_report().validate(test.report_of(done, "snapshot"))
+    folder = f"{test.WORK}/kept-snapshot/vmtime-kvm-clock-snapshot-continue-1"
+    logs = ["console.log", "restored-console.log", "restored-vmm.log", "samples.txt", "vmm.log"]
+    test.check(sorted(os.listdir(folder)) == logs, os.listdir(folder))
+    test.check(not test.left_behind(), test.left_behind())
+
+
+GROUPS = [
+    [("a guest is frozen to the microsecond", a_guest_is_frozen_to_the_microsecond)],
+    [("a guest goes on from a file to the microsecond",
+      a_guest_goes_on_from_a_file_to_the_microsecond)],
+]
