@@ -2,8 +2,24 @@
 """event_cases.py - cases of test_cases.py: a guest stands still, and goes on in another process."""
 import json
 import os
+import subprocess
 
 import __main__ as test  # what runs it: its helpers
+
+
+def it_was_foretold(row, event, stopped_ns):
+    """By vmtime plan, of the very gap that was measured."""
+    said = subprocess.run([test.VMTIME, "plan", event, f"{stopped_ns}ns", "--policy",
+                           row["policy"], "--clocksource", row["clocksource"], "--json"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=60)
+    plan = json.loads(said.stdout)
+    test.check(said.returncode == 0 and plan["policy"] == row["policy"], plan)
+    allowed = row["limit_ns"] + row["bracket_ns"]
+    for change, clock in ("realtime_change_ns", "realtime"), ("monotonic_gap_ns", "monotonic"):
+        test.check(plan[change] == row[f"{clock}_expected_ns"], f"{plan} of {row}")
+        # Of the guest's steady frequency error plan knows nothing.
+        steady = row[change] - row[f"{clock}_expected_ns"] - row[f"{clock}_residual_ns"]
+        test.check(abs(row[change] - steady - plan[change]) <= allowed, f"{plan} of {row}")
 
 
 def a_guest_is_frozen_to_the_microsecond():
@@ -16,6 +32,7 @@ def a_guest_is_frozen_to_the_microsecond():
     test.check(row["realtime_expected_ns"] == -row["frozen_ns"], row)
     test.check(row["monotonic_expected_ns"] == -row["frozen_ns"], row)
     test.check(abs(row["monotonic_gap_ns"] + row["frozen_ns"]) < 10_000, row)
+    it_was_foretold(row, "pause", row["frozen_ns"])
     test.schema_of_the_report().validate(report)
 
 
@@ -29,6 +46,7 @@ def a_guest_goes_on_from_a_file_to_the_microsecond():
     test.check(1_000_000_000 <= row["downtime_ns"] < 60_000_000_000, row)
     test.check(row["duration_ns"] >= row["downtime_ns"] and abs(row["frozen_ns"]) < 10_000, row)
     test.check(row["backward_steps"] == 0, row)
+    it_was_foretold(row, "restore", row["downtime_ns"])
     test.schema_of_the_report().validate(test.report_of(done, "snapshot"))
     folder = f"{test.WORK}/kept-snapshot/vmtime-kvm-clock-snapshot-continue-1"
     logs = ["console.log", "restored-console.log", "restored-vmm.log", "samples.txt", "vmm.log"]
