@@ -86,6 +86,10 @@ def lapic_timers_without_a_deadline_come_back():
     a_restore("freeze", "kvm-clock", "--tsc", "portable")
 
 
+def a_saved_guest_stands_still_where_the_tsc_is_not_counted():
+    a_restore("freeze", "kvm-clock", "--counter", "monotonic")
+
+
 def the_kernels_own_clock_and_pit_come_back():
     a_restore("freeze", "kvm-clock", "--kvm-clock", "kernel", "--pit", "kernel", cpus=2)
 
@@ -333,6 +337,7 @@ if os.environ.get("VMTIME_SOAK"):
     CASES += [
         a_snapshot_from_another_host_or_time,
         a_saved_guests_time_went_on_in_another_process,
+        a_saved_guest_stands_still_where_the_tsc_is_not_counted,
         lapic_timers_without_a_deadline_come_back,
         the_kernels_own_clock_and_pit_come_back,
     ]
