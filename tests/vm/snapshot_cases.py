@@ -330,12 +330,12 @@ def what_cannot_be_restored_is_refused_in_one_line():
 CASES = [
     what_cannot_be_restored_is_refused_in_one_line,
     while_a_guest_is_saved_others_are_served,
+    a_snapshot_from_another_host_or_time,
     a_guest_goes_on_where_it_was_and_in_clones,
     a_saved_guest_stands_still_and_goes_on_in_another_process,
 ]
 if os.environ.get("VMTIME_SOAK"):
     CASES += [
-        a_snapshot_from_another_host_or_time,
         a_saved_guests_time_went_on_in_another_process,
         a_saved_guest_stands_still_where_the_tsc_is_not_counted,
         lapic_timers_without_a_deadline_come_back,
