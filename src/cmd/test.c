@@ -18,7 +18,7 @@
 #include "cmd/where.h"
 #include "host/hostclock.h"
 
-enum { MAX_CPUS = 64, MAX_REPEAT = 1000, MAX_PAUSES = 100000, PAUSES = 100 };
+enum { MAX_CPUS = 64, MAX_REPEAT = 1000, MAX_PAUSES = 100000, PAUSES = 100, MAX_CLONES = 1000 };
 
 static const uint64_t least_memory = 128ULL << 20;
 static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are made for a day */
@@ -184,7 +184,7 @@ static int take_memory(const char *text, uint64_t *ret_bytes)
 }
 
 enum { JSON = 256, SUBJECT, CLOCKSOURCE, SCENARIO, DURATION, REPEAT, CPUS, MEMORY };
-enum { KERNEL = MEMORY + 1, APPEND, QEMU, QEMU_ARGS, LIMIT, KEEP, MANY };
+enum { KERNEL = MEMORY + 1, APPEND, QEMU, QEMU_ARGS, LIMIT, KEEP, MANY, CLONES };
 
 static const struct option long_options[] = {{"subject", required_argument, NULL, SUBJECT},
 					     {"clocksource", required_argument, NULL, CLOCKSOURCE},
@@ -192,6 +192,7 @@ static const struct option long_options[] = {{"subject", required_argument, NULL
 					     {"duration", required_argument, NULL, DURATION},
 					     {"repeat", required_argument, NULL, REPEAT},
 					     {"pauses", required_argument, NULL, MANY},
+					     {"clones", required_argument, NULL, CLONES},
 					     {"cpus", required_argument, NULL, CPUS},
 					     {"memory", required_argument, NULL, MEMORY},
 					     {"kernel", required_argument, NULL, KERNEL},
@@ -218,6 +219,8 @@ static int take_option(struct test_options *o, int option, char *value)
 		return take_number("--repeat", value, MAX_REPEAT, &o->repeat);
 	case MANY:
 		return take_number("--pauses", value, MAX_PAUSES, &o->pauses);
+	case CLONES:
+		return take_number("--clones", value, MAX_CLONES, &o->clones);
 	case CPUS:
 		return take_number("--cpus", value, MAX_CPUS, &o->cpus);
 	case MEMORY:
@@ -453,7 +456,7 @@ static int run(int argc, char **argv, const struct test_options *o)
 static int main_test(int argc, char **argv)
 {
 	struct test_options options = {
-		.repeat = 1, .cpus = 1, .pauses = PAUSES, .memory = 512ULL << 20};
+		.repeat = 1, .cpus = 1, .pauses = PAUSES, .clones = 1, .memory = 512ULL << 20};
 	char **lists = calloc((size_t)argc + 1, sizeof(*lists));
 	int status = lists ? parse(argc, argv, &options, lists)
 			   : cmd_error("test", CMD_CANNOT, "out of memory");
@@ -477,7 +480,8 @@ const struct cmd_verb cmd_test = {
 	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s), faces "
 	"(10s),\n"
 	"                      each rate of ticks (3s; the PIT's 1 kHz 10s), pause, snapshot (5s)\n"
-	"  --pauses N          of scenario pauses (100)\n"
+	"  --pauses N, --clones N\n"
+	"                      of scenario pauses (100), of scenario snapshot (1)\n"
 	"  --repeat N          boots of each (1)\n"
 	"  --cpus N, --memory SIZE, --kernel FILE, --append STR\n"
 	"                      of the guest (1, 512M, the stock kernel, nothing more)\n"

@@ -21,6 +21,8 @@ static const uint64_t boot_limit_ns = 180 * SECOND;
 static const uint64_t clocksource_limit_ns = 30 * SECOND;
 static const uint64_t silence_limit_ns = 30 * SECOND;
 static const uint64_t after_ns = 2 * JUDGE_END_NS;
+static const uint64_t clone_ns = 30 * SECOND; /* at most, from the end of the one before */
+static const uint64_t clone_before_ns = 3 * SECOND;
 static const uint64_t map_patience_ns = 5 * SECOND;
 
 static const uint64_t qmp_patience_ns = 10 * SECOND;
@@ -46,14 +48,18 @@ static uint64_t lasts_ns(const struct test_options *o, const struct test_event *
 {
 	if (event->each_ns)
 		return o->pauses * 5 * event->each_ns;
-	return o->duration_ns ? o->duration_ns : event->default_ns(clocksource);
+	return (o->duration_ns ? o->duration_ns : event->default_ns(clocksource)) +
+	       (event->clones ? o->clones * clone_ns : 0);
 }
 
 /* A frequency needs 10 s; of what then lasts long its error would be wider than the limit. */
 static uint64_t before_ns(const struct test_options *o, const struct test_event *event)
 {
-	return 10 * SECOND + 2 * JUDGE_END_NS +
-	       (event->each_ns ? o->pauses * event->each_ns / 8 : 0);
+	const uint64_t base_ns = 10 * SECOND + 2 * JUDGE_END_NS;
+
+	if (event->each_ns)
+		return base_ns + o->pauses * event->each_ns / 8;
+	return base_ns + (event->clones ? (o->clones - 1) * clone_before_ns : 0);
 }
 
 uint64_t test_event_longest_ns(const struct test_options *o, const struct test_event *event)
@@ -337,11 +343,44 @@ static int measure(struct test_event_run *r)
 	return error;
 }
 
+/* Another one from the same file, beside the one before, whose readings are forgotten. */
+static int make_clone(struct test_event_run *r)
+{
+	test_machine_alarmed(&r->left, r->alarm, sizeof(r->alarm));
+	test_machine_stop(&r->left);
+	if (r->fd >= 0)
+		close(r->fd);
+	r->fd = -1;
+	test_qmp_close(&r->qmp);
+	r->stream.count = r->stream.evaluated = r->n_before;
+	r->stream.lines = (struct test_lines){0};
+	r->clone++;
+	return end(r);
+}
+
+/* All but the last have their results then.  0 or negative errno; a status, as of
+ * test_event_run(), in *ret_status. */
+static int measure_clones(struct test_event_run *r, int *ret_status)
+{
+	int error = measure(r);
+
+	while (!error && r->event->clones && r->clone < r->options->clones &&
+	       !test_plan_stopped()) {
+		*ret_status = test_event_add_results(r, 0);
+		if (*ret_status)
+			break;
+		error = make_clone(r);
+		if (!error)
+			error = measure(r);
+	}
+	return error;
+}
+
 /* A machine is run as often as it takes, which for one that has no policies is once for all. */
 static int run_once(struct test_event_run *r, int *ret_error)
 {
 	char keep[PATH_MAX], what[64];
-	int error, status;
+	int error, ended, status;
 
 	snprintf(what, sizeof(what), "%s-%s%s%s", r->config.clocksource,
 		 test_scenario_names[r->event->scenario], r->policy ? "-" : "",
@@ -355,7 +394,7 @@ static int run_once(struct test_event_run *r, int *ret_error)
 	error = test_machine_start(&r->config, &r->machine, &r->why);
 	r->cannot = error < 0; /* the machine has not even begun */
 	if (!error) {
-		error = measure(r);
+		error = measure_clones(r, &status);
 		test_plan_clear_progress();
 	}
 	pvtrace_close(&r->trace);
@@ -369,9 +408,10 @@ static int run_once(struct test_event_run *r, int *ret_error)
 	if (r->stream.record)
 		fclose(r->stream.record);
 	*ret_error = error;
-	return test_plan_end(r->report, r->config.subject, &r->machine, r->fd,
-			     r->stream.has_hello ? &r->stream.hello : NULL,
-			     error && r->cannot ? &r->why : NULL, r->alarm, sizeof(r->alarm));
+	ended = test_plan_end(r->report, r->config.subject, &r->machine, r->fd,
+			      r->stream.has_hello ? &r->stream.hello : NULL,
+			      error && r->cannot ? &r->why : NULL, r->alarm, sizeof(r->alarm));
+	return status ? status : ended;
 }
 
 /* One boot, and a result for each policy that what happened is set against, unless none of them
@@ -399,6 +439,7 @@ static int run_times(const struct test_event_run *like, const char *const *names
 		struct test_event_run r = *like;
 
 		r.number = n;
+		r.clone = 1;
 		r.fd = r.file = r.qmp.fd = -1;
 		r.policy = told ? *names : NULL;
 		r.config.more = told ? more : NULL;

@@ -34,6 +34,7 @@ struct test_event_run {
 	const char *const *against; /* policies that it is set against, a result each; ... */
 	size_t n_against;           /* ... a NULL among them: nothing is to change */
 	unsigned number;
+	unsigned clone; /* from 1 */
 
 	struct test_machine machine; /* the one that the guest is in */
 	struct test_machine left;    /* the one that it was in before; pid 0: none */
@@ -66,6 +67,7 @@ struct test_event {
 	const char *option;  /* of `vmtime run`, which takes its policy; NULL: it has none */
 	uint64_t limit_ns;   /* of what is judged, unless the clock source has its own */
 	bool runs;           /* the guest runs from its begin to its end */
+	bool clones;         /* of one begin there may be several ends, with a guest each */
 	bool monotonic_only; /* nothing is promised of CLOCK_REALTIME */
 	uint64_t each_ns;    /* of many, one after the other: the longest; 0: it is one */
 	uint64_t (*default_ns)(const char *clocksource); /* of one */

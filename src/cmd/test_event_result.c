@@ -102,6 +102,10 @@ static int add_result(struct test_event_run *r, const char *policy, int error,
 		test_plan_judge_trouble(why, error, row);
 	else
 		judge(r, policy, row);
+	if (r->event->clones && r->options->clones > 1) {
+		row->value[JUDGE_CLONE] = r->clone;
+		row->known[JUDGE_CLONE] = true;
+	}
 	if (r->alarm[0])
 		test_plan_judge_alarm(r->alarm, row);
 	return CMD_OK;

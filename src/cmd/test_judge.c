@@ -30,6 +30,7 @@ const char *const judge_figure_names[JUDGE_FIGURES] = {
 	[JUDGE_MISSING] = "missing_readings",
 	[JUDGE_DAMAGED] = "damaged_lines",
 	[JUDGE_OWED] = "owed_ticks",
+	[JUDGE_CLONE] = "clone",
 	[JUDGE_PAUSES] = "pauses",
 	[JUDGE_WORST_PAUSE] = "worst_pause_ns",
 	[JUDGE_CHECKS] = "checks",

@@ -167,6 +167,7 @@ static int end(struct test_event_run *r)
 	snprintf(incoming, sizeof(incoming), "%s/proc/%d/fd/%d",
 		 qemu ? "exec:cat " : "file:", (int)getpid(), r->file);
 	config.incoming = incoming;
+	config.clone = r->clone;
 	r->left = r->machine;
 	memset(&r->machine, 0, sizeof(r->machine));
 	error = test_machine_start(&config, &r->machine, &r->why);
@@ -180,6 +181,7 @@ const struct test_event test_snapshot = {
 	.scenario = TEST_SNAPSHOT,
 	.option = "--on-restore",
 	.limit_ns = 1000,
+	.clones = true,
 	.default_ns = default_ns,
 	.begin = begin,
 	.end = end,

@@ -294,7 +294,8 @@ static int make_directory(struct test_machine *m, const char *in)
 
 static int make_places(struct test_machine *m, const struct test_machine_config *c, struct why *why)
 {
-	const char *logs, *restored = c->incoming ? "restored-" : "";
+	const char *logs;
+	char restored[32] = "";
 	const char *const candidates[] = {getenv("TMPDIR"), "/tmp", "/run"};
 	int error = -ENOENT;
 
@@ -309,6 +310,10 @@ static int make_places(struct test_machine *m, const struct test_machine_config 
 	snprintf(m->qmp, sizeof(m->qmp), "%s/qmp", m->dir);
 	snprintf(m->snapshot, sizeof(m->snapshot), "%s/snapshot", m->dir);
 	logs = c->keep ? c->keep : m->dir;
+	if (c->incoming && c->keep && c->clone > 1)
+		snprintf(restored, sizeof(restored), "restored-%u-", c->clone);
+	else if (c->incoming)
+		snprintf(restored, sizeof(restored), "restored-");
 	snprintf(m->console, sizeof(m->console), "%s/%sconsole.log", logs, restored);
 	snprintf(m->errors, sizeof(m->errors), "%s/%svmm.log", logs, restored);
 	return 0;

@@ -39,6 +39,7 @@ struct test_machine_config {
 	bool unstable;        /* kvm-clock is not to be marked TSC_STABLE */
 	bool qmp;             /* it opens a QMP socket */
 	const char *incoming; /* it is one that was saved, as its --incoming; NULL: it boots */
+	unsigned clone;       /* which one of them, from 1 */
 	const char *const *more; /* options of vmtime's besides, NULL-ended; NULL: none */
 	const char *keep;        /* directory for console and errors, or NULL */
 };

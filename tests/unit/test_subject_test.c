@@ -279,6 +279,12 @@ static void a_machine_that_was_saved_comes_from_there(void **state)
 	assert_int_equal(test_machine_start(&config, &m, &why), 0);
 	assert_true(has_words(m.command, "--incoming", "file:/x"));
 	test_machine_stop(&m);
+	config.clone = 2; /* nor do a second one's replace the first one's */
+	assert_int_equal(test_machine_start(&config, &m, &why), 0);
+	snprintf(logs[1], sizeof(logs[1]), "%s/restored-2-vmm.log", folder);
+	assert_string_equal(m.errors, logs[1]);
+	test_machine_stop(&m);
+	assert_int_equal(unlink(logs[1]), 0);
 	snprintf(logs[1], sizeof(logs[1]), "%s/vmm.log", folder);
 	assert_int_equal(unlink(logs[0]), 0);
 	assert_int_equal(unlink(logs[1]), 0);
