@@ -45,8 +45,12 @@ static void finish(struct run_qmp *qmp, bool alive)
 	struct run_save *s = qmp->save;
 	struct image_stats stats;
 	struct why why = {""};
-	int result = saver_end(s->saver, &stats, &why);
+	int result;
 
+	/* Before its descriptor is closed: the next one may get the same number. */
+	event_free(s->event);
+	s->event = NULL;
+	result = saver_end(s->saver, &stats, &why);
 	if (alive && (s->goes_on || (result < 0 && s->goes_on_if_not_saved)))
 		go_on(qmp, s);
 	qmp->save = NULL; /* the answer may bring the next command */

@@ -166,6 +166,11 @@ def while_a_guest_is_saved_others_are_served():
         status = saver.answer("query-status", {}, sent=True)["return"]["status"]
         check(status == "paused", f"it was to stay and is {status}")
         check(other.ask("cont") == {}, "it does not go on")
+        # The next one waits already when one is done.
+        for _ in range(3):
+            saver.send("snapshot-save", {"file": path})
+        for _ in range(3):
+            check("return" in saver.answer("snapshot-save", {}, sent=True), "not saved")
         it_lives(g, slept=False)
         with open(path, "rb") as f:
             whole = f.read()
