@@ -66,11 +66,13 @@ static void on_stage(evutil_socket_t fd, short what, void *arg)
 {
 	struct run_qmp *qmp = arg;
 	struct run_save *s = qmp->save;
-	enum saver_stage stage = saver_stage(s->saver);
+	enum saver_stage stage;
 	uint64_t count;
 
 	(void)what;
+	/* Before the stage is looked at: what is reached after the look wakes the loop again. */
 	(void)!read(fd, &count, sizeof(count));
+	stage = saver_stage(s->saver);
 	if (stage == SAVER_DONE)
 		finish(qmp, true);
 	else if (stage == SAVER_WRITES && s->goes_on)
