@@ -46,6 +46,7 @@ enum vmt_change_kind {
 	VMT_CHANGE_DISCIPLINE = 6,
 	VMT_CHANGE_LOAD = 7,
 	VMT_CHANGE_COUNTER = 8, /* another host counter, the same time */
+	VMT_CHANGE_SUSPEND = 9, /* the host was suspended */
 };
 
 /* The host's readings at one instant. */
@@ -73,12 +74,12 @@ struct vmt_clock {
 
 /* What a change did: pages are republished from it, the log shows it. */
 struct vmt_change {
-	uint32_t kind;       /* enum vmt_change_kind */
-	uint32_t policy;     /* of a resume or load: the one that was applied, never AUTO */
-	uint64_t counter;    /* the host count at which it took effect */
-	vmt_ns before_ns;    /* virtual time just before ... */
-	vmt_ns after_ns;     /* ... and just after, at that same count */
-	uint64_t gap_ns;     /* of a resume or load: how long the guest did not run */
+	uint32_t kind;    /* enum vmt_change_kind */
+	uint32_t policy;  /* of a resume, load or suspend: the one that was applied, never AUTO */
+	uint64_t counter; /* the host count at which it took effect */
+	vmt_ns before_ns; /* virtual time just before ... */
+	vmt_ns after_ns;  /* ... and just after, at that same count */
+	uint64_t gap_ns;  /* ... how long the guest did not run; the host was suspended */
 	int64_t utc_step_ns; /* by how much now + utc_offset moved against the host's UTC rule */
 	uint64_t bound_ns;   /* half width of the error that the change itself adds to UTC */
 	int64_t ppt_before;  /* discipline before and after */
@@ -112,6 +113,24 @@ VMT_API int vmt_clock_pause(const struct vmt_clock *old, uint64_t counter,
 VMT_API int vmt_clock_resume(const struct vmt_clock *old, const struct vmt_reading *at,
 			     uint32_t policy, uint64_t auto_limit_ns, struct vmt_clock *ret_clock,
 			     struct vmt_change *ret_change);
+
+/* What is known of a time in which the host was suspended, and of that alone: its counter may have
+ * counted on meanwhile, stood still or begun anew. */
+struct vmt_suspend {
+	vmt_ns before_ns;      /* virtual time at a look at the host's clocks before it */
+	uint64_t awake_ns;     /* how long the host was awake since (its CLOCK_MONOTONIC) ... */
+	uint64_t suspended_ns; /* ... and how long not (CLOCK_BOOTTIME minus that) */
+	vmt_ns shown_ns; /* the latest time that anybody has been shown; now begins no earlier */
+};
+
+/* The host was suspended while the clock ran, and nothing of the guest has run since: `at` is now.
+ * Virtual time is before_ns plus the time awake and, with CONTINUE, that suspended, both warped;
+ * from there on the counter counts, from whatever it shows.  AUTO looks at both together, for which
+ * the guest may not have run.  Of the record, before_ns is without the time suspended and gap_ns
+ * that time.  -EINVAL for a paused clock. */
+VMT_API int vmt_clock_suspend(const struct vmt_clock *old, const struct vmt_suspend *suspend,
+			      const struct vmt_reading *at, uint32_t policy, uint64_t auto_limit_ns,
+			      struct vmt_clock *ret_clock, struct vmt_change *ret_change);
 
 /* The host's wall clock is elsewhere: UTC follows, now does not.  -EINVAL for a paused clock, which
  * takes its UTC when it resumes. */

@@ -84,6 +84,13 @@ VMT_API int64_t vmt_discipline_gap(const struct vmt_discipline *d, uint64_t coun
 				   const struct vmt_discipline_sample *from,
 				   const struct vmt_discipline_sample *to);
 
+/* The host was suspended, and virtual time has gone on by skipped_ns beside its clock (or not at
+ * all, 0), to what `clock` shows `at` this sample, which may be of a counter that began anew.  The
+ * loop goes on with the phase that it had.  -EINVAL, and nothing changed: the clock is paused, or
+ * `at` lies before its anchor. */
+VMT_API int vmt_discipline_skip(struct vmt_discipline *d, const struct vmt_clock *clock,
+				const struct vmt_discipline_sample *at, uint64_t skipped_ns);
+
 /* What virtual time is to be when the host's clock shows `host_ns`; saturates. */
 VMT_API vmt_ns vmt_discipline_wanted(const struct vmt_discipline *d, const struct vmt_clock *clock,
 				     uint64_t host_ns);

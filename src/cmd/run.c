@@ -182,6 +182,13 @@ static void on_change(void *owner, const struct chipset_change *change)
 		fprintf(stderr,
 			"vmtime run: the host's TSC and its clock have parted (was it suspended?): "
 			"virtual time is kept to the clock from here on\n");
+	if (change->kind == VMT_CHANGE_SUSPEND)
+		fprintf(stderr,
+			"vmtime run: the host was suspended for %" PRIu64 ".%03" PRIu64 " s: %s\n",
+			change->gap_ns / 1000000000, change->gap_ns / 1000000 % 1000,
+			change->policy == VMT_POLICY_FREEZE
+				? "virtual time stood still, and the guest's date is late by that"
+				: "virtual time went on");
 	run_qmp_changed(&r->qmp, change);
 }
 

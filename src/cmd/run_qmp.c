@@ -21,10 +21,16 @@ static json_t *size(uint64_t value)
 /* Of a machine that did not run for a while. */
 static json_t *gap(const struct chipset_change *c)
 {
+	static const struct {
+		const char *kind, *why;
+	} names[] = {
+		[VMT_CHANGE_RESUME] = {"pause", "qmp"},
+		[VMT_CHANGE_LOAD] = {"restore", "incoming"},
+		[VMT_CHANGE_SUSPEND] = {"suspend", "host-suspend"},
+	};
 	json_t *change = json_pack(
-		"{s:s,s:s,s:s,s:o,s:o,s:{s:o,s:o},s:{s:o,s:o},s:o}", "kind",
-		c->kind == VMT_CHANGE_LOAD ? "restore" : "pause", "why",
-		c->kind == VMT_CHANGE_LOAD ? "incoming" : "qmp", "policy",
+		"{s:s,s:s,s:s,s:o,s:o,s:{s:o,s:o},s:{s:o,s:o},s:o}", "kind", names[c->kind].kind,
+		"why", names[c->kind].why, "policy",
 		c->policy == VMT_POLICY_FREEZE ? "freeze" : "continue", "at_ns", size(c->at_ns),
 		"gap_ns", size(c->gap_ns), "before", "now_ns", integer(c->before_ns),
 		"utc_offset_ns", integer(c->utc_before_ns), "after", "now_ns", integer(c->after_ns),
@@ -51,7 +57,13 @@ json_t *run_qmp_change(const struct chipset_change *c, bool has_bound)
 				 "at_ns", size(c->at_ns), "before", "now_ns", integer(c->before_ns),
 				 "after", "now_ns", integer(c->after_ns), "bound_ns",
 				 size(c->bound_ns));
-	if (c->kind == VMT_CHANGE_RESUME || c->kind == VMT_CHANGE_LOAD)
+	if (c->kind == VMT_CHANGE_STEP_UTC)
+		return json_pack("{s:s,s:s,s:o,s:{s:o},s:{s:o},s:o}", "kind", "step_utc", "why",
+				 "host-step", "at_ns", size(c->at_ns), "before", "utc_offset_ns",
+				 integer(c->before_ns), "after", "utc_offset_ns",
+				 integer(c->after_ns), "bound_ns", size(c->bound_ns));
+	if (c->kind == VMT_CHANGE_RESUME || c->kind == VMT_CHANGE_LOAD ||
+	    c->kind == VMT_CHANGE_SUSPEND)
 		return gap(c);
 	return json_pack("{s:s,s:s,s:o,s:{s:o,s:o},s:o*}", "kind", "start", "why", "power-on",
 			 "at_ns", size(c->at_ns), "after", "now_ns", size(c->at_ns),

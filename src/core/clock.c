@@ -220,6 +220,41 @@ int vmt_clock_resume(const struct vmt_clock *old, const struct vmt_reading *at, 
 	return done(old, old->base_ns, &c, at->counter, change, ret_clock, ret_change);
 }
 
+/* Virtual time after `ns` of the host's. */
+static vmt_ns later(const struct vmt_clock *c, vmt_ns now, uint64_t ns)
+{
+	uint64_t more = vmt_ns_muldiv_floor(ns, c->rate_num, c->rate_den);
+
+	return more < LAST_NS - now ? now + more : LAST_NS;
+}
+
+int vmt_clock_suspend(const struct vmt_clock *old, const struct vmt_suspend *suspend,
+		      const struct vmt_reading *at, uint32_t policy, uint64_t auto_limit_ns,
+		      struct vmt_clock *ret_clock, struct vmt_change *ret_change)
+{
+	struct vmt_change change = {.kind = VMT_CHANGE_SUSPEND,
+				    .gap_ns = suspend->suspended_ns,
+				    .bound_ns = at->utc_bound_ns};
+	const uint64_t away_ns = vmt_ns_add(suspend->awake_ns, suspend->suspended_ns);
+	struct vmt_clock c = *old;
+	vmt_ns woken;
+
+	if (!good(old) || old->state != VMT_CLOCK_RUNNING || policy > VMT_POLICY_AUTO ||
+	    suspend->before_ns > LAST_NS || suspend->shown_ns > LAST_NS)
+		return -EINVAL;
+	change.policy = resolve(policy, away_ns, auto_limit_ns);
+	woken = later(old, suspend->before_ns, suspend->awake_ns);
+	c.base_ns = woken;
+	if (change.policy == VMT_POLICY_CONTINUE)
+		c.base_ns = later(old, suspend->before_ns, away_ns);
+	if (c.base_ns < suspend->shown_ns)
+		c.base_ns = suspend->shown_ns;
+	c.base_frac = 0;
+	c.base_counter = at->counter;
+	take_utc(&c, at, c.base_ns);
+	return done(old, woken, &c, at->counter, change, ret_clock, ret_change);
+}
+
 int vmt_clock_step_utc(const struct vmt_clock *old, const struct vmt_reading *at,
 		       struct vmt_clock *ret_clock, struct vmt_change *ret_change)
 {
@@ -302,11 +337,8 @@ int vmt_clock_load(const struct vmt_clock *saved, uint64_t counter_hz, const str
 		change.gap_ns = gap < LAST_NS ? (uint64_t)gap : LAST_NS;
 		change.policy = resolve(policy, change.gap_ns, auto_limit_ns);
 	}
-	if (change.policy == VMT_POLICY_CONTINUE) {
-		uint64_t ns = vmt_ns_muldiv_floor(change.gap_ns, saved->rate_num, saved->rate_den);
-
-		c.base_ns = ns < LAST_NS - c.base_ns ? c.base_ns + ns : LAST_NS;
-	}
+	if (change.policy == VMT_POLICY_CONTINUE)
+		c.base_ns = later(saved, c.base_ns, change.gap_ns);
 	c.state = VMT_CLOCK_RUNNING;
 	c.base_counter = at->counter;
 	c.counter_hz = counter_hz;

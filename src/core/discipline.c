@@ -118,6 +118,17 @@ int vmt_discipline_start(struct vmt_discipline *d, const struct vmt_clock *clock
 	return 0;
 }
 
+int vmt_discipline_skip(struct vmt_discipline *d, const struct vmt_clock *clock,
+			const struct vmt_discipline_sample *at, uint64_t skipped_ns)
+{
+	if (clock->state == VMT_CLOCK_PAUSED || at->counter < clock->base_counter)
+		return -EINVAL;
+	d->start_ns = vmt_ns_add(d->start_ns, skipped_ns);
+	d->second = *at;
+	d->last = *at;
+	return 0;
+}
+
 /* The frequency that makes up for `late` host ns until the next change is possible.  What is within
  * the sample's bracket may be the sample's alone. */
 static int64_t frequency(const struct vmt_discipline *d, const struct vmt_discipline_sample *at,

@@ -100,6 +100,71 @@ int hostclock_pair(unsigned tries, struct hostclock_pair *ret_pair)
 	return 0;
 }
 
+/* The bounds of a difference, drawn together. */
+struct range {
+	int64_t lo, hi;
+};
+
+static void narrow(struct range *r, clockid_t clock)
+{
+	int64_t before = read_ns(CLOCK_MONOTONIC);
+	int64_t value = read_ns(clock);
+	int64_t after = read_ns(CLOCK_MONOTONIC);
+	struct range now = {value - after, value - before};
+
+	/* Elsewhere altogether: it has been stepped meanwhile. */
+	if (now.lo > r->hi || now.hi < r->lo)
+		*r = now;
+	r->lo = now.lo > r->lo ? now.lo : r->lo;
+	r->hi = now.hi < r->hi ? now.hi : r->hi;
+}
+
+static int64_t middle(const struct range *r)
+{
+	return r->lo + (r->hi - r->lo) / 2;
+}
+
+int hostclock_beside(unsigned tries, struct hostclock_beside *ret_beside)
+{
+	struct range realtime = {INT64_MIN, INT64_MAX}, boottime = realtime;
+	int64_t wider;
+
+	if (tries < 1 || tries > MAX_TRIES)
+		return -EINVAL;
+	for (unsigned i = 0; i < tries; i++) {
+		narrow(&realtime, CLOCK_REALTIME);
+		narrow(&boottime, CLOCK_BOOTTIME);
+	}
+	wider = realtime.hi - realtime.lo;
+	wider = boottime.hi - boottime.lo > wider ? boottime.hi - boottime.lo : wider;
+	ret_beside->realtime_ns = middle(&realtime);
+	ret_beside->suspended_ns = middle(&boottime);
+	ret_beside->bound_ns = (uint64_t)wider / 2 + 1;
+	return 0;
+}
+
+int64_t hostclock_suspended_at_least_ns(void)
+{
+	int64_t boottime = read_ns(CLOCK_BOOTTIME);
+
+	return boottime - read_ns(CLOCK_MONOTONIC);
+}
+
+int hostclock_set_realtime_beside(int64_t realtime_ns)
+{
+	enum { TRIES = 50 };
+	struct hostclock_beside now;
+	struct timex t = {.modes = ADJ_SETOFFSET | ADJ_NANO};
+	int64_t step_ns;
+
+	(void)hostclock_beside(TRIES, &now);
+	step_ns = realtime_ns - now.realtime_ns;
+	/* A difference is exact however long the call takes; its fraction counts upward. */
+	t.time.tv_sec = step_ns / NS_PER_S - (step_ns % NS_PER_S < 0);
+	t.time.tv_usec = step_ns - (int64_t)t.time.tv_sec * NS_PER_S;
+	return adjtimex(&t) < 0 ? -errno : 0;
+}
+
 /* `freq` is in ppm of 16 bits' fraction; each microsecond that a tick has more is as many ticks a
  * second of microseconds. */
 int hostclock_steady(int64_t *ret_ppt)

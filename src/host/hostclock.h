@@ -30,6 +30,27 @@ struct hostclock_pair {
 /* The tightest of `tries` (1..1000) tries for each clock.  0, or negative errno. */
 int hostclock_pair(unsigned tries, struct hostclock_pair *ret_pair);
 
+/* How the host's other clocks stand beside CLOCK_MONOTONIC.  Both differences are constant, but for
+ * a step of REALTIME and, of both, the time for which the host was suspended.  They come from
+ * brackets whose ends are all true, so each is known to some 10 ns. */
+struct hostclock_beside {
+	int64_t realtime_ns;  /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
+	int64_t suspended_ns; /* CLOCK_BOOTTIME minus it: how long the host was suspended so far,
+				* but for what a time namespace adds */
+	uint64_t bound_ns;    /* half width of both */
+};
+
+/* From `tries` (1..1000) readings of each. */
+int hostclock_beside(unsigned tries, struct hostclock_beside *ret_beside);
+
+/* The same from one reading of each clock: never more than that, and less by what passed between
+ * the two. */
+int64_t hostclock_suspended_at_least_ns(void);
+
+/* For tests of what a step does: sets CLOCK_REALTIME for the whole machine, as far ahead of
+ * CLOCK_MONOTONIC as is given.  0, or negative errno. */
+int hostclock_set_realtime_beside(int64_t realtime_ns);
+
 /* By how much CLOCK_MONOTONIC runs faster than the clocksource's announced frequency, in 10^-12, as
  * NTP has it set now (adjtimex(2)); a correction of phase that is under way is not in it.  0, or
  * negative errno. */

@@ -26,11 +26,12 @@ enum { CHIPSET_CHANGE_RTC = 256 }; /* beside enum vmt_change_kind */
 struct chipset_change {
 	uint32_t kind;
 	vmt_ns at_ns;
-	/* RTC: the guest's time minus UTC; START: after, UTC - now; COUNTER: virtual time */
+	/* RTC: the guest's time minus UTC; START: after, UTC - now; STEP_UTC: both of them; else
+	 * virtual time */
 	int64_t before_ns, after_ns;
 	uint64_t bound_ns; /* half width of the error that it adds to UTC */
-	/* RESUME, whose before and after are virtual time: the policy applied, how long the guest
-	 * did not run, and UTC - now before and after. */
+	/* RESUME, LOAD, SUSPEND: the policy applied, how long the guest did not run or the host
+	 * was suspended, and UTC - now before and after. */
 	uint32_t policy;
 	uint64_t gap_ns;
 	int64_t utc_before_ns, utc_after_ns;
@@ -39,6 +40,8 @@ struct chipset_change {
 	int64_t tsc_ppb;
 	uint64_t future_ns;
 };
+
+struct suspend;
 
 struct chipset {
 	pthread_mutex_t lock;
@@ -69,6 +72,8 @@ struct chipset {
 	bool rtc_unsettled;    /* ... has not heard of it yet */
 	int set_fd; /* eventfd: the guest sets its RTC, perhaps byte by byte; told once */
 	struct chipset_change change; /* the last; under the lock */
+	/* Whom a thread asks before it shows time to the guest; NULL: nobody. */
+	struct suspend *suspend;
 };
 
 /* The board as `config` says, at virtual time 0 of `clock`.  0 or negative errno. */
@@ -141,6 +146,16 @@ int chipset_pause(struct chipset *c, uint64_t counter);
 /* ... and goes on, by this clock and its UTC; `change` becomes the last one.  Takes the lock. */
 void chipset_resume(struct chipset *c, const struct counted_clock *now,
 		    const struct chipset_change *change);
+
+/* No vCPU runs: the host was suspended, as vmt_clock_suspend() has it; shown_ns is found here.
+ * 0 or -EINVAL. */
+int chipset_slept(struct chipset *c, struct vmt_suspend *suspend, const struct vmt_reading *at,
+		  uint32_t policy, uint64_t limit_ns, struct chipset_change *ret_change);
+
+/* UTC, with an error of bound_ns more, is from here on by step_ns what it was not.  False: the
+ * clock is paused. */
+bool chipset_step_utc(struct chipset *c, int64_t step_ns, uint64_t bound_ns,
+		      struct chipset_change *ret_change);
 
 /* The counter was set: what would have been `old_counter` is `new_counter`, and virtual time the
  * same.  False when `old_counter` lies before the clock's anchor. */

@@ -4,6 +4,7 @@
 
 #include "host/hostclock.h"
 #include "kvm/chipset.h"
+#include "kvm/chipset_peek.h"
 
 enum { PAIR_TRIES = 2, LEAVE_TRIES = 50 };
 
@@ -95,6 +96,85 @@ void chipset_resume(struct chipset *c, const struct counted_clock *now,
 	pthread_cond_broadcast(&c->gone); /* answers that are held back have a time again */
 	pthread_mutex_unlock(&c->lock);
 	chipset_utc(c, now->clock.utc_offset_ns);
+}
+
+static vmt_ns latest(const struct chipset *c)
+{
+	const vmt_ns hpet = __atomic_load_n(&c->hpet_read, __ATOMIC_RELAXED);
+	const vmt_ns pm_timer = __atomic_load_n(&c->pm_timer_read, __ATOMIC_RELAXED);
+	const vmt_ns peeked = hpet > pm_timer ? hpet : pm_timer;
+
+	return c->board.now > peeked ? c->board.now : peeked;
+}
+
+int chipset_slept(struct chipset *c, struct vmt_suspend *suspend, const struct vmt_reading *at,
+		  uint32_t policy, uint64_t limit_ns, struct chipset_change *ret_change)
+{
+	struct counted_clock now;
+	struct vmt_change record;
+	int64_t utc_before_ns;
+	int result;
+
+	pthread_mutex_lock(&c->lock);
+	chipset_switching(c); /* a thread that serves an exit may read a counter */
+	now = liveclock_get(&c->clock);
+	utc_before_ns = now.clock.utc_offset_ns;
+	suspend->shown_ns = latest(c);
+	result = vmt_clock_suspend(&now.clock, suspend, at, policy, limit_ns, &now.clock, &record);
+	if (result == 0) {
+		set_clock(c, &now);
+		c->change = (struct chipset_change){
+			.kind = record.kind,
+			.at_ns = record.after_ns,
+			.before_ns = (int64_t)record.before_ns,
+			.after_ns = (int64_t)record.after_ns,
+			.bound_ns = record.bound_ns,
+			.policy = record.policy,
+			.gap_ns = record.gap_ns,
+			.utc_before_ns = utc_before_ns,
+			.utc_after_ns = now.clock.utc_offset_ns,
+		};
+		*ret_change = c->change;
+		pthread_cond_broadcast(&c->gone); /* answers that are held back: another time */
+	}
+	chipset_switching(c);
+	pthread_mutex_unlock(&c->lock);
+	if (result == 0)
+		chipset_utc(c, now.clock.utc_offset_ns);
+	return result;
+}
+
+bool chipset_step_utc(struct chipset *c, int64_t step_ns, uint64_t bound_ns,
+		      struct chipset_change *ret_change)
+{
+	struct counted_clock now;
+	struct vmt_change record;
+	struct vmt_reading at;
+	int64_t before_ns;
+	bool stepped;
+
+	pthread_mutex_lock(&c->lock);
+	now = liveclock_get(&c->clock);
+	before_ns = now.clock.utc_offset_ns;
+	at.counter = count(&now);
+	at.utc_ns = vmt_clock_utc(&now.clock, vmt_clock_now(&now.clock, at.counter)) + step_ns;
+	at.utc_bound_ns = now.clock.utc_bound_ns + bound_ns;
+	stepped = vmt_clock_step_utc(&now.clock, &at, &now.clock, &record) == 0;
+	if (stepped) {
+		set_clock(c, &now);
+		c->change = (struct chipset_change){
+			.kind = record.kind,
+			.at_ns = record.after_ns,
+			.before_ns = before_ns,
+			.after_ns = now.clock.utc_offset_ns,
+			.bound_ns = record.bound_ns,
+		};
+		*ret_change = c->change;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (stepped)
+		chipset_utc(c, now.clock.utc_offset_ns);
+	return stepped;
 }
 
 bool chipset_recount(struct chipset *c, uint64_t old_counter, uint64_t new_counter)

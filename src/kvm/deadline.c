@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "kvm/deadline.h"
+#include "kvm/suspend.h"
 #include "kvm/thread.h"
 
 #define NS_PER_S 1000000000ULL
@@ -61,6 +62,8 @@ static void *run(void *arg)
 	for (unsigned i = 0; i < d->n_acks; i++)
 		p[FIXED + i] = (struct pollfd){.fd = d->acks[i].ack_fd, .events = POLLIN};
 	while (!p[2].revents) {
+		if (d->chipset->suspend)
+			suspend_wait(d->chipset->suspend);
 		deadline = chipset_advance(d->chipset, acks, &listen);
 		/* Setting the timer takes back that it has expired: nobody reads it.  Who was woken
 		 * may have the same deadline at another count. */

@@ -48,6 +48,8 @@ void machine_tear_down(struct machine *m)
 		chipset_let_go(&m->chipset); /* a vCPU that waits for an answer waits no longer */
 	for (uint32_t i = 0; i < m->n_vcpus; i++)
 		vcpu_ask_to_stop(&m->vcpus[i]);
+	if (m->has_suspend)
+		suspend_let_go(&m->suspend, true);
 	pause_abandon(&m->pause); /* those at the gate pass it, and find that */
 	for (uint32_t i = 0; i < m->n_vcpus; i++)
 		vcpu_stop(&m->vcpus[i]);
@@ -95,6 +97,7 @@ static int create_vcpus(struct machine *m, struct why *why)
 		v->gate = &m->gate;
 		v->pvclock = &m->pvclock;
 		v->steal = config->steal == MACHINE_STEAL_USER ? &m->steal : NULL;
+		v->suspend = &m->suspend;
 		v->ended = on_vcpu_end;
 		v->owner = m;
 		m->n_vcpus++;
@@ -271,9 +274,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (!m->running || m->pause.paused)
 		return;
+	machine_meet_host(m);
 	if (pvclock_tick(&m->pvclock, &change) && m->watch)
 		m->watch->change(m->watch->owner, &change);
 	steal_tick(&m->steal);
+	machine_note_host(m);
 }
 
 static void on_notice(void *owner, const char *text)
@@ -313,7 +318,7 @@ static int start_pages(struct machine *m, struct why *why)
 	m->tick = event_new(m->base, -1, EV_PERSIST, on_tick, m);
 	if (!m->tick || event_add(m->tick, &period) < 0)
 		return why_set(why, -ENOMEM, "no memory for a machine");
-	return 0;
+	return machine_watch_host(m, why);
 }
 
 static int plan_tsc(struct machine *m, struct why *why)
@@ -396,6 +401,8 @@ static int start(struct machine *m, struct why *why)
 		result = deadline_start(&m->deadline, &m->chipset, m->vm.acks, m->vm.n_acks, why);
 		m->running = result == 0;
 	}
+	if (result == 0)
+		machine_begin_host(m, first);
 	for (uint32_t i = 0; i < m->n_vcpus && result == 0; i++)
 		result = vcpu_start(&m->vcpus[i], why);
 	if (result < 0)
@@ -539,6 +546,7 @@ uint64_t machine_destroy(struct machine *m, struct why *why)
 		event_free(m->settle);
 	if (m->tick)
 		event_free(m->tick);
+	machine_unwatch_host(m);
 	if (m->has_pvclock)
 		pvclock_destroy(&m->pvclock);
 	steal_destroy(&m->steal);

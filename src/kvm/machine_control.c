@@ -20,6 +20,8 @@ void machine_watch(struct machine *m, const struct machine_watch *watch)
 
 void machine_time(struct machine *m, struct timestate *ret_time)
 {
+	if (m->running && !m->pause.paused)
+		machine_meet_host(m);
 	timestate_read(&m->chipset, !m->config->has_date, ret_time);
 	if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
 		ret_time->faces[ret_time->n_faces++] =
@@ -69,24 +71,15 @@ bool machine_is_paused(const struct machine *m)
 
 int machine_pause(struct machine *m, bool *ret_changed, struct why *why)
 {
-	const struct pause_config config = {
-		.chipset = &m->chipset,
-		.gate = &m->gate,
-		.pvclock = &m->pvclock,
-		.steal = &m->steal,
-		.vm = &m->vm,
-		.vcpus = m->vcpus,
-		.tsc = &m->tsc,
-		.cpus = m->n_vcpus,
-		.kernel_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_KERNEL,
-		.own_utc = m->config->has_date,
-		.movable = m->tsc_host.tsc_class != PROBE_TSC_NONE,
-	};
+	const struct pause_config config = machine_pause_config(m);
 
 	*ret_changed = m->running && !m->pause.paused;
 	if (!m->running)
 		return at_its_end(why);
-	return m->pause.paused ? 0 : pause_begin(&m->pause, &config, why);
+	if (m->pause.paused)
+		return 0;
+	machine_meet_host(m);
+	return pause_begin(&m->pause, &config, why);
 }
 
 int machine_save(struct machine *m, struct vmstate_parts *parts, struct why *why)
@@ -96,18 +89,6 @@ int machine_save(struct machine *m, struct vmstate_parts *parts, struct why *why
 	if (!m->pause.paused)
 		return why_set(why, -EBUSY, "the machine runs (send stop first)");
 	return vmstate_save(m, parts, why);
-}
-
-/* A guest that told the time by a counter which cannot show the gap is late by it from now on. */
-static void warn_of_gap(const struct machine *m, const struct chipset_change *change,
-			uint64_t limit_ns, uint32_t clock)
-{
-	struct why text;
-
-	if (change->policy != VMT_POLICY_CONTINUE || change->gap_ns <= limit_ns || !m->watch)
-		return;
-	gaptext_set(change->gap_ns, limit_ns, clock, "run with --on-pause auto or freeze", &text);
-	m->watch->notice(m->watch->owner, text.text);
 }
 
 int machine_resume(struct machine *m, bool *ret_changed, struct chipset_change *ret_change,
@@ -126,7 +107,9 @@ int machine_resume(struct machine *m, bool *ret_changed, struct chipset_change *
 	result = pause_end(&m->pause, m->config->on_pause, ret_change, &limit_ns, &clock, why);
 	if (result < 0)
 		return result;
-	warn_of_gap(m, ret_change, limit_ns, clock);
+	suspend_take_utc(&m->suspend);
+	machine_begin_host(m, true);
+	machine_warn_of_gap(m, ret_change, limit_ns, clock);
 	(void)!write(m->end_fd, &one, sizeof(one)); /* for who has ended meanwhile */
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "kvm/pause.h"
 #include "kvm/pvclock.h"
 #include "kvm/steal.h"
+#include "kvm/suspend.h"
 #include "kvm/vmstate_parts.h"
 #include "kvm/vmstate_time.h"
 
@@ -38,6 +39,10 @@ struct machine {
 	struct steal steal; /* all 0: KVM's, or none */
 	struct event *tick; /* of both */
 	struct pause pause;
+	struct suspend suspend;
+	bool has_suspend;          /* it is initialised */
+	int step_fd;               /* timerfd: the host's wall clock was set, or the host woke */
+	struct event *step, *held; /* of that; and of suspend.fd */
 	const struct vmstate_parts *incoming; /* it begins so; NULL: at power-on, or has begun */
 	struct vmstate_time arrived;          /* what became of its time then */
 
@@ -60,5 +65,25 @@ void machine_tear_down(struct machine *m);
 /* After that: the machine as after a bus reset, running.  0, or negative errno and its reason in
  * m->end. */
 int machine_boot_again(struct machine *m);
+
+/* What the machine is to a pause. */
+struct pause_config machine_pause_config(struct machine *m);
+
+/* A guest that told the time by a counter which cannot show the gap is late by it from now on. */
+void machine_warn_of_gap(const struct machine *m, const struct chipset_change *change,
+			 uint64_t limit_ns, uint32_t clock);
+
+/* The machine's time has been started: from here on suspends and steps of the host's are noticed.
+ * 0 or negative errno. */
+int machine_watch_host(struct machine *m, struct why *why);
+void machine_unwatch_host(struct machine *m);
+
+/* Whether there was one: then the machine's time is put right.  Before anything else that looks at
+ * it, in the loop's thread. */
+void machine_meet_host(struct machine *m);
+
+/* Every 100 ms; and before it runs, for the first time or after a reset. */
+void machine_note_host(struct machine *m);
+void machine_begin_host(struct machine *m, bool first);
 
 #endif

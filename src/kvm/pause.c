@@ -8,20 +8,22 @@
 #include "kvm/chipset_peek.h"
 #include "kvm/pause.h"
 
-enum { PAIR_TRIES = 50, HZ_PER_KHZ = 1000, NS_PER_MS = 1000000 };
+enum { PAIR_TRIES = 50, BESIDE_TRIES = 20, HZ_PER_KHZ = 1000, NS_PER_MS = 1000000 };
 
 #define NS_PER_S UINT64_C(1000000000)
 /* A counter that was not read for so long is not what the guest tells the time by, nor what it
  * watches another clock with. */
 #define READS_NS (10 * NS_PER_S)
+/* ... where the host was suspended: what NTP makes of its clock is not in the TSC. */
+#define SLEPT_NS 1000
 /* By how much counter and clock may disagree, beside a thousandth of the time. */
 #define APART_NS (NS_PER_S / 10)
 
 __extension__ typedef __int128 i128;
 
-static int64_t ns_of(const struct pause *p, i128 counts)
+static int64_t ns_of(const struct pause_config *config, i128 counts)
 {
-	return (int64_t)(counts * NS_PER_MS / p->config.tsc->host.khz);
+	return (int64_t)(counts * NS_PER_MS / config->tsc->host.khz);
 }
 
 static uint64_t middle(uint64_t lo, uint64_t hi)
@@ -43,40 +45,38 @@ static int look(const struct pause *p, struct pause_instant *ret_instant)
 	i->tsc = tsc ? realtime : monotonic;
 	i->at.counter = tsc ? realtime : pair.monotonic_ns;
 	/* The two clocks are read one after the other. */
-	i->at.utc_ns = pair.realtime_ns + ns_of(p, (i128)i->tsc - realtime);
+	i->at.utc_ns = pair.realtime_ns + ns_of(&p->config, (i128)i->tsc - realtime);
 	i->at.utc_bound_ns =
-		(uint64_t)ns_of(p, pair.realtime_tsc_hi - pair.realtime_tsc_lo) / 2 + 1;
+		(uint64_t)ns_of(&p->config, pair.realtime_tsc_hi - pair.realtime_tsc_lo) / 2 + 1;
 	i->host.counter = monotonic;
 	i->host.host_ns = pair.monotonic_ns;
-	i->boottime_ns = hostclock_boottime_ns();
+	(void)hostclock_beside(BESIDE_TRIES, &i->beside);
 	i->host.bound_ns =
-		(uint64_t)ns_of(p, pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2 + 1;
+		(uint64_t)ns_of(&p->config, pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2 + 1;
 	return 0;
 }
 
-/* What KVM's own clock showed at the instant; where it does not tell the count at which it was
- * read, what it shows now. */
-static uint64_t kvm_clock_at(const struct pause *p, const struct pause_instant *at)
+uint64_t pause_kvm_clock(const struct pause_config *config, uint64_t tsc)
 {
 	struct kvm_clock_data data = {0};
 
-	if (ioctl(p->config.vm->fd, KVM_GET_CLOCK, &data) < 0)
+	if (ioctl(config->vm->fd, KVM_GET_CLOCK, &data) < 0)
 		return 0;
 	if (data.flags & KVM_CLOCK_HOST_TSC)
-		data.clock -= (uint64_t)ns_of(p, (i128)data.host_tsc - at->tsc);
+		data.clock -= (uint64_t)ns_of(config, (i128)data.host_tsc - tsc);
 	return data.clock;
 }
 
-static void set_kvm_clock(const struct pause *p, const struct pause_instant *at)
+void pause_set_kvm_clock(const struct pause_config *config, uint64_t ns, int64_t utc_ns)
 {
-	struct kvm_clock_data data = {.clock = p->kvm_clock_ns};
+	struct kvm_clock_data data = {.clock = ns};
 
 	/* KVM adds what has passed since. */
-	if ((unsigned)vm_capability(p->config.vm, KVM_CAP_ADJUST_CLOCK) & KVM_CLOCK_REALTIME) {
+	if ((unsigned)vm_capability(config->vm, KVM_CAP_ADJUST_CLOCK) & KVM_CLOCK_REALTIME) {
 		data.flags = KVM_CLOCK_REALTIME;
-		data.realtime = (uint64_t)at->at.utc_ns;
+		data.realtime = (uint64_t)utc_ns;
 	}
-	(void)ioctl(p->config.vm->fd, KVM_SET_CLOCK, &data);
+	(void)ioctl(config->vm->fd, KVM_SET_CLOCK, &data);
 }
 
 int pause_begin(struct pause *p, const struct pause_config *config, struct why *why)
@@ -102,7 +102,7 @@ int pause_begin(struct pause *p, const struct pause_config *config, struct why *
 	}
 	p->tsc_count = vmt_tsc_line(config->tsc, p->from.tsc);
 	if (config->kernel_clock)
-		p->kvm_clock_ns = kvm_clock_at(p, &p->from);
+		p->kvm_clock_ns = pause_kvm_clock(config, p->from.tsc);
 	steal_stop(config->steal);
 	p->paused = true;
 	return 0;
@@ -133,19 +133,19 @@ static struct vmt_gap_guest guest_of(struct chipset *c, vmt_ns now)
 	return g;
 }
 
-uint64_t pause_limit(const struct pause *p, uint32_t *ret_clock)
+uint64_t pause_limit(const struct pause_config *config, vmt_ns now, uint32_t *ret_clock)
 {
-	const vmt_ns now = liveclock_get(&p->config.chipset->clock).clock.base_ns;
 	struct vmt_gap_guest g;
 	bool registered;
 
-	(void)chipset_hold(p->config.chipset);
-	g = guest_of(p->config.chipset, now);
-	chipset_release(p->config.chipset);
-	pthread_mutex_lock(&p->config.pvclock->lock); /* a vCPU may be at its register */
-	registered = p->config.pvclock->registered;
-	pthread_mutex_unlock(&p->config.pvclock->lock);
-	if (registered || p->config.kernel_clock)
+	/* Not chipset_hold(): that brings the board to a time which may not be right yet. */
+	pthread_mutex_lock(&config->chipset->lock);
+	g = guest_of(config->chipset, now);
+	pthread_mutex_unlock(&config->chipset->lock);
+	pthread_mutex_lock(&config->pvclock->lock); /* a vCPU may be at its register */
+	registered = config->pvclock->registered;
+	pthread_mutex_unlock(&config->pvclock->lock);
+	if (registered || config->kernel_clock)
 		g.clocks |= VMT_GAP_KVMCLOCK;
 	else if (g.clocks == VMT_GAP_TSC && g.tick_ns)
 		g.clocks |= VMT_GAP_TICKS;
@@ -183,7 +183,7 @@ static int take_back(struct pause *p, const struct pause_instant *to, struct why
 			       "--on-pause continue)");
 	vm_pit_begin_anew(p->config.vm);
 	if (p->config.kernel_clock)
-		set_kvm_clock(p, to);
+		pause_set_kvm_clock(&p->config, p->kvm_clock_ns, to->at.utc_ns);
 	return 0;
 }
 
@@ -194,24 +194,32 @@ static bool agree(i128 counted_ns, uint64_t ns)
 	return apart <= ns / 1000 + APART_NS;
 }
 
-/* The end as if the host's TSC had counted on where it began anew in between.  One that counts
- * while the host is suspended is no such case: it goes with CLOCK_BOOTTIME. */
+static uint64_t suspended_ns(const struct pause *p, const struct pause_instant *to)
+{
+	const int64_t ns = to->beside.suspended_ns - p->from.beside.suspended_ns;
+
+	return ns > NS_PER_MS ? (uint64_t)ns : 0;
+}
+
+/* The end as if the host's counters had counted on where they did not: one that was suspended, by
+ * CLOCK_BOOTTIME; a TSC that began anew without, by CLOCK_MONOTONIC. */
 static bool count_on(const struct pause *p, const struct pause_instant *to, bool counts_tsc,
 		     struct pause_instant *ret_counted)
 {
-	const uint64_t passed_ns = to->host.host_ns - p->from.host.host_ns;
+	const uint64_t slept_ns = suspended_ns(p, to);
+	const uint64_t passed_ns = to->host.host_ns - p->from.host.host_ns + slept_ns;
 	const i128 counts = (i128)to->host.counter - p->from.host.counter;
-	uint64_t error;
+	const i128 error = counts - (i128)passed_ns * p->config.tsc->host.khz / NS_PER_MS;
+	const i128 error_ns = ns_of(&p->config, error);
 
 	*ret_counted = *to;
-	if (agree(ns_of(p, counts), passed_ns) ||
-	    agree(ns_of(p, counts), to->boottime_ns - p->from.boottime_ns))
+	if (agree(ns_of(&p->config, counts), passed_ns) &&
+	    (!slept_ns || (counts_tsc && error_ns < SLEPT_NS && error_ns > -SLEPT_NS)))
 		return false;
-	error = (uint64_t)(counts - (i128)passed_ns * p->config.tsc->host.khz / NS_PER_MS);
-	ret_counted->tsc -= error;
-	ret_counted->host.counter -= error;
-	if (counts_tsc)
-		ret_counted->at.counter -= error;
+	ret_counted->tsc -= (uint64_t)error;
+	ret_counted->host.counter -= (uint64_t)error;
+	ret_counted->host.host_ns += slept_ns;
+	ret_counted->at.counter += counts_tsc ? -(uint64_t)error : slept_ns;
 	return true;
 }
 
@@ -223,7 +231,8 @@ static int count_anew(const struct pause_instant *counted, const struct pause_in
 				 now->clock.counter_hz, &now->clock, NULL);
 }
 
-/* The guest's TSC goes on as well; by differences, as its line may have been moved by a try. */
+/* The guest's TSC goes on as well, and what waits for its counts; by differences, as its line may
+ * have been moved by a try. */
 static int move_tsc(const struct pause *p, const struct pause_instant *counted,
 		    const struct pause_instant *to, struct why *why)
 {
@@ -234,13 +243,16 @@ static int move_tsc(const struct pause *p, const struct pause_instant *counted,
 	return result < 0 ? why_set(why, result, "KVM does not move a CPU's TSC") : 0;
 }
 
-/* KVM's timers have gone on, but for those that were taken back to be saved. */
-static int catch_up(const struct pause *p, uint64_t gap_ns, struct why *why)
+/* KVM's timers have gone on, but for those that were taken back to be saved, and all while the host
+ * was suspended. */
+static int catch_up(struct pause *p, bool slept, uint64_t gap_ns, struct why *why)
 {
 	int result = 0;
 
-	for (uint32_t cpu = 0; cpu < p->config.cpus && result == 0; cpu++)
+	for (uint32_t cpu = 0; cpu < p->config.cpus && result == 0; cpu++) {
+		p->timers[cpu].taken_back |= slept && p->timers[cpu].counts;
 		result = lapic_go_on(&p->config.vcpus[cpu], &p->timers[cpu], gap_ns);
+	}
 	return result < 0 ? why_set(why, result, "KVM does not take a CPU's timer") : 0;
 }
 
@@ -269,29 +281,30 @@ int pause_end(struct pause *p, uint32_t policy, struct chipset_change *ret_chang
 	const struct vmt_clock before = now.clock;
 	struct pause_instant to, counted;
 	struct vmt_change record;
-	bool froze, anew = false;
+	bool froze, slept, anew = false;
 	int result = look(p, &to);
 
-	*ret_limit_ns = pause_limit(p, ret_clock);
+	*ret_limit_ns = pause_limit(&p->config, before.base_ns, ret_clock);
+	slept = result == 0 && suspended_ns(p, &to);
 	if (!p->config.movable)
 		policy = VMT_POLICY_CONTINUE;
 	if (result == 0) {
 		anew = count_on(p, &to, now.tsc, &counted);
 		result = resume(p, &counted, policy, *ret_limit_ns, &now, &record);
 	}
-	if (result == 0 && anew && now.tsc)
+	if (result == 0 && anew)
 		result = count_anew(&counted, &to, &now);
 	if (result < 0)
 		return why_set(why, -EIO, "the machine cannot go on: %s", strerror(-result));
 	froze = record.policy == VMT_POLICY_FREEZE;
-	result = froze ? take_back(p, &to, why) : catch_up(p, record.gap_ns, why);
-	if (result == 0 && !froze && anew && p->config.movable)
+	result = froze ? take_back(p, &to, why) : catch_up(p, slept, record.gap_ns, why);
+	if (result == 0 && !froze && (anew || slept) && p->config.movable)
 		result = move_tsc(p, &counted, &to, why);
 	if (result < 0)
 		return result;
 	*ret_change = change_of(&record, &before, &now.clock);
 	chipset_resume(c, &now, ret_change);
-	pvclock_go(p->config.pvclock, p->tsc_count, before.base_ns, froze || anew);
+	pvclock_go(p->config.pvclock, p->tsc_count, before.base_ns, froze || anew || slept);
 	if (p->config.kernel_clock)
 		for (uint32_t cpu = 0; cpu < p->config.cpus; cpu++)
 			(void)ioctl(p->config.vcpus[cpu].fd, KVM_KVMCLOCK_CTRL, 0);

@@ -13,8 +13,9 @@
  * it did as well, when it stood still its counts begin anew.  What a vCPU's thread waited for
  * meanwhile is not steal.
  *
- * Where the host was suspended meanwhile, and its TSC began anew, the time that passed is that of
- * CLOCK_MONOTONIC, as for a machine that runs; the guest's TSC goes by it as well.
+ * Where the host was suspended meanwhile, the time that passed is that of CLOCK_BOOTTIME, whether
+ * or not its TSC has counted it, and the guest's TSC goes by it as well; one that began anew
+ * without is taken to have counted on as CLOCK_MONOTONIC has.
  *
  * Threads: begin, end and abandon from the one that starts and stops the vCPUs. */
 #ifndef KVM_PAUSE_H
@@ -24,6 +25,7 @@
 #include <stdint.h>
 #include <vmtime/gap.h>
 
+#include "host/hostclock.h"
 #include "kvm/chipset.h"
 #include "kvm/lapic.h"
 #include "kvm/pvclock.h"
@@ -49,7 +51,7 @@ struct pause_instant {
 	uint64_t tsc;
 	struct vmt_reading at;             /* of the counter that virtual time counts */
 	struct vmt_discipline_sample host; /* CLOCK_MONOTONIC beside the TSC */
-	uint64_t boottime_ns;              /* roughly */
+	struct hostclock_beside beside;
 };
 
 struct pause {
@@ -70,8 +72,14 @@ int pause_begin(struct pause *p, const struct pause_config *config, struct why *
 int pause_end(struct pause *p, uint32_t policy, struct chipset_change *ret_change,
 	      uint64_t *ret_limit_ns, uint32_t *ret_clock, struct why *why);
 
-/* The longest gap that the guest can take, and because of which of its clocks, as above. */
-uint64_t pause_limit(const struct pause *p, uint32_t *ret_clock);
+/* The longest gap that the guest can take at virtual time `now`, and because of which of its
+ * clocks, as above. */
+uint64_t pause_limit(const struct pause_config *config, vmt_ns now, uint32_t *ret_clock);
+
+/* What KVM's own clock showed when the host's TSC was `tsc`; where it does not tell the count at
+ * which it was read, what it shows now.  And to set it, at `utc_ns`. */
+uint64_t pause_kvm_clock(const struct pause_config *config, uint64_t tsc);
+void pause_set_kvm_clock(const struct pause_config *config, uint64_t ns, int64_t utc_ns);
 
 /* The machine will not go on: the gate opens, for vCPUs that have been asked to stop. */
 void pause_abandon(struct pause *p);

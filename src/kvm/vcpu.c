@@ -14,6 +14,7 @@
 #include "kvm/gate.h"
 #include "kvm/pvclock.h"
 #include "kvm/steal.h"
+#include "kvm/suspend.h"
 #include "kvm/thread.h"
 #include "kvm/vcpu.h"
 
@@ -429,6 +430,18 @@ static void look_again(const struct vcpu *v)
 		(void)ioctl(v->fd, KVM_SET_MP_STATE, &state);
 }
 
+/* Whether the host was suspended since: not where its TSC has moved by as little as this, which no
+ * suspend leaves, even of a TSC that stands still meanwhile. */
+static void ask(struct vcpu *v, uint64_t tsc)
+{
+	enum { SHORT = 1 << 18 };
+
+	if (!v->suspend || tsc - v->asked_tsc < SHORT)
+		return;
+	suspend_wait(v->suspend);
+	v->asked_tsc = hostclock_tsc();
+}
+
 static void *run_vcpu(void *arg)
 {
 	struct vcpu *v = arg;
@@ -439,7 +452,7 @@ static void *run_vcpu(void *arg)
 	if (v->steal)
 		steal_begin(v->steal, v->cpu);
 	while (!__atomic_load_n(&v->stop, __ATOMIC_SEQ_CST)) {
-		int result;
+		int result, error;
 
 		if (__atomic_exchange_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST)) {
 			if (__atomic_exchange_n(&v->look, false, __ATOMIC_SEQ_CST))
@@ -449,17 +462,20 @@ static void *run_vcpu(void *arg)
 		if (v->steal)
 			steal_look(v->steal, v->cpu);
 		__atomic_store_n(&v->parked, true, __ATOMIC_RELEASE);
+		ask(v, hostclock_tsc());
 		gate_enter(v->gate, &v->inside);
 		__atomic_store_n(&v->parked, false, __ATOMIC_RELEASE);
 		result = 0;
 		if (!__atomic_exchange_n(&v->exited, false, __ATOMIC_SEQ_CST))
 			result = ioctl(v->fd, KVM_RUN, 0);
 		__atomic_store_n(&v->left_tsc, hostclock_tsc(), __ATOMIC_RELAXED);
+		error = errno;
 		gate_leave(v->gate, &v->inside);
+		ask(v, v->left_tsc);
 		if (result < 0) {
-			if (errno == EINTR || errno == EAGAIN)
+			if (error == EINTR || error == EAGAIN)
 				continue;
-			fail(v, &end, "KVM cannot run the guest: %s", strerror(errno));
+			fail(v, &end, "KVM cannot run the guest: %s", strerror(error));
 		} else if (handle(v, &end)) {
 			continue;
 		}

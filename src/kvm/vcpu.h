@@ -45,6 +45,7 @@ struct vcpu_stats {
 struct gate;
 struct pvclock;
 struct steal;
+struct suspend;
 
 struct vcpu {
 	uint32_t cpu;
@@ -55,16 +56,18 @@ struct vcpu {
 	struct gate *gate;       /* passed into KVM_RUN and back */
 	struct pvclock *pvclock; /* answers the MSRs that vm_filter_msrs() takes from KVM */
 	struct steal *steal;     /* ... its own; NULL: KVM's, or none */
+	struct suspend *suspend; /* asked before the guest sees a time; NULL: nobody */
 	/* Called in the vCPU's thread, which ends afterwards. */
 	void (*ended)(void *owner, const struct vcpu *vcpu, const struct vcpu_end *end);
 	void *owner;
-	bool stop;         /* atomic */
-	bool inside;       /* the gate: in KVM_RUN; atomic */
-	bool parked;       /* at the gate, its last exit served; atomic */
-	bool exited;       /* vcpu_settle() met an exit that is to be served; atomic */
-	bool look;         /* vcpu_look_again(); atomic */
-	uint64_t left_tsc; /* the host's, when it came out of KVM_RUN last; atomic */
-	int tid;           /* of its thread, 0: none runs; atomic */
+	bool stop;          /* atomic */
+	bool inside;        /* the gate: in KVM_RUN; atomic */
+	bool parked;        /* at the gate, its last exit served; atomic */
+	bool exited;        /* vcpu_settle() met an exit that is to be served; atomic */
+	bool look;          /* vcpu_look_again(); atomic */
+	uint64_t left_tsc;  /* the host's, when it came out of KVM_RUN last; atomic */
+	uint64_t asked_tsc; /* ... when its thread asked `suspend` */
+	int tid;            /* of its thread, 0: none runs; atomic */
 	bool started;
 	pthread_t thread;
 	struct vcpu_stats stats; /* read when the thread has ended */

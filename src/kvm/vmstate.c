@@ -150,8 +150,10 @@ int vmstate_save(struct machine *m, struct vmstate_parts *parts, struct why *why
 {
 	const struct pause *p = &m->pause;
 	const struct vmt_clock paused = liveclock_get(&m->chipset.clock).clock;
-	const struct vmstate_instant at = {
-		.tsc = p->from.tsc, .at = p->from.at, .limit_ns = pause_limit(p, NULL)};
+	const struct vmstate_instant at = {.tsc = p->from.tsc,
+					   .at = p->from.at,
+					   .limit_ns =
+						   pause_limit(&p->config, paused.base_ns, NULL)};
 	int result = vmstate_machine_save(m->config, m->tsc.khz, parts, why);
 
 	if (result == 0)

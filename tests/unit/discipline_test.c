@@ -383,6 +383,32 @@ static void a_gap_is_counted_at_the_steady_frequency_or_the_nearest_that_was(voi
 	assert_int_equal(over_gap(7, 0, 0, 0), 7); /* it was none */
 }
 
+/* 40 us late, 60 s of suspend that went on or did not, another counter. */
+static void a_suspend_leaves_the_phase_as_it_was(void **state)
+{
+	(void)state;
+	for (uint64_t skipped_ns = 0; skipped_ns <= 60 * SECOND; skipped_ns += 60 * SECOND) {
+		struct host h = started(0, 0);
+		struct vmt_suspend suspend = {.awake_ns = SECOND, .suspended_ns = 60 * SECOND};
+		struct vmt_reading reading = {.counter = 5};
+		struct vmt_discipline_sample at;
+		int64_t ppt;
+
+		pass(&h, SECOND);
+		h.d.start_ns += 40000;
+		suspend.before_ns = vmt_clock_now(&h.clock, h.counter);
+		at = (struct vmt_discipline_sample){5, h.host_ns + SECOND, BOUND_NS, 0};
+		assert_int_equal(vmt_clock_suspend(&h.clock, &suspend, &reading, skipped_ns ? 0 : 1,
+						   0, &h.clock, NULL),
+				 0);
+		assert_int_equal(vmt_discipline_skip(&h.d, &h.clock, &at, skipped_ns), 0);
+		assert_true(vmt_discipline_take(&h.d, &h.clock, &at, &ppt) >= 0);
+		assert_in_range(h.d.phase_ns, 40000 - 3 * BOUND_NS, 40000 + 3 * BOUND_NS);
+		at.counter = 4;
+		assert_int_equal(vmt_discipline_skip(&h.d, &h.clock, &at, 0), -EINVAL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -402,6 +428,7 @@ int main(void)
 		cmocka_unit_test(a_warped_clock_keeps_to_the_hosts_seconds_too),
 		cmocka_unit_test(a_gap_is_counted_at_the_steady_frequency_or_the_nearest_that_was),
 		cmocka_unit_test(what_cannot_be_is_refused),
+		cmocka_unit_test(a_suspend_leaves_the_phase_as_it_was),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,24 @@ static void a_pair_lies_between_what_is_read_around_it(void **state)
 	assert_int_equal(hostclock_pair(1001, &p), -EINVAL);
 }
 
+static void what_is_beside_is_within_its_bound(void **state)
+{
+	struct hostclock_beside b;
+	int64_t realtime, suspended;
+
+	(void)state;
+	assert_int_equal(hostclock_beside(50, &b), 0);
+	realtime = read_ns(CLOCK_MONOTONIC) + b.realtime_ns;
+	assert_in_range(read_ns(CLOCK_REALTIME) - realtime + (int64_t)b.bound_ns, 0, 60000000000);
+	realtime = read_ns(CLOCK_REALTIME) - b.realtime_ns;
+	assert_in_range(read_ns(CLOCK_MONOTONIC) - realtime + (int64_t)b.bound_ns, 0, 60000000000);
+	suspended = read_ns(CLOCK_BOOTTIME) - read_ns(CLOCK_MONOTONIC);
+	assert_true(suspended <= b.suspended_ns + (int64_t)b.bound_ns);
+	assert_true(hostclock_suspended_at_least_ns() <= b.suspended_ns + (int64_t)b.bound_ns);
+	assert_int_equal(hostclock_beside(0, &b), -EINVAL);
+	assert_int_equal(hostclock_beside(1001, &b), -EINVAL);
+}
+
 /* Two pairs around the measurement say between what it has to lie. */
 static void the_frequency_is_that_of_the_pairs_around_it(void **state)
 {
@@ -106,6 +124,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_clock_is_the_one_that_it_is_named_for),
 		cmocka_unit_test(a_pair_lies_between_what_is_read_around_it),
+		cmocka_unit_test(what_is_beside_is_within_its_bound),
 		cmocka_unit_test(the_frequency_is_that_of_the_pairs_around_it),
 		unless(no_source, (struct CMUnitTest)cmocka_unit_test(
 					  the_source_is_a_word_and_decides_what_is_stable)),

@@ -154,10 +154,10 @@ static void a_counter_wanted_at_the_stop_counts_as_read(void **state)
 
 	(void)state;
 	b->chipset->hpet_read = now + 1000;
-	(void)pause_limit(&p, &clock);
+	(void)pause_limit(&p.config, now, &clock);
 	assert_int_equal(clock, VMT_GAP_HPET);
 	b->chipset->pm_timer_read = now + 1000;
-	(void)pause_limit(&p, &clock);
+	(void)pause_limit(&p.config, now, &clock);
 	assert_int_equal(clock, VMT_GAP_PMTMR);
 	goes_on(&p, VMT_POLICY_CONTINUE);
 	take_down(b);
@@ -248,11 +248,38 @@ static void a_tsc_that_counts_through_a_suspend_is_believed(void **state)
 
 	(void)state;
 	the_tsc_showed_more(&p, b, -(uint64_t)b->tsc.host.khz * 100000);
-	p.from.boottime_ns -= 100 * NS_PER_S;
+	p.from.beside.suspended_ns -= (int64_t)(100 * NS_PER_S);
 	change = goes_on(&p, VMT_POLICY_CONTINUE);
 	assert_in_range(change.gap_ns, 99 * NS_PER_S, 160 * NS_PER_S);
 	the_page_is_right(b);
 	take_down(b);
+}
+
+/* One that does not is taken to have, and so are timers and what waits for its counts. */
+static void a_tsc_that_stands_still_through_a_suspend_is_moved(void **state)
+{
+	static const uint32_t policies[] = {VMT_POLICY_CONTINUE, VMT_POLICY_FREEZE};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct pause p;
+		struct bench *b = standing(&p);
+		const uint64_t least_ns = i ? 0 : 100 * NS_PER_S - MS;
+		struct chipset_change change;
+		uint64_t passed_ns;
+
+		p.from.beside.suspended_ns -= (int64_t)(100 * NS_PER_S);
+		change = goes_on(&p, policies[i]);
+		assert_in_range(change.gap_ns, 100 * NS_PER_S - MS, 160 * NS_PER_S);
+		passed_ns = (vmt_tsc_line(&b->tsc, hostclock_tsc()) - p.tsc_count) * 1000000 /
+			    b->tsc.host.khz;
+		assert_in_range(passed_ns, least_ns, least_ns + 60 * NS_PER_S);
+		assert_in_range(chipset_now(b->chipset) - (vmt_ns)change.before_ns, least_ns,
+				least_ns + 60 * NS_PER_S);
+		assert_int_equal(kvm[0].armed, 1);
+		the_page_is_right(b);
+		take_down(b);
+	}
 }
 
 static void an_own_date_goes_on_beside_virtual_time(void **state)
@@ -373,6 +400,7 @@ int main(void)
 		cmocka_unit_test(what_kvm_refuses_can_be_tried_again),
 		cmocka_unit_test(a_tsc_that_began_anew_meanwhile_is_counted_by_the_clock),
 		cmocka_unit_test(a_tsc_that_counts_through_a_suspend_is_believed),
+		cmocka_unit_test(a_tsc_that_stands_still_through_a_suspend_is_moved),
 		cmocka_unit_test(an_own_date_goes_on_beside_virtual_time),
 		cmocka_unit_test(a_tsc_that_is_written_meanwhile_is_so_afterwards),
 		cmocka_unit_test(cpus_that_write_their_tscs_meet_a_tick_and_a_freeze),

@@ -153,6 +153,35 @@ static void a_pause_tells_its_policy(void **state)
 		"\"tsc_ppb\":-250,\"future_ns\":7}");
 }
 
+static void what_befell_the_host_is_told(void **state)
+{
+	struct chipset_change change = {
+		.kind = VMT_CHANGE_SUSPEND,
+		.at_ns = 5000000000,
+		.before_ns = 3000000000,
+		.after_ns = 5000000000,
+		.bound_ns = 70,
+		.policy = VMT_POLICY_CONTINUE,
+		.gap_ns = 2000000000,
+		.utc_before_ns = 40,
+		.utc_after_ns = 41,
+	};
+
+	(void)state;
+	becomes(run_qmp_change(&change, true),
+		"{\"kind\":\"suspend\",\"why\":\"host-suspend\",\"policy\":\"continue\","
+		"\"at_ns\":5000000000,\"gap_ns\":2000000000,"
+		"\"before\":{\"now_ns\":3000000000,\"utc_offset_ns\":40},"
+		"\"after\":{\"now_ns\":5000000000,\"utc_offset_ns\":41},\"bound_ns\":70}");
+	change.kind = VMT_CHANGE_STEP_UTC;
+	change.before_ns = 40;
+	change.after_ns = -41;
+	becomes(run_qmp_change(&change, true),
+		"{\"kind\":\"step_utc\",\"why\":\"host-step\",\"at_ns\":5000000000,"
+		"\"before\":{\"utc_offset_ns\":40},\"after\":{\"utc_offset_ns\":-41},"
+		"\"bound_ns\":70}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +189,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_known_is_absent),
 		cmocka_unit_test(another_counter_is_told),
 		cmocka_unit_test(a_pause_tells_its_policy),
+		cmocka_unit_test(what_befell_the_host_is_told),
 		cmocka_unit_test(seconds_of_rtc_change_are_the_nearest),
 	};
 
