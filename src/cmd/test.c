@@ -12,7 +12,9 @@
 
 #include "cmd/cmd.h"
 #include "cmd/files.h"
+#include "cmd/lab.h"
 #include "cmd/test.h"
+#include "cmd/test_memory.h"
 #include "cmd/test_plan.h"
 #include "cmd/test_subject.h"
 #include "cmd/where.h"
@@ -24,8 +26,7 @@ static const uint64_t least_memory = 128ULL << 20;
 static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are made for a day */
 
 /* Named in the manual, not there yet. */
-static const char *const later_scenarios[] = {"suspend", "migrate", "hoststep",
-					      "warp",    "ntp",     NULL};
+static const char *const later_scenarios[] = {"migrate", "warp", "ntp", NULL};
 
 static int find(const char *const *names, int count, const char *name)
 {
@@ -84,8 +85,8 @@ static int take_scenario(struct test_options *o, const char *name)
 	if (n < 0)
 		return cmd_error(
 			"test", CMD_USAGE,
-			"no scenario '%s' (boot, steady, pause, pauses, snapshot, overcommit, "
-			"steal, faces, ticks, costs, all)",
+			"no scenario '%s' (boot, steady, pause, pauses, snapshot, hoststep, "
+			"suspend, overcommit, steal, faces, ticks, costs, all)",
 			name);
 	o->scenarios[n] = true;
 	return CMD_OK;
@@ -149,7 +150,7 @@ static int take_limit(struct test_options *o, char *text)
 		return cmd_error(
 			"test", CMD_USAGE,
 			"--limit: no scenario '%s' (boot, steady, pause, pauses, snapshot, "
-			"overcommit, steal, faces, ticks)",
+			"hoststep, suspend, overcommit, steal, faces, ticks)",
 			text);
 	if (n == TEST_COSTS)
 		return cmd_error("test", CMD_USAGE,
@@ -412,14 +413,19 @@ static int run(int argc, char **argv, const struct test_options *o)
 				    .timeout_ns = test_plan_longest_ns(o),
 				    .written = written};
 	struct test_report report = {0};
-	char kernel[PATH_MAX], initrd[PATH_MAX], probe[PATH_MAX];
+	char kernel[PATH_MAX] = "", initrd[PATH_MAX] = "", probe[PATH_MAX] = "";
 	const struct test_images images = {.kernel = kernel, .initrd = initrd, .probe = probe};
 	int status, n = 0, error;
 
 	if (o->json_file)
 		written[n++] = o->json_file;
 	if (o->keep)
-		written[n] = o->keep;
+		written[n++] = o->keep;
+	if (n && o->scenarios[TEST_SUSPEND])
+		return cmd_error("test", CMD_USAGE,
+				 "the lab that scenario suspend suspends loses the files that are "
+				 "lent to it, and %s cannot be written (use --json >FILE)",
+				 written[0]);
 	status = o->json_file ? check_written("--json", o->json_file) : CMD_OK;
 	if (!status && o->keep)
 		status = check_written("--keep", o->keep);
@@ -435,6 +441,8 @@ static int run(int argc, char **argv, const struct test_options *o)
 	if (status != WHERE_HERE)
 		return status;
 	status = check_tsc();
+	if (!status && o->scenarios[TEST_SUSPEND] && getenv(LAB_VARIABLE))
+		status = test_memory_run(o, &images, argc, argv);
 	if (status)
 		return status;
 	cmd_format_utc(report.started, sizeof(report.started), hostclock_realtime_ns());
@@ -475,11 +483,13 @@ const struct cmd_verb cmd_test = {
 	"\n"
 	"  --subject LIST      vmtime, qemu; the first is judged, the others are peers (vmtime)\n"
 	"  --clocksource LIST  kvm-clock, tsc, hpet, acpi_pm, jiffies (kvm-clock)\n"
-	"  --scenario LIST     boot, steady, pause, pauses, snapshot, overcommit, steal, faces,\n"
-	"                      ticks, costs, all (boot,steady,pause,snapshot)\n"
+	"  --scenario LIST     boot, steady, pause, pauses, snapshot, hoststep, suspend,\n"
+	"                      overcommit, steal, faces, ticks, costs, all\n"
+	"                      (boot,steady,pause,snapshot)\n"
 	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s), faces "
 	"(10s),\n"
-	"                      each rate of ticks (3s; the PIT's 1 kHz 10s), pause, snapshot (5s)\n"
+	"                      each rate of ticks (3s; the PIT's 1 kHz 10s), pause, snapshot,\n"
+	"                      hoststep, suspend (5s)\n"
 	"  --pauses N, --clones N\n"
 	"                      of scenario pauses (100), of scenario snapshot (1)\n"
 	"  --repeat N          boots of each (1)\n"

@@ -27,6 +27,8 @@ enum test_scenario {
 	TEST_PAUSE = TEST_EVENT, /* ... and something happens to it */
 	TEST_PAUSES,
 	TEST_SNAPSHOT,
+	TEST_HOSTSTEP,
+	TEST_SUSPEND,
 	TEST_SCENARIOS,
 };
 

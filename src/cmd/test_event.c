@@ -395,6 +395,8 @@ static int run_once(struct test_event_run *r, int *ret_error)
 	r->cannot = error < 0; /* the machine has not even begun */
 	if (!error) {
 		error = measure_clones(r, &status);
+		if (r->event->undo)
+			r->event->undo();
 		test_plan_clear_progress();
 	}
 	pvtrace_close(&r->trace);
@@ -418,9 +420,9 @@ static int run_once(struct test_event_run *r, int *ret_error)
  * promises anything. */
 static int run_against(struct test_event_run *r)
 {
-	int error = 0, status = CMD_OK;
+	int error = r->event->check ? r->event->check(r) : 0, status = CMD_OK;
 
-	if (test_event_is_worth_it(r))
+	if (!error && test_event_is_worth_it(r))
 		status = run_once(r, &error);
 	if (!status)
 		status = test_event_add_results(r, error);

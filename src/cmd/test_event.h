@@ -53,6 +53,7 @@ struct test_event_run {
 	uint64_t mark_tsc;      /* readings up to this count of that TSC are not after it */
 	size_t n_before;        /* readings before it */
 	size_t n_come;          /* that have come up to its end */
+	int64_t slept_ns;       /* for so long the host was suspended */
 	uint64_t downtime_ns;   /* for so long the guest did not run; 0: not known */
 	struct pvtrace trace;   /* of QEMU's kvm-clock */
 	struct why untraced;    /* why there is none */
@@ -72,6 +73,8 @@ struct test_event {
 	uint64_t each_ns;    /* of many, one after the other: the longest; 0: it is one */
 	uint64_t (*default_ns)(const char *clocksource); /* of one */
 
+	/* NULL, or before anything else: 0, or a negative errno with its why. */
+	int (*check)(struct test_event_run *r);
 	/* It begins, and after the duration ends.  While it lasts readings come in as before.  One
 	 * that ends the machine sets `gone`, and brings `machine`, `fd` and `qmp` to the next.  0,
 	 * or a negative errno with its why. */
@@ -81,9 +84,12 @@ struct test_event {
 	/* Of many: looks whether it is time for the next.  1: all have been, 0, or negative errno
 	 * with its why. */
 	int (*step)(struct test_event_run *r);
+
+	/* NULL, or: it has begun and will not end, or may have. */
+	void (*undo)(void);
 };
 
-extern const struct test_event test_pause, test_pauses, test_snapshot;
+extern const struct test_event test_hoststep, test_pause, test_pauses, test_snapshot, test_suspend;
 
 /* How long it lasts. */
 uint64_t test_event_ns(const struct test_event_run *r);

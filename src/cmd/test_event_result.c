@@ -53,11 +53,13 @@ static void judge(const struct test_event_run *r, const char *policy, struct jud
 	const struct test_stream *s = &r->stream;
 	const uint64_t hz = pairs_tsc_hz(r->pairs);
 	const bool freeze = policy && strcmp(policy, "freeze") == 0;
-	const bool told = r->policy || r->seen.has_pages;
-	const int64_t stood_ns = event_stood_ns(&r->seen, hz);
+	const bool told = r->policy || r->seen.has_pages || r->slept_ns;
+	/* What the TSC counted of a suspend is not how long it was. */
+	const int64_t stood_ns = r->slept_ns ? r->slept_ns : event_stood_ns(&r->seen, hz);
 	const uint64_t gap_ns =
 		r->downtime_ns ? r->downtime_ns : r->seen.over_ns - r->seen.begun_ns;
 	const struct judge_promise promise = {.frozen_ns = freeze ? stood_ns : 0,
+					      .slept_ns = r->slept_ns,
 					      .monotonic_only = r->event->monotonic_only};
 	const size_t from = r->steady_from, end = r->n_before, again = test_event_first_after(r);
 	struct judge_point *p = calloc(s->evaluated + 1, sizeof(*p));
@@ -83,7 +85,7 @@ static void judge(const struct test_event_run *r, const char *policy, struct jud
 	row->known[JUDGE_FROZEN] = policy && told && row->judged != JUDGE_FIGURES;
 	row->value[JUDGE_DOWNTIME] = r->downtime_ns ? (int64_t)r->downtime_ns : stood_ns;
 	row->known[JUDGE_DOWNTIME] = row->known[JUDGE_FROZEN] && row->value[JUDGE_DOWNTIME] > 0;
-	if (freeze && told)
+	if (freeze && told && !r->slept_ns)
 		judge_freeze(r, stood_ns, row);
 	if (r->pauses && row->judged != JUDGE_FIGURES)
 		pauses_judge(r->pauses, s, end - 1, hz, freeze, row);

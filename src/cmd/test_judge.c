@@ -411,13 +411,19 @@ void judge_steady(const struct judge_point *points, size_t count, const struct j
 	free(p);
 }
 
-/* Of one clock over an event during which it was not to run for frozen_ns. */
+static int64_t expected(const struct judge_promise *promise, bool realtime)
+{
+	return (realtime ? 0 : promise->slept_ns) - promise->frozen_ns;
+}
+
+/* Of one clock over an event for which something is promised. */
 static struct worst residual_over(const struct line *l, const struct judge_point *a,
 				  const struct judge_point *b, bool realtime, unsigned brackets,
-				  int64_t frozen_ns)
+				  const struct judge_promise *promise)
 {
-	const i128 us = divide(b->host_ns - a->host_ns - frozen_ns, 1000);
-	struct worst w = {.residual_ns = error_of(b, realtime) - error_of(a, realtime) + frozen_ns -
+	const i128 us = divide(b->host_ns - a->host_ns + expected(promise, false), 1000);
+	struct worst w = {.residual_ns = error_of(b, realtime) - error_of(a, realtime) -
+					 expected(promise, realtime) -
 					 (int64_t)divide(us * l->slope, BILLION),
 			  .bracket_ns = bound_of(a, realtime) + bound_of(b, realtime)};
 
@@ -433,8 +439,8 @@ static void judge_change(struct judge_row *row, const struct line *l, const stru
 			 uint64_t default_limit_ns)
 {
 	const unsigned brackets = limit_ns ? 1 : 1 + clock->brackets;
-	struct worst r = residual_over(l, a, b, true, brackets, promise->frozen_ns);
-	const struct worst m = residual_over(l, a, b, false, brackets, promise->frozen_ns);
+	struct worst r = residual_over(l, a, b, true, brackets, promise);
+	const struct worst m = residual_over(l, a, b, false, brackets, promise);
 
 	if (promise->monotonic_only)
 		r.excess_ns = m.excess_ns - 1;
@@ -467,8 +473,8 @@ void judge_promised(const struct judge_point *before, size_t before_count,
 	b = tightest(after, after_count, 0);
 	measure_ends(row, a, b);
 	if (!promise->monotonic_only)
-		set(row, JUDGE_REALTIME_EXPECTED, -promise->frozen_ns);
-	set(row, JUDGE_MONOTONIC_EXPECTED, -promise->frozen_ns);
+		set(row, JUDGE_REALTIME_EXPECTED, expected(promise, true));
+	set(row, JUDGE_MONOTONIC_EXPECTED, expected(promise, false));
 	set(row, JUDGE_FREQUENCY_ERROR, (int64_t)divide(l.slope, 1000));
 	set(row, JUDGE_BACKWARD_STEPS,
 	    (int64_t)(after[after_count - 1].backward_steps - before[0].backward_steps));

@@ -120,6 +120,7 @@ void judge_event(const struct judge_point *before, size_t before_count,
 /* What is promised for something that happens. */
 struct judge_promise {
 	int64_t frozen_ns;   /* both clocks stand still for so long; 0: they go on */
+	int64_t slept_ns;    /* the host's CLOCK_MONOTONIC stood still for so long, and no other */
 	bool monotonic_only; /* CLOCK_REALTIME is shown, and not judged */
 };
 

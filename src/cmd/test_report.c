@@ -22,9 +22,9 @@
 
 __extension__ typedef unsigned __int128 u128;
 
-const char *const test_scenario_names[TEST_SCENARIOS] = {"boot",   "steady",  "overcommit", "steal",
-							 "faces",  "ticks",   "costs",      "pause",
-							 "pauses", "snapshot"};
+const char *const test_scenario_names[TEST_SCENARIOS] = {
+	"boot",  "steady", "overcommit", "steal",    "faces",    "ticks",
+	"costs", "pause",  "pauses",     "snapshot", "hoststep", "suspend"};
 const char *const test_subject_names[TEST_SUBJECTS] = {"vmtime", "qemu"};
 
 struct test_result *test_report_add(struct test_report *report)

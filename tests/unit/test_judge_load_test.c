@@ -125,6 +125,31 @@ static void a_read_that_costs_an_exit_has_its_bracket_in_the_limit(void **state)
 	assert_int_equal(row.value[JUDGE_LIMIT], 280 + 2 * 60000);
 }
 
+/* The host slept for 5 s, and went on with its REALTIME. */
+static void a_suspend_counts_for_the_host_or_for_both(void **state)
+{
+	const struct judge_promise on = {.slept_ns = 5000 * MS},
+				   still = {.slept_ns = 5000 * MS, .frozen_ns = 5000 * MS};
+	struct guest went_on = make_guest(0, 0, 5000 * MS), stood = make_guest(0, -5000 * MS, 0);
+	struct judge_clock clock;
+	struct judge_row row;
+
+	(void)state;
+	assert_true(judge_find_clock("kvm-clock", tsc_hz, 4 * MS, &clock));
+	for (int i = 0; i < 2; i++) {
+		const struct guest *g = i ? &stood : &went_on;
+
+		judge_promised(g->before, BEFORE, g->after, AFTER, &clock, i ? &still : &on, 0, us,
+			       &row);
+		assert_int_equal(row.verdict, JUDGE_PASS);
+		assert_int_equal(row.value[JUDGE_REALTIME_EXPECTED], i ? -5000 * MS : 0);
+		assert_int_equal(row.value[JUDGE_MONOTONIC_EXPECTED], i ? 0 : 5000 * MS);
+		judge_promised(g->before, BEFORE, g->after, AFTER, &clock, i ? &on : &still, 0, us,
+			       &row);
+		assert_int_equal(row.verdict, JUDGE_FAIL);
+	}
+}
+
 static struct judge_row stop(const struct guest *g, const char *clocksource, int64_t frozen_ns)
 {
 	const struct judge_promise promise = {.frozen_ns = frozen_ns};
@@ -283,6 +308,7 @@ int main(void)
 		cmocka_unit_test(realtime_is_only_judged_where_something_is_promised),
 		cmocka_unit_test(too_little_is_skipped),
 		cmocka_unit_test(steal_is_what_the_thread_waited_give_or_take_a_tick),
+		cmocka_unit_test(a_suspend_counts_for_the_host_or_for_both),
 		cmocka_unit_test(a_guest_that_sees_none_fails),
 		cmocka_unit_test(an_unsure_count_is_skipped),
 		cmocka_unit_test(a_cpu_that_told_nothing_is_named),

@@ -50,6 +50,8 @@ if [ $# -eq 0 ]; then
 		--scenario pause -- --on-pause auto
 	refused 'nor is one of a snapshot' 2 '--on-restore auto' \
 		--scenario snapshot -- --on-restore auto
+	refused 'files that a suspended lab loses are refused' 2 'use --json >FILE' \
+		--scenario suspend --json="$work/x.json"
 	refused 'no pause at all is refused' 2 '--pauses 0' --scenario pauses --pauses 0
 	refused 'a limit of faces needs its scenario' 2 'faces: that scenario is not run' \
 		--limit faces=1us
@@ -86,5 +88,26 @@ else
 		"$vmtime" lab --memory 2560M --timeout 9min --share "$work/out" -- \
 		python3 -W ignore "$root/tests/vm/test_cases.py" "$vmtime" "$root" "$work/out" "$@" ||
 		failures=$((failures + 1))
+fi
+
+# By themselves: the files that are lent to a lab do not outlive a suspend of it.
+of_the_host() {
+	"$vmtime" test --json --scenario hoststep,suspend --memory 128M --duration 1s -- \
+		--on-pause "$1" >"$work/host.json" 2>"$work/stderr"
+	status=$?
+	[ "$status" -eq 0 ] && [ "$(grep -c '"verdict": "pass"' "$work/host.json")" -eq 2 ]
+}
+
+if [ $# -eq 0 ] && ! lacks lab guest >"$work/reason"; then
+	for policy in freeze ${VMTIME_SOAK:+continue}; do
+		name="a step and a suspend of the host are met by $policy"
+		if of_the_host "$policy" || of_the_host "$policy"; then
+			echo "ok - test: $name"
+		else
+			echo "not ok - test: $name: status $status, '$(head -c 300 "$work/stderr")" \
+				"$(head -c 2000 "$work/host.json")'"
+			failures=$((failures + 1))
+		fi
+	done
 fi
 [ "$failures" -eq 0 ]
