@@ -110,13 +110,14 @@ static void auto_decides_as_foretold(void **state)
 	uint32_t clock;
 
 	(void)state;
-	assert_int_equal(pause_limit(&p, &clock), foretold(1, 0, PLAN_KVMCLOCK).auto_ns);
+	assert_int_equal(pause_limit(&p.config, now, &clock),
+			 foretold(1, 0, PLAN_KVMCLOCK).auto_ns);
 	assert_int_equal(clock, foretold(1, 0, PLAN_KVMCLOCK).auto_clock);
 	b->chipset->hpet_read = now;
-	assert_int_equal(pause_limit(&p, &clock), foretold(1, 0, PLAN_HPET).auto_ns);
+	assert_int_equal(pause_limit(&p.config, now, &clock), foretold(1, 0, PLAN_HPET).auto_ns);
 	assert_int_equal(clock, foretold(1, 0, PLAN_HPET).auto_clock);
 	b->chipset->pm_timer_read = now;
-	assert_int_equal(pause_limit(&p, &clock), foretold(1, 0, PLAN_ACPI_PM).auto_ns);
+	assert_int_equal(pause_limit(&p.config, now, &clock), foretold(1, 0, PLAN_ACPI_PM).auto_ns);
 	assert_int_equal(clock, foretold(1, 0, PLAN_ACPI_PM).auto_clock);
 	goes_on(&p, VMT_POLICY_CONTINUE);
 	take_down(b);
