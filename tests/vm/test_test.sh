@@ -92,7 +92,7 @@ fi
 
 # By themselves: the files that are lent to a lab do not outlive a suspend of it.
 of_the_host() {
-	"$vmtime" test --json --scenario hoststep,suspend --memory 128M --duration 1s -- \
+	"$vmtime" test --json --scenario hoststep,suspend --memory 128M --duration 2s -- \
 		--on-pause "$1" >"$work/host.json" 2>"$work/stderr"
 	status=$?
 	[ "$status" -eq 0 ] && [ "$(grep -c '"verdict": "pass"' "$work/host.json")" -eq 2 ]
