@@ -282,6 +282,24 @@ static void a_tsc_that_stands_still_through_a_suspend_is_moved(void **state)
 	}
 }
 
+/* Its kernel knows the time that it slept as well as its battery clock does, and goes by that. */
+static void a_suspend_is_as_long_as_the_hosts_clock_says(void **state)
+{
+	struct pause p;
+	struct bench *b = standing(&p);
+	struct chipset_change change;
+	uint64_t passed_ns;
+
+	(void)state;
+	the_tsc_showed_more(&p, b, -(uint64_t)b->tsc.host.khz * 100090);
+	p.from.beside.suspended_ns -= (int64_t)(100 * NS_PER_S);
+	change = goes_on(&p, VMT_POLICY_CONTINUE);
+	passed_ns = hostclock_monotonic_ns() - p.from.host.host_ns;
+	assert_in_range(change.gap_ns, 100 * NS_PER_S - MS, 100 * NS_PER_S + MS + passed_ns);
+	the_page_is_right(b);
+	take_down(b);
+}
+
 static void an_own_date_goes_on_beside_virtual_time(void **state)
 {
 	struct pause p;
@@ -401,6 +419,7 @@ int main(void)
 		cmocka_unit_test(a_tsc_that_began_anew_meanwhile_is_counted_by_the_clock),
 		cmocka_unit_test(a_tsc_that_counts_through_a_suspend_is_believed),
 		cmocka_unit_test(a_tsc_that_stands_still_through_a_suspend_is_moved),
+		cmocka_unit_test(a_suspend_is_as_long_as_the_hosts_clock_says),
 		cmocka_unit_test(an_own_date_goes_on_beside_virtual_time),
 		cmocka_unit_test(a_tsc_that_is_written_meanwhile_is_so_afterwards),
 		cmocka_unit_test(cpus_that_write_their_tscs_meet_a_tick_and_a_freeze),

@@ -14,7 +14,7 @@
 static struct bench *running(struct suspend *s, struct pause_config *ret_config, uint32_t mode)
 {
 	struct pause p;
-	struct bench *b = mode == DEADLINE ? standing(&p) : counting(&p, mode, SOON);
+	struct bench *b = mode == DEADLINE ? standing(&p) : counting(&p, mode, PERIOD);
 
 	goes_on(&p, VMT_POLICY_CONTINUE);
 	*ret_config = config_of(b);
@@ -154,6 +154,10 @@ static void timers_that_count_down_go_on_only_if_time_did(void **state)
 	sleeps(&s, b, 0);
 	wakes(&s, &config, VMT_POLICY_FREEZE);
 	assert_int_equal(kvm[0].lapics_set, 0);
+	for (int cpu = 0; cpu < CPUS; cpu++) {
+		kvm[cpu].ran_tsc = hostclock_tsc(); /* a whole period is left */
+		*reg(&kvm[cpu], IRR) = 0;
+	}
 	sleeps(&s, b, 0);
 	wakes(&s, &config, VMT_POLICY_CONTINUE);
 	for (int cpu = 0; cpu < CPUS; cpu++) {
