@@ -157,6 +157,7 @@ static void timers_that_count_down_go_on_only_if_time_did(void **state)
 	for (int cpu = 0; cpu < CPUS; cpu++) {
 		kvm[cpu].ran_tsc = hostclock_tsc(); /* a whole period is left */
 		*reg(&kvm[cpu], IRR) = 0;
+		b->vcpus[cpu].left_tsc = hostclock_tsc();
 	}
 	sleeps(&s, b, 0);
 	wakes(&s, &config, VMT_POLICY_CONTINUE);
