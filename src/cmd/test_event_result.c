@@ -64,6 +64,10 @@ static void judge(const struct test_event_run *r, const char *policy, struct jud
 	const size_t from = r->steady_from, end = r->n_before, again = test_event_first_after(r);
 	struct judge_point *p = calloc(s->evaluated + 1, sizeof(*p));
 	struct judge_clock clock = {0};
+	const struct pauses_promise each = {.clock = &clock,
+					    .hz = hz,
+					    .limit_ns = r->options->limits_ns[TEST_PAUSES],
+					    .frozen = freeze};
 	struct why why = {0};
 
 	judge_find_clock(r->config.clocksource, hz, s->hello.tick_ns, &clock);
@@ -88,7 +92,7 @@ static void judge(const struct test_event_run *r, const char *policy, struct jud
 	if (freeze && told && !r->slept_ns)
 		judge_freeze(r, stood_ns, row);
 	if (r->pauses && row->judged != JUDGE_FIGURES)
-		pauses_judge(r->pauses, s, end - 1, hz, freeze, row);
+		pauses_judge(r->pauses, s, end - 1, &each, row);
 }
 
 static int add_result(struct test_event_run *r, const char *policy, int error,

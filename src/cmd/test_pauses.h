@@ -33,13 +33,21 @@ int pauses_add(struct pauses *p, const struct test_span *span);
 /* A number from `least` to `most`, another each time. */
 uint64_t pauses_random(struct pauses *p, uint64_t least, uint64_t most);
 
+/* What is promised of each. */
+struct pauses_promise {
+	const struct judge_clock *clock;
+	uint64_t hz;       /* of the host's TSC; 0: not known, and nothing can be said of each */
+	uint64_t limit_ns; /* in place of the clock's own, which is 1 us where it has none; 0 */
+	bool frozen;       /* the clocks are to stand still with the TSC */
+};
+
 /* Adds to the row of their sum: how many there were; from reading `from` on by how much at least
  * both clocks were off between one reading and the next, where they were off most (0: nowhere by
- * more than the brackets); how often the CPU that did so least has looked at its clocks, which each
- * has to; and what became of the ticks, of which none may be missing.  `frozen`:
- * the clocks are to stand still with the TSC, of `hz` in the host. */
+ * more than the brackets), which fails beyond the limit; how often the CPU that did so least has
+ * looked at its clocks, which each has to; and what became of the ticks, of which none may be
+ * missing. */
 void pauses_judge(const struct pauses *p, const struct test_stream *stream, size_t from,
-		  uint64_t hz, bool frozen, struct judge_row *row);
+		  const struct pauses_promise *promise, struct judge_row *row);
 
 /* NULL: nothing to do. */
 void pauses_free(struct pauses *p);

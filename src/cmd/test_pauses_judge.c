@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cmd/cmd.h"
 #include "cmd/test_pauses.h"
 
 __extension__ typedef __int128 i128;
@@ -58,22 +59,23 @@ static int64_t beyond_ns(int64_t change_ns, int64_t expected_ns, uint64_t bound_
 	return (off_ns < 0 ? -off_ns : off_ns) - (int64_t)bound_ns;
 }
 
-/* Between two readings, by the clock that is off by more. */
+/* Between two readings, by the clock that is off by more, with so many brackets taken off. */
 static int64_t off_ns(const struct judge_point *a, const struct judge_point *b, int64_t stood,
-		      int64_t ppb)
+		      int64_t ppb, unsigned brackets)
 {
 	const int64_t passed_ns = b->host_ns - a->host_ns - stood;
 	const int64_t expected_ns = (int64_t)((i128)passed_ns * ppb / BILLION) - stood;
 	const int64_t r = beyond_ns(b->realtime_error_ns - a->realtime_error_ns, expected_ns,
-				    a->realtime_bound_ns + b->realtime_bound_ns);
+				    brackets * (a->realtime_bound_ns + b->realtime_bound_ns));
 	const int64_t m = beyond_ns(b->monotonic_error_ns - a->monotonic_error_ns, expected_ns,
-				    a->monotonic_bound_ns + b->monotonic_bound_ns);
+				    brackets * (a->monotonic_bound_ns + b->monotonic_bound_ns));
 
 	return r > m ? r : m;
 }
 
+/* Where they were off most; 0: nowhere by more than so many brackets. */
 static int64_t worst_ns(const struct pauses *p, const struct test_stream *s, size_t from,
-			uint64_t hz, int64_t ppb, bool frozen)
+			uint64_t hz, int64_t ppb, bool frozen, unsigned brackets)
 {
 	const struct test_span *before = NULL, *after;
 	int64_t worst = 0;
@@ -85,7 +87,7 @@ static int64_t worst_ns(const struct pauses *p, const struct test_stream *s, siz
 		if (!before || !after)
 			continue;
 		off = off_ns(&s->readings[i - 1].point, &s->readings[i].point,
-			     frozen ? stood_ns(before, after, hz) : 0, ppb);
+			     frozen ? stood_ns(before, after, hz) : 0, ppb, brackets);
 		worst = off > worst ? off : worst;
 	}
 	return worst;
@@ -111,6 +113,27 @@ static void fail(struct judge_row *row, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(row->reason, sizeof(row->reason), format, args);
 	va_end(args);
+}
+
+/* Errors of which one makes up for another are none in the sum: each has a limit too. */
+static void judge_worst(const struct pauses *p, const struct test_stream *s, size_t from,
+			const struct pauses_promise *promise, struct judge_row *row)
+{
+	const struct judge_clock *clock = promise->clock;
+	const int64_t ppb = row->value[JUDGE_FREQUENCY_ERROR];
+	const unsigned brackets = promise->limit_ns ? 1 : 1 + clock->brackets;
+	const uint64_t own_ns = clock->limit_ns ? clock->limit_ns : LEAST_LIMIT_NS;
+	const uint64_t limit_ns = promise->limit_ns ? promise->limit_ns : own_ns;
+	const int64_t sure_ns = worst_ns(p, s, from, promise->hz, ppb, promise->frozen, brackets);
+	char off[32], limit[32];
+
+	set(row, JUDGE_WORST_PAUSE, worst_ns(p, s, from, promise->hz, ppb, promise->frozen, 1));
+	if ((uint64_t)sure_ns <= limit_ns)
+		return;
+	cmd_format_ns(off, sizeof(off), sure_ns, false);
+	cmd_format_ns(limit, sizeof(limit), (int64_t)limit_ns, false);
+	fail(row, "between two readings a clock was off by %s at least, allowed are %s", off,
+	     limit);
 }
 
 /* A CPU that did not look has seen no step back either. */
@@ -155,12 +178,11 @@ static void judge_ticks(const struct ticks_ledger ledgers[TICKS_SOURCES], struct
 }
 
 void pauses_judge(const struct pauses *p, const struct test_stream *stream, size_t from,
-		  uint64_t hz, bool frozen, struct judge_row *row)
+		  const struct pauses_promise *promise, struct judge_row *row)
 {
 	set(row, JUDGE_PAUSES, p->done);
-	if (hz)
-		set(row, JUDGE_WORST_PAUSE,
-		    worst_ns(p, stream, from, hz, row->value[JUDGE_FREQUENCY_ERROR], frozen));
+	if (promise->hz)
+		judge_worst(p, stream, from, promise, row);
 	judge_checks(stream, from, row);
 	if (p->has_ledgers)
 		judge_ticks(p->ledgers, row);

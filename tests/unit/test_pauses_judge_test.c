@@ -59,9 +59,11 @@ static void make(struct guest *g, bool frozen, const int64_t off_ns[PAUSES + 1])
 
 static struct judge_row judge(struct guest *g, bool frozen)
 {
+	static const struct judge_clock clock = {0};
 	struct judge_row row = {0};
 
-	pauses_judge(&g->pauses, &g->stream, 0, HZ, frozen, &row);
+	pauses_judge(&g->pauses, &g->stream, 0,
+		     &(struct pauses_promise){.clock = &clock, .hz = HZ, .frozen = frozen}, &row);
 	return row;
 }
 
@@ -109,9 +111,44 @@ static void two_errors_that_make_up_for_one_another_are_seen(void **state)
 	end(&g);
 }
 
+/* 1 us where the clock has no limit of its own, which may be made of brackets; or another. */
+static void one_that_is_off_too_much_fails_whatever_the_sum(void **state)
+{
+	static const int64_t just[PAUSES + 1] = {0, 1000 + 2 * BOUND_NS, 0, 0};
+	static const int64_t more[PAUSES + 1] = {0, 1001 + 2 * BOUND_NS, 0, 0};
+	const struct judge_clock hpet = {.limit_ns = 800, .brackets = 2};
+	struct pauses_promise promise = {.clock = &hpet, .hz = HZ};
+	struct judge_row row;
+	struct guest g;
+
+	(void)state;
+	make(&g, false, just);
+	assert_int_equal(judge(&g, false).verdict, JUDGE_PASS);
+	end(&g);
+	make(&g, false, more);
+	row = judge(&g, false);
+	assert_int_equal(row.value[JUDGE_WORST_PAUSE], 1001);
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	assert_non_null(strstr(row.reason, "between two readings a clock was off by "));
+	row = (struct judge_row){0};
+	pauses_judge(&g.pauses, &g.stream, 0, &promise, &row);
+	assert_int_equal(row.value[JUDGE_WORST_PAUSE], 1001);
+	assert_int_equal(row.verdict, JUDGE_FAIL); /* 801 with three brackets off */
+	g.readings[1].point.realtime_error_ns--;
+	row = (struct judge_row){0};
+	pauses_judge(&g.pauses, &g.stream, 0, &promise, &row);
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	promise.limit_ns = 999;
+	pauses_judge(&g.pauses, &g.stream, 0, &promise, &row);
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	end(&g);
+}
+
 static void a_clock_that_is_fast_anyway_is_not_off(void **state)
 {
 	static const int64_t fast[PAUSES + 1] = {0, 1100, 2200, 3300}; /* 1 ppm */
+	const struct judge_clock clock = {.on_a_line = true};
+	const struct pauses_promise promise = {.clock = &clock, .hz = HZ};
 	struct judge_row row = {.value = {[JUDGE_FREQUENCY_ERROR] = 1000}};
 	struct guest g;
 
@@ -119,7 +156,7 @@ static void a_clock_that_is_fast_anyway_is_not_off(void **state)
 	make(&g, false, fast);
 	for (unsigned i = 0; i <= PAUSES; i++)
 		g.readings[i].point.monotonic_error_ns = fast[i];
-	pauses_judge(&g.pauses, &g.stream, 0, HZ, false, &row);
+	pauses_judge(&g.pauses, &g.stream, 0, &promise, &row);
 	assert_int_equal(row.value[JUDGE_WORST_PAUSE], 0);
 	end(&g);
 }
@@ -204,6 +241,7 @@ int main(void)
 		cmocka_unit_test(what_stands_still_with_the_tsc_is_not_off),
 		cmocka_unit_test(time_that_was_to_go_on_is_off_by_the_pause),
 		cmocka_unit_test(two_errors_that_make_up_for_one_another_are_seen),
+		cmocka_unit_test(one_that_is_off_too_much_fails_whatever_the_sum),
 		cmocka_unit_test(a_clock_that_is_fast_anyway_is_not_off),
 		cmocka_unit_test(ticks_that_are_missing_fail_the_row),
 		cmocka_unit_test(every_cpu_has_to_look),

@@ -480,7 +480,7 @@ def a_hundred_pauses_leave_no_error():
         check(row["verdict"] == "pass" and row["pauses"] == 100, row)
         check(row["limit_ns"] == 1000 and row["backward_steps"] == 0, row)
         check(row["ticks_due"] > 0 and row["ticks_missing"] == 0, row)
-        check(row["checks"] > 1000, row)
+        check(row["checks"] > 1000 and 0 <= row["worst_pause_ns"] <= 1000, row)
         frozen = row["policy"] == "freeze"
         check(3_000_000_000 * frozen < row["frozen_ns"] + 1 < 60_000_000_000, row)
 
