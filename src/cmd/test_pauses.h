@@ -44,7 +44,8 @@ struct pauses_promise {
 /* Adds to the row of their sum: how many there were; from reading `from` on by how much at least
  * both clocks were off between one reading and the next, where they were off most (0: nowhere by
  * more than the brackets), which fails beyond the limit; how often the CPU that did so least has
- * looked at its clocks, which each has to; and what became of the ticks, of which none may be
+ * looked at its clocks, which each has to of which there are two readings: they go round the CPUs,
+ * of which the last may not have had its turn; and what became of the ticks, of which none may be
  * missing. */
 void pauses_judge(const struct pauses *p, const struct test_stream *stream, size_t from,
 		  const struct pauses_promise *promise, struct judge_row *row);

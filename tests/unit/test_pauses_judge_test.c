@@ -209,6 +209,33 @@ static void every_cpu_has_to_look(void **state)
 	end(&g);
 }
 
+/* Readings go round the CPUs, and the first is from before a CPU was told to. */
+static void a_cpu_of_which_nothing_is_known_does_not_fail(void **state)
+{
+	static const int64_t right[PAUSES + 1] = {0};
+	struct judge_row row;
+	struct guest g;
+
+	(void)state;
+	make(&g, false, right);
+	g.stream.hello.cpus = 32;
+	g.readings[3].sample.cpu = 31; /* its first */
+	g.readings[3].sample.checks = 0;
+	row = judge(&g, false);
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	assert_int_equal(row.value[JUDGE_CHECKS], 200); /* CPU 1's only one */
+	g.readings[1].sample.cpu = 31;
+	g.readings[1].sample.checks = 0;
+	row = judge(&g, false);
+	assert_int_equal(row.verdict, JUDGE_FAIL);
+	assert_string_equal(row.reason, "CPU 31 of the guest did not look at its clocks");
+	g.stream.evaluated = 0;
+	row = judge(&g, false);
+	assert_false(row.known[JUDGE_CHECKS]);
+	assert_int_equal(row.verdict, JUDGE_PASS);
+	end(&g);
+}
+
 static void the_limit_grows_with_the_number(void **state)
 {
 	(void)state;
@@ -245,6 +272,7 @@ int main(void)
 		cmocka_unit_test(a_clock_that_is_fast_anyway_is_not_off),
 		cmocka_unit_test(ticks_that_are_missing_fail_the_row),
 		cmocka_unit_test(every_cpu_has_to_look),
+		cmocka_unit_test(a_cpu_of_which_nothing_is_known_does_not_fail),
 		cmocka_unit_test(the_limit_grows_with_the_number),
 		cmocka_unit_test(lengths_differ_and_come_again),
 	};
