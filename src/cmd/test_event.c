@@ -4,6 +4,7 @@
  * A reading that came while it began cannot be told from one right after its end by its TSC alone,
  * so those around it do not count. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,7 @@ static const uint64_t qmp_patience_ns = 10 * SECOND;
 
 static const char *const policies[] = {"continue", "freeze"};
 
-enum { POLICIES = sizeof(policies) / sizeof(policies[0]) };
+enum { POLICIES = sizeof(policies) / sizeof(policies[0]), MAP_STEP_MS = 10 };
 
 uint64_t test_event_ns(const struct test_event_run *r)
 {
@@ -94,10 +95,11 @@ static int read_map(struct test_event_run *r, struct kvmtsc_map *ret_map)
 	const uint64_t end_ns = hostclock_monotonic_ns() + map_patience_ns;
 	int error;
 
-	do {
-		error = kvmtsc_read(NULL, r->machine.pid, ret_map, &r->why);
-	} while ((error == -ENOENT || error == -EIO) && hostclock_monotonic_ns() < end_ns &&
-		 !test_machine_has_ended(&r->machine));
+	while (((error = kvmtsc_read(NULL, r->machine.pid, ret_map, &r->why)) == -ENOENT ||
+		error == -EIO) &&
+	       hostclock_monotonic_ns() < end_ns && !test_plan_stopped() &&
+	       !test_machine_has_ended(&r->machine))
+		(void)poll(NULL, 0, MAP_STEP_MS);
 	r->cannot = error && !r->has_map && r->phase == TEST_EVENT_BEFORE && error != -ESTALE;
 	return error;
 }
