@@ -18,9 +18,6 @@
 
 __extension__ typedef unsigned __int128 u128;
 
-static const uint64_t boot_limit_ns = 180 * SECOND;
-static const uint64_t clocksource_limit_ns = 30 * SECOND;
-static const uint64_t silence_limit_ns = 30 * SECOND;
 static const uint64_t after_ns = 2 * JUDGE_END_NS;
 static const uint64_t clone_ns = 30 * SECOND; /* at most, from the end of the one before */
 static const uint64_t clone_before_ns = 3 * SECOND;
@@ -68,8 +65,8 @@ uint64_t test_event_longest_ns(const struct test_options *o, const struct test_e
 	uint64_t all_ns = 0;
 
 	for (unsigned c = 0; c < o->clocksource_count && o->scenarios[event->scenario]; c++)
-		all_ns += 2 * boot_limit_ns + clocksource_limit_ns + silence_limit_ns +
-			  2 * before_ns(o, event) + 2 * after_ns +
+		all_ns += 2 * test_follow_boot_ns + test_follow_clocksource_ns +
+			  test_follow_silence_ns + 2 * before_ns(o, event) + 2 * after_ns +
 			  lasts_ns(o, event, o->clocksources[c]);
 	return all_ns * POLICIES;
 }
@@ -106,22 +103,11 @@ static int read_map(struct test_event_run *r, struct kvmtsc_map *ret_map)
 
 static int look_at_readings(struct test_event_run *r, size_t from)
 {
-	const struct test_stream *s = &r->stream;
+	int error = 0;
 
-	for (size_t i = from; i < s->evaluated; i++) {
-		bool there = judge_same_clock(s->readings[i].sample.current, r->config.clocksource);
-
-		if (r->on_clocksource && !there)
-			return why_set(&r->why, -ESTALE,
-				       "the guest left clock source %s for %s while it was "
-				       "measured",
-				       r->config.clocksource, s->readings[i].sample.current);
-		if (there && !r->on_clocksource) {
-			r->on_clocksource = true;
-			r->steady_from = i + 1;
-		}
-	}
-	return 0;
+	for (size_t i = from; i < r->stream.evaluated && !error; i++)
+		error = test_follow_look(&r->follow, &r->stream, i, &r->why);
+	return error;
 }
 
 static int64_t last_ns(const struct test_stream *s)
@@ -272,10 +258,10 @@ static int go_through(struct test_event_run *r, uint64_t now_ns)
 
 	if (r->phase == TEST_EVENT_DURING)
 		return go_on_with(r, now_ns);
-	if (!r->on_clocksource || s->evaluated <= r->steady_from)
+	if (!r->follow.on_it || s->evaluated <= r->follow.from)
 		return 0;
 	if (r->phase == TEST_EVENT_BEFORE)
-		return (uint64_t)(last_ns(s) - s->readings[r->steady_from].point.host_ns) >=
+		return (uint64_t)(last_ns(s) - s->readings[r->follow.from].point.host_ns) >=
 				       before_ns(r->options, r->event)
 			       ? begin(r)
 			       : 0;
@@ -287,21 +273,14 @@ static int go_through(struct test_event_run *r, uint64_t now_ns)
 
 static int check_limits(struct test_event_run *r, uint64_t now_ns)
 {
-	const struct test_stream *s = &r->stream;
+	const bool runs = r->phase != TEST_EVENT_DURING || r->event->runs;
+	struct why why;
+	int error = test_follow_check(&r->follow, &r->stream, now_ns - r->started_ns,
+				      runs ? now_ns - r->last_news_ns : 0, &why);
 
-	if (s->evaluated == 0 && now_ns - r->started_ns > boot_limit_ns)
-		return test_machine_complain(&r->machine,
-					     "the guest did not send a reading in 180 s", &r->why);
-	if (s->evaluated && (r->phase != TEST_EVENT_DURING || r->event->runs) &&
-	    now_ns - r->last_news_ns > silence_limit_ns)
-		return test_machine_complain(&r->machine, "the guest fell silent", &r->why);
-	if (s->evaluated && !r->on_clocksource &&
-	    (uint64_t)(last_ns(s) - s->readings[0].point.host_ns) > clocksource_limit_ns)
-		return why_set(&r->why, -ENODEV,
-			       "the guest uses clock source %s, not %s; it has %s",
-			       s->readings[s->evaluated - 1].sample.current, r->config.clocksource,
-			       s->hello.available);
-	return 0;
+	if (error == -ETIMEDOUT)
+		return test_machine_complain(&r->machine, why.text, &r->why);
+	return error ? why_set(&r->why, error, "%s", why.text) : 0;
 }
 
 static int check_machine(struct test_event_run *r, bool over)
@@ -445,6 +424,7 @@ static int run_times(const struct test_event_run *like, const char *const *names
 		r.number = n;
 		r.clone = 1;
 		r.fd = r.file = r.qmp.fd = -1;
+		r.follow.clocksource = r.config.clocksource;
 		r.policy = told ? *names : NULL;
 		r.config.more = told ? more : NULL;
 		r.against = names;

@@ -8,6 +8,7 @@
 #define CMD_TEST_EVENT_H
 
 #include "cmd/test_event_judge.h"
+#include "cmd/test_follow.h"
 #include "cmd/test_pauses.h"
 #include "cmd/test_plan.h"
 #include "cmd/test_qmp.h"
@@ -46,8 +47,7 @@ struct test_event_run {
 	bool has_map;
 	int fd;
 	uint64_t started_ns, last_news_ns;
-	bool on_clocksource;
-	size_t steady_from; /* first reading on the clock source that is wanted */
+	struct test_follow follow;
 	enum test_event_phase phase;
 	struct event_seen seen; /* `map[0]` from its begin on */
 	uint64_t mark_tsc;      /* readings up to this count of that TSC are not after it */

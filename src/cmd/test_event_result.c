@@ -61,7 +61,7 @@ static void judge(const struct test_event_run *r, const char *policy, struct jud
 	const struct judge_promise promise = {.frozen_ns = freeze ? stood_ns : 0,
 					      .slept_ns = r->slept_ns,
 					      .monotonic_only = r->event->monotonic_only};
-	const size_t from = r->steady_from, end = r->n_before, again = test_event_first_after(r);
+	const size_t from = r->follow.from, end = r->n_before, again = test_event_first_after(r);
 	struct judge_point *p = calloc(s->evaluated + 1, sizeof(*p));
 	struct judge_clock clock = {0};
 	const struct pauses_promise each = {.clock = &clock,

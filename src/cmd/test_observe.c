@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/test_follow.h"
 #include "cmd/test_load.h"
 #include "cmd/test_observe.h"
 #include "cmd/test_sample.h"
@@ -18,9 +19,6 @@
 
 #define SECOND 1000000000ULL
 
-static const uint64_t boot_limit_ns = 180 * SECOND;
-static const uint64_t clocksource_limit_ns = 30 * SECOND;
-static const uint64_t silence_limit_ns = 30 * SECOND;
 static const uint64_t map_period_ns = SECOND;
 static const uint64_t map_patience_ns = 5 * SECOND; /* a VM that comes or goes */
 static const uint64_t line_least_ns = 10 * SECOND;  /* a frequency needs that much */
@@ -47,9 +45,8 @@ struct run {
 	int fd;
 	uint64_t started_ns, last_news_ns;
 	uint64_t map_read_ns, map_missed_ns; /* last had; missed since, 0 when it is not */
-	size_t steady_from;                  /* first reading on the clock source that is wanted */
-	bool on_clocksource;
-	bool steady; /* it was, for long enough */
+	struct test_follow follow;
+	bool steady; /* on its clock source, for long enough */
 	struct test_load load;
 	uint64_t done_ns; /* all readings are there since; 0: not yet */
 	uint64_t owed;    /* ticks, at the end, if the machine has QMP */
@@ -72,7 +69,8 @@ uint64_t test_observe_longest_ns(const struct test_options *o)
 	uint64_t all_ns = 0;
 
 	for (unsigned i = 0; i < o->clocksource_count && test_is_observed(o); i++)
-		all_ns += boot_limit_ns + clocksource_limit_ns + silence_limit_ns +
+		all_ns += test_follow_boot_ns + test_follow_clocksource_ns +
+			  test_follow_silence_ns +
 			  (o->scenarios[TEST_STEADY] ? 2 * steady_ns(o, o->clocksources[i]) : 0) +
 			  (test_load_wanted(o) ? test_load_longest_ns(o) : 0);
 	return all_ns;
@@ -81,9 +79,9 @@ uint64_t test_observe_longest_ns(const struct test_options *o)
 /* What is going on, on one line that is overwritten; only for a person who watches. */
 static void show_progress(const struct run *r, uint64_t now_ns)
 {
-	const char *scenario = test_scenario_names[r->load.begun_ns    ? TEST_OVERCOMMIT
-						   : r->on_clocksource ? TEST_STEADY
-								       : TEST_BOOT];
+	const char *scenario = test_scenario_names[r->load.begun_ns  ? TEST_OVERCOMMIT
+						   : r->follow.on_it ? TEST_STEADY
+								     : TEST_BOOT];
 
 	if (!isatty(STDERR_FILENO))
 		return;
@@ -150,35 +148,24 @@ static int read_map(struct run *r, uint64_t now_ns)
 	return 0;
 }
 
-/* Looks for the clock source, then for the end of the steady time.  A reading names the clock
- * source just after it was taken, so the first that can be trusted to be of it is the next. */
+/* Looks for the clock source, then for the end of the steady time. */
 static int look_at_readings(struct run *r, size_t from)
 {
 	const struct test_stream *s = &r->stream;
-	const char *wanted = r->config.clocksource;
+	const uint64_t wanted_ns = steady_ns(r->options, r->follow.clocksource) + 2 * JUDGE_END_NS;
 	bool done = r->steady;
 
 	for (size_t i = from; i < s->evaluated && !r->done_ns; i++) {
-		const char *current = s->readings[i].sample.current;
-		bool there = judge_same_clock(current, wanted);
+		int error = test_follow_look(&r->follow, s, i, &r->why);
 
-		if (r->on_clocksource && !there)
-			return why_set(
-				&r->why, -ESTALE,
-				"the guest left clock source %s for %s while it was measured",
-				wanted, current);
-		if (there && (!r->on_clocksource ||
-			      strcmp(current, s->readings[i - 1].sample.current) != 0)) {
-			r->on_clocksource = true;
-			r->steady_from = i + 1;
-		}
-		if (!r->on_clocksource)
+		if (error)
+			return error;
+		if (!r->follow.on_it)
 			continue;
 		done |= !r->options->scenarios[TEST_STEADY] ||
-			(i >= r->steady_from &&
+			(i >= r->follow.from &&
 			 (uint64_t)(s->readings[i].point.host_ns -
-				    s->readings[r->steady_from].point.host_ns) >=
-				 steady_ns(r->options, wanted) + 2 * JUDGE_END_NS);
+				    s->readings[r->follow.from].point.host_ns) >= wanted_ns);
 	}
 	r->steady = done;
 	return 0;
@@ -189,7 +176,7 @@ static int look_at_load(struct run *r, uint64_t now_ns)
 	int over = r->steady;
 
 	if (over && !r->done_ns && test_load_wanted(r->options))
-		over = test_load_step(&r->load, r->options, &r->stream, r->steady_from,
+		over = test_load_step(&r->load, r->options, &r->stream, r->follow.from,
 				      r->machine.pid, r->fd, &r->why);
 	if (over > 0 && !r->done_ns)
 		r->done_ns = now_ns;
@@ -198,22 +185,13 @@ static int look_at_load(struct run *r, uint64_t now_ns)
 
 static int check_limits(struct run *r, uint64_t now_ns)
 {
-	char what[256];
+	struct why why;
+	int error = test_follow_check(&r->follow, &r->stream, now_ns - r->started_ns,
+				      now_ns - r->last_news_ns, &why);
 
-	if (r->stream.evaluated == 0 && now_ns - r->started_ns > boot_limit_ns)
-		return give_up(r, r->stream.count ? "the guest's TSC is none of this host's"
-						  : "the guest did not send a reading in 180 s");
-	if (r->stream.evaluated && now_ns - r->last_news_ns > silence_limit_ns)
-		return give_up(r, "the guest fell silent");
-	if (r->stream.evaluated && !r->on_clocksource &&
-	    (uint64_t)(r->stream.readings[r->stream.evaluated - 1].point.host_ns -
-		       r->stream.readings[0].point.host_ns) > clocksource_limit_ns) {
-		snprintf(what, sizeof(what), "the guest uses clock source %s, not %s; it has %s",
-			 r->stream.readings[r->stream.evaluated - 1].sample.current,
-			 r->config.clocksource, r->stream.hello.available);
-		return why_set(&r->why, -ENODEV, "%s", what);
-	}
-	return 0;
+	if (error == -ETIMEDOUT)
+		return give_up(r, why.text);
+	return error ? why_set(&r->why, error, "%s", why.text) : 0;
 }
 
 /* What the machine itself shows of its end. */
@@ -297,7 +275,7 @@ static void judge_scenario(const struct run *r, enum test_scenario scenario, int
 	struct judge_clock clock = {0};
 	struct judge_point *points;
 	const size_t end = test_load_first(&r->load, s);
-	size_t count = end > r->steady_from ? end - r->steady_from : 0;
+	size_t count = end > r->follow.from ? end - r->follow.from : 0;
 
 	judge_find_clock(r->config.clocksource, pairs_tsc_hz(r->pairs), s->hello.tick_ns, &clock);
 	if (spoils(r, scenario, error)) {
@@ -309,15 +287,15 @@ static void judge_scenario(const struct run *r, enum test_scenario scenario, int
 			   (uint64_t)s->readings[0].point.host_ns - r->started_ns,
 			   boot_limit(r, &clock), row);
 	} else if (scenario != TEST_STEADY) {
-		test_load_judge(&r->load, s, r->steady_from, scenario, &clock, limit_ns,
+		test_load_judge(&r->load, s, r->follow.from, scenario, &clock, limit_ns,
 				default_limits_ns[scenario], row);
 	} else {
 		points = calloc(count, sizeof(*points));
 		for (size_t i = 0; points && i < count; i++)
-			points[i] = s->readings[r->steady_from + i].point;
+			points[i] = s->readings[r->follow.from + i].point;
 		judge_steady(points, points ? count : 0, &clock, limit_ns,
 			     default_limits_ns[scenario], row);
-		row->value[JUDGE_MISSING] = (int64_t)test_stream_missing(s, r->steady_from);
+		row->value[JUDGE_MISSING] = (int64_t)test_stream_missing(s, r->follow.from);
 		row->value[JUDGE_DAMAGED] = (int64_t)s->damaged;
 		row->known[JUDGE_MISSING] = row->known[JUDGE_DAMAGED] = true;
 		free(points);
@@ -392,6 +370,7 @@ int test_observe_run(const struct test_options *o, enum test_subject subject,
 						   .qmp = test_counts_our_ticks(o, subject, c),
 						   .kernel = images->kernel,
 						   .initrd = images->initrd},
+					.follow.clocksource = o->clocksources[c],
 					.number = n};
 
 			status = run_once(&r);
