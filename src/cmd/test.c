@@ -250,8 +250,18 @@ static int take_option(struct test_options *o, int option, char *value)
 	}
 }
 
-/* What was not said: vmtime, kvm-clock, and of the scenarios boot, steady, pause and
- * snapshot. */
+/* The policy that a scenario would have to try and cannot: it promises neither of the two that
+ * are judged.  NULL: none. */
+static const char *untried(const struct test_options *o, const char *option)
+{
+	const char *policy = test_run_option(o, option);
+
+	return policy && strcmp(policy, "continue") != 0 && strcmp(policy, "freeze") != 0 ? policy
+											  : NULL;
+}
+
+/* What was not said: vmtime, kvm-clock, and of the scenarios boot, steady, and pause and snapshot
+ * unless they have nothing to try. */
 static void fill_defaults(struct test_options *o)
 {
 	bool any = false;
@@ -264,8 +274,8 @@ static void fill_defaults(struct test_options *o)
 		any |= o->scenarios[i];
 	for (int i = 0; i < TEST_DEFAULT && !any; i++)
 		o->scenarios[i] = true;
-	o->scenarios[TEST_PAUSE] |= !any;
-	o->scenarios[TEST_SNAPSHOT] |= !any;
+	o->scenarios[TEST_PAUSE] |= !any && !untried(o, "--on-pause");
+	o->scenarios[TEST_SNAPSHOT] |= !any && !untried(o, "--on-restore");
 }
 
 /* What goes together and what does not. */
@@ -286,10 +296,9 @@ static int check(const struct test_options *o)
 			"test", CMD_USAGE,
 			"options after -- are for vmtime run, which is not a subject here");
 	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
-		const char *policy = test_run_option(o, policies[i].option);
+		const char *policy = untried(o, policies[i].option);
 
-		if (o->scenarios[policies[i].scenario] && policy &&
-		    strcmp(policy, "continue") != 0 && strcmp(policy, "freeze") != 0)
+		if (o->scenarios[policies[i].scenario] && policy)
 			return cmd_error("test", CMD_USAGE,
 					 "%s %s: scenario %s tries continue and freeze",
 					 policies[i].option, policy,

@@ -48,6 +48,8 @@ if [ $# -eq 0 ]; then
 		--scenario boot,ntp
 	refused 'a policy that promises neither is refused' 2 'tries continue and freeze' \
 		--scenario pause -- --on-pause auto
+	refused 'but nobody asked for that scenario' 2 'pause: that scenario is not run here' \
+		--limit pause=1us -- --on-pause auto
 	refused 'nor is one of a snapshot' 2 '--on-restore auto' \
 		--scenario snapshot -- --on-restore auto
 	refused 'files that a suspended lab loses are refused' 2 'use --json >FILE' \
