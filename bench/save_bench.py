@@ -62,6 +62,7 @@ class Vmm:
         self.file, self.socket = f"{folder}/{name}.saved", f"{folder}/{name}.qmp"
         self.command = command + qmp(self.socket)
         self.save_s, self.start_s, self.stood_s = [], [], []
+        self.process = None
 
     def begin(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
@@ -82,26 +83,26 @@ class Vmm:
         self.bytes = os.stat(self.file).st_size
 
     def end(self):
-        self.process.kill()
-        self.process.stdout.close()
-        self.process.wait()
-        os.unlink(self.socket)
+        """Whatever has come before; a second time does nothing."""
+        if self.process:
+            self.process.kill()
+            self.process.stdout.close()
+            self.process.wait()
+            self.process = None
+        if os.path.exists(self.socket):
+            os.unlink(self.socket)
 
     def start(self):
         with open(self.file, "rb") as file:
             command = self.command + self.incoming(file)
             start = time.monotonic()
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                       pass_fds=[file.fileno()])
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.PIPE, pass_fds=[file.fileno()])
             try:
-                wait_for(process, b"")
+                wait_for(self.process, b"")
                 self.start_s.append(time.monotonic() - start)
             finally:
-                process.kill()
-                process.stdout.close()
-                process.wait()
-        if os.path.exists(self.socket):
-            os.unlink(self.socket)
+                self.end()
 
 
 class Vmtime(Vmm):
@@ -174,13 +175,15 @@ def vmms(args, folder):
 
 def measure(args, folder):
     machines = list(vmms(args, folder))
-    for vmm in machines:
-        vmm.begin()
-    for _ in range(args.rounds):
+    try:
         for vmm in machines:
-            vmm.save()
-    for vmm in machines:
-        vmm.end()
+            vmm.begin()
+        for _ in range(args.rounds):
+            for vmm in machines:
+                vmm.save()
+    finally:
+        for vmm in machines:
+            vmm.end()
     for _ in range(args.rounds):
         for vmm in machines:
             vmm.start()
