@@ -32,8 +32,8 @@ void image_free(struct image *image); /* takes NULL */
 int image_pack(struct image *image, const struct guest_memory *memory, uint64_t gpa, uint32_t pages,
 	       const uint8_t *touched, struct stream_section *ret_section);
 
-/* All of the memory, in the order of addresses, packed by as many threads as there are CPUs to
- * use.  Nobody changes it meanwhile.  *give_up, which another thread may set at any time:
+/* All of the memory, in the order of addresses, packed by several threads (crew_hands() tells how
+ * many).  Nobody changes it meanwhile.  *give_up, which another thread may set at any time:
  * -ECANCELED soon after; NULL: nobody will. */
 int image_put_all(struct stream_writer *w, const struct guest_memory *memory, const bool *give_up,
 		  struct image_stats *ret_stats, struct why *why);

@@ -3,7 +3,8 @@
  *
  * The file holds its state first, then its memory (docs/snapshot-format.md).  It appears under its
  * name when all of it is on the disk; until then, and for ever when something goes wrong, what was
- * there before stays (file.h).  Memory is packed and unpacked by as many threads as there are CPUs.
+ * there before stays (file.h).  Memory is packed and unpacked by several threads (crew.h tells how
+ * many).
  *
  * Reading is in two steps, for the state says which machine the memory is to be put into.  Nothing
  * of a snapshot may be used before snapshot_memory() has said that all of it is good. */
