@@ -130,3 +130,13 @@ const struct busy_seen *busy_look(void)
 {
 	return shared;
 }
+
+void busy_add(const struct busy_seen *seen, struct sample *sample)
+{
+	if (!seen)
+		return;
+	for (int i = 0; i < SAMPLE_BACKWARD; i++)
+		sample->backward[i] += __atomic_load_n(&seen->backward[i], __ATOMIC_SEQ_CST);
+	sample->checks =
+		__atomic_load_n(&seen->rounds[sample->cpu % CPU_SETSIZE], __ATOMIC_SEQ_CST);
+}

@@ -35,4 +35,8 @@ void busy_end(void);
 /* What has been seen since the start; NULL: nobody has looked yet. */
 const struct busy_seen *busy_look(void);
 
+/* Adds that (NULL: nothing) to a reading that was just taken: the steps back of all CPUs to its
+ * own, and how often its CPU has looked. */
+void busy_add(const struct busy_seen *seen, struct sample *sample);
+
 #endif

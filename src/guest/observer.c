@@ -321,18 +321,6 @@ static void step_once(const struct options *o, const struct timespec *start, boo
 	*stepped = true;
 }
 
-/* What the busy CPUs have seen step back counts as what the readings have. */
-static void take_reading(struct reading_seen *seen, struct sample *s)
-{
-	const struct busy_seen *busy = busy_look();
-
-	reading_take(seen, s);
-	for (int i = 0; busy && i < SAMPLE_BACKWARD; i++)
-		s->backward[i] += __atomic_load_n(&busy->backward[i], __ATOMIC_SEQ_CST);
-	if (busy)
-		s->checks = __atomic_load_n(&busy->rounds[s->cpu % CPU_SETSIZE], __ATOMIC_SEQ_CST);
-}
-
 static void send_reading(struct port *p, const struct options *o, struct sample *s)
 {
 	int n = 0;
@@ -388,7 +376,8 @@ static void observe(struct port *p, const struct options *o, struct reading_seen
 			return;
 		step_once(o, &start, &stepped);
 		go_to_next_cpu(&all, &s->cpu);
-		take_reading(seen, s);
+		reading_take(seen, s);
+		busy_add(busy_look(), s);
 	}
 }
 

@@ -68,6 +68,27 @@ static void what_another_cpu_saw_while_this_one_read_is_no_step(void **state)
 	assert_int_equal(seen.backward[CLOCK], 0);
 }
 
+static void a_reading_has_what_all_cpus_saw_and_its_own_looks(void **state)
+{
+	struct busy_seen seen = {0};
+	struct sample s = {.cpu = 2, .checks = 5};
+
+	(void)state;
+	for (int i = 0; i < SAMPLE_BACKWARD; i++) {
+		s.backward[i] = 1;
+		seen.backward[i] = 10 + (uint64_t)i;
+	}
+	seen.rounds[1] = 100;
+	seen.rounds[2] = 200;
+	busy_add(NULL, &s);
+	assert_int_equal(s.backward[CLOCK], 1);
+	assert_int_equal(s.checks, 5);
+	busy_add(&seen, &s);
+	for (int i = 0; i < SAMPLE_BACKWARD; i++)
+		assert_int_equal(s.backward[i], 11 + i);
+	assert_int_equal(s.checks, 200);
+}
+
 static void a_cpu_looks_at_its_clocks_and_rests(void **state)
 {
 	const struct timespec moment = {.tv_nsec = 1000000};
@@ -106,6 +127,7 @@ int main(void)
 		cmocka_unit_test(a_step_back_counts_once_and_time_goes_on_from_there),
 		cmocka_unit_test(two_cpus_that_see_the_same_step_count_it_once),
 		cmocka_unit_test(what_another_cpu_saw_while_this_one_read_is_no_step),
+		cmocka_unit_test(a_reading_has_what_all_cpus_saw_and_its_own_looks),
 		cmocka_unit_test(a_cpu_looks_at_its_clocks_and_rests),
 	};
 
