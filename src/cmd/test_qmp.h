@@ -10,7 +10,7 @@
 
 struct test_qmp {
 	int fd; /* -1: none */
-	char rest[16384];
+	char rest[65536];
 	unsigned length; /* of what came and is no whole line yet */
 };
 

@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_ticks_qmp.c - asks a running `vmtime run --qmp` for its ledgers. */
 #include <errno.h>
-#include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
+#include "cmd/test_qmp.h"
 #include "cmd/test_ticks_qmp.h"
-#include "host/hostclock.h"
 
-enum { ANSWER_MAX = 65536, STEP_MS = 100, OWED_TRIES = 10 };
+enum { STEP_MS = 100, OWED_TRIES = 10 };
 
 static const uint64_t patience_ns = 10000000000;
-
-static const char questions[] = "{\"execute\": \"qmp_capabilities\"}\n"
-				"{\"execute\": \"query-vmtime\", \"id\": 1}\n";
 
 /* A member that is no number of ticks makes all of it bad. */
 static uint64_t take(const json_t *ticks, const char *name, bool *bad)
@@ -45,10 +38,9 @@ static bool take_ledger(const json_t *ticks, struct ticks_ledger *ret_ledger)
 	return !bad;
 }
 
-int ticks_qmp_read(const char *answer, struct ticks_ledger ledgers[TICKS_SOURCES])
+int ticks_qmp_read(const json_t *returned, struct ticks_ledger ledgers[TICKS_SOURCES])
 {
-	json_t *root = json_loads(answer, 0, NULL);
-	const json_t *list = json_object_get(json_object_get(root, "return"), "ticks");
+	const json_t *list = json_object_get(returned, "ticks");
 	bool good = json_is_array(list);
 
 	memset(ledgers, 0, TICKS_SOURCES * sizeof(*ledgers));
@@ -61,75 +53,22 @@ int ticks_qmp_read(const char *answer, struct ticks_ledger ledgers[TICKS_SOURCES
 			if (ticks_ledger_names[n] && strcmp(source, ticks_ledger_names[n]) == 0)
 				good = take_ledger(ticks, &ledgers[n]);
 	}
-	json_decref(root);
 	return good ? 0 : -EPROTO;
-}
-
-/* The line that answers the last question: events and the other answers have another id or none. */
-static char *find_answer(char *text)
-{
-	char *save = NULL;
-
-	for (char *line = strtok_r(text, "\r\n", &save); line;
-	     line = strtok_r(NULL, "\r\n", &save)) {
-		json_t *root = json_loads(line, 0, NULL);
-		bool found = json_integer_value(json_object_get(root, "id")) == 1;
-
-		json_decref(root);
-		if (found)
-			return line;
-	}
-	return NULL;
-}
-
-/* 0 once an answer was understood. */
-static int converse(int fd, char *text, struct ticks_ledger *ledgers, struct why *why)
-{
-	const uint64_t end_ns = hostclock_monotonic_ns() + patience_ns;
-	struct pollfd wait = {.fd = fd, .events = POLLIN};
-	size_t length = 0;
-
-	if (send(fd, questions, strlen(questions), MSG_NOSIGNAL) < 0)
-		return why_set(why, -errno, "cannot write to the QMP socket: %m");
-	while (hostclock_monotonic_ns() < end_ns && length < ANSWER_MAX) {
-		static char copy[ANSWER_MAX + 1];
-		char *answer;
-		ssize_t n;
-
-		if (poll(&wait, 1, STEP_MS) <= 0)
-			continue;
-		n = recv(fd, text + length, ANSWER_MAX - length, 0);
-		if (n == 0)
-			return why_set(why, -ECONNRESET, "the VM closed its QMP socket");
-		if (n < 0 && errno != EINTR)
-			return why_set(why, -errno, "cannot read from the QMP socket: %m");
-		length += n > 0 ? (size_t)n : 0;
-		if (length == 0 || text[length - 1] != '\n')
-			continue; /* in the middle of a line */
-		memcpy(copy, text, length);
-		copy[length] = '\0';
-		answer = find_answer(copy);
-		if (answer && ticks_qmp_read(answer, ledgers) == 0)
-			return 0;
-		if (answer)
-			return why_set(why, -EPROTO, "query-vmtime answers without ledgers");
-	}
-	return why_set(why, -ETIMEDOUT, "the VM's QMP socket did not answer");
 }
 
 int ticks_qmp_ask(const char *path, struct ticks_ledger ledgers[TICKS_SOURCES], struct why *why)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	static char text[ANSWER_MAX];
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), error;
+	json_t *returned = NULL;
+	struct test_qmp q;
+	int error = test_qmp_open(path, &q, why);
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		error = why_set(why, -errno, "cannot connect to the QMP socket: %m");
-	else
-		error = converse(fd, text, ledgers, why);
-	if (fd >= 0)
-		close(fd);
+	if (error)
+		return error;
+	error = test_qmp_ask(&q, "query-vmtime", NULL, patience_ns, &returned, why);
+	test_qmp_close(&q);
+	if (!error && ticks_qmp_read(returned, ledgers) < 0)
+		error = why_set(why, -EPROTO, "query-vmtime answers without ledgers");
+	json_decref(returned);
 	return error;
 }
 

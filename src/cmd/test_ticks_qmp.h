@@ -3,12 +3,14 @@
 #ifndef CMD_TEST_TICKS_QMP_H
 #define CMD_TEST_TICKS_QMP_H
 
+#include <jansson.h>
+
 #include "cmd/test_ticks_judge.h"
 #include "host/why.h"
 
 /* Ledgers by source, from what query-vmtime returned; a source that is not there is not known.
- * 0, or -EPROTO: that is no such answer. */
-int ticks_qmp_read(const char *answer, struct ticks_ledger ledgers[TICKS_SOURCES]);
+ * 0, or -EPROTO: it is no such thing. */
+int ticks_qmp_read(const json_t *returned, struct ticks_ledger ledgers[TICKS_SOURCES]);
 
 /* Connects to the socket, asks, waits at most 10 s and leaves.  0 or a negative errno with its
  * why. */

@@ -13,14 +13,23 @@
 #define PIT(due)                                                                            \
 	"{\"source\": \"pit\", \"policy\": \"merge\", \"due\": " due ", \"delivered\": 4, " \
 	"\"merged\": 3, \"discarded\": 2, \"owed\": 1}"
-#define ANSWER(ticks) "{\"return\": {\"ticks\": [" ticks "]}, \"id\": 1}"
+#define ANSWER(ticks) "{\"ticks\": [" ticks "]}"
 
 static struct ticks_ledger ledgers[TICKS_SOURCES];
+
+static int read_text(const char *returned)
+{
+	json_t *root = json_loads(returned, 0, NULL);
+	int error = ticks_qmp_read(root, ledgers);
+
+	json_decref(root);
+	return error;
+}
 
 static void a_ledger_is_read(void **state)
 {
 	(void)state;
-	assert_int_equal(ticks_qmp_read(ANSWER("{\"source\": \"hpet1\"}, " PIT("10")), ledgers), 0);
+	assert_int_equal(read_text(ANSWER("{\"source\": \"hpet1\"}, " PIT("10"))), 0);
 	assert_true(ledgers[TICKS_PIT].known);
 	assert_string_equal(ledgers[TICKS_PIT].policy, "merge");
 	assert_int_equal(ledgers[TICKS_PIT].due, 10);
@@ -38,7 +47,7 @@ static void a_ledger_is_read(void **state)
 static void the_hpets_timer_keeps_one_ledger_whatever_it_stands_in_for(void **state)
 {
 	(void)state;
-	assert_int_equal(ticks_qmp_read(ANSWER(HPET0), ledgers), 0);
+	assert_int_equal(read_text(ANSWER(HPET0)), 0);
 	assert_int_equal(ledgers[TICKS_HPET].due, 9);
 	assert_int_equal(ledgers[TICKS_HPET_LEGACY].due, 9);
 	assert_false(ledgers[TICKS_PIT].known || ledgers[TICKS_KERNEL_PIT].known);
@@ -47,7 +56,7 @@ static void the_hpets_timer_keeps_one_ledger_whatever_it_stands_in_for(void **st
 static void no_source_is_no_ledger(void **state)
 {
 	(void)state;
-	assert_int_equal(ticks_qmp_read(ANSWER(""), ledgers), 0);
+	assert_int_equal(read_text(ANSWER("")), 0);
 	assert_false(ledgers[TICKS_PIT].known);
 	assert_false(ledgers[TICKS_RTC].known);
 }
@@ -57,8 +66,7 @@ static void what_is_no_answer_is_refused(void **state)
 	static const char *const answers[] = {"",
 					      "{",
 					      "[]",
-					      "{\"return\": {}}",
-					      "{\"error\": {\"class\": \"GenericError\"}}",
+					      "{}",
 					      ANSWER(PIT("-1")),
 					      ANSWER(PIT("1.5")),
 					      ANSWER(PIT("\"10\"")),
@@ -68,7 +76,7 @@ static void what_is_no_answer_is_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
-		if (ticks_qmp_read(answers[i], ledgers) != -EPROTO)
+		if (read_text(answers[i]) != -EPROTO)
 			fail_msg("taken: %s", answers[i]);
 }
 
