@@ -11,6 +11,7 @@
 
 enum { REQUESTS = 0x200, LVTT = 0x320, INITIAL = 0x380, CURRENT = 0x390, DIVIDE = 0x3e0 };
 enum { MODE_SHIFT = 17, MODE_MASK = 3, ONE_SHOT = 0, PERIODIC = 1 };
+enum { MSR_TSC_DEADLINE = 0x6e0 };
 enum { VECTOR_MASK = 0xff, VECTORS = 32, STEP = 16, LVT_MASKED = 1 << 16 };
 /* One look that takes longer was interrupted. */
 enum { LOOKS = 5, LOOK_NS = 10000, NS_PER_MS = 1000000 };
@@ -160,10 +161,15 @@ static void pass(struct lapic_timer *t, uint64_t ns)
 	}
 }
 
+static int arm(const struct vcpu *v, uint64_t deadline)
+{
+	return deadline && !vcpu_set_msr(v, MSR_TSC_DEADLINE, deadline) ? -EIO : 0;
+}
+
 int lapic_go(const struct vcpu *v, struct lapic_timer *timer)
 {
 	if (!timer->counts)
-		return 0;
+		return arm(v, timer->deadline);
 	timer->taken_back = true;
 	return tell(v, timer);
 }
@@ -173,21 +179,42 @@ int lapic_go_on(const struct vcpu *v, const struct lapic_timer *timer, uint64_t 
 	struct lapic_timer t = *timer;
 
 	if (!t.taken_back)
-		return 0;
+		return arm(v, t.deadline);
 	pass(&t, gap_ns);
 	return tell(v, &t);
 }
 
+static int hold_deadline(const struct vcpu *v, uint64_t count, struct lapic_timer *timer)
+{
+	uint64_t deadline;
+
+	/* 0 also where the timer is in another mode, or the CPU has none. */
+	if (!vcpu_get_msr(v, MSR_TSC_DEADLINE, &deadline) || deadline <= count)
+		return 0;
+	timer->deadline = deadline;
+	return vcpu_set_msr(v, MSR_TSC_DEADLINE, 0) ? 0 : -EIO;
+}
+
 /* Without an initial count KVM runs no timer. */
-int lapic_hold(const struct vcpu *v, struct lapic_timer *timer)
+int lapic_hold(const struct vcpu *v, uint64_t count, struct lapic_timer *timer)
 {
 	struct lapic_timer held = *timer;
 
 	if (!timer->counts)
-		return 0;
+		return hold_deadline(v, count, timer);
 	timer->taken_back = true;
 	held.initial = held.left = 0;
 	return tell(v, &held);
+}
+
+void lapic_held(const struct lapic_timer *timer, struct kvm_lapic_state *state)
+{
+	uint8_t *const regs = registers(state);
+
+	if (!timer->counts)
+		return;
+	put32(regs + INITIAL, timer->initial);
+	put32(regs + CURRENT, timer->left);
 }
 
 void lapic_pass(struct kvm_lapic_state *state, uint64_t ns)

@@ -297,9 +297,12 @@ int pause_end(struct pause *p, uint32_t policy, struct chipset_change *ret_chang
 	if (result < 0)
 		return why_set(why, -EIO, "the machine cannot go on: %s", strerror(-result));
 	froze = record.policy == VMT_POLICY_FREEZE;
-	result = froze ? take_back(p, &to, why) : catch_up(p, slept, record.gap_ns, why);
-	if (result == 0 && !froze && (anew || slept) && p->config.movable)
+	if (froze)
+		result = take_back(p, &to, why);
+	else if ((anew || slept) && p->config.movable)
 		result = move_tsc(p, &counted, &to, why);
+	if (result == 0 && !froze)
+		result = catch_up(p, slept, record.gap_ns, why);
 	if (result < 0)
 		return result;
 	*ret_change = change_of(&record, &before, &now.clock);

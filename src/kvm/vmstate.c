@@ -17,38 +17,16 @@
 
 enum { VERSION = 1, SETTLE_TRIES = 200, SETTLE_US = 1000 };
 
-static int refused(const struct vcpu *v, struct why *why)
-{
-	return why_set(why, -EIO, "KVM refused CPU %u's local APIC: %s", v->cpu, strerror(errno));
-}
-
 /* Virtual time stands, but KVM's timers do not know: one that had time left when it stopped has not
- * fired, whatever KVM says by now, and must not while KVM puts what it owes into the registers,
- * from where it may get on, beyond recall.  *ret_deadline: what it waits for; 0: nothing. */
-static int hold_timer(struct machine *m, uint32_t cpu, uint64_t *ret_deadline, struct why *why)
-{
-	const struct vcpu *v = &m->vcpus[cpu];
-	uint64_t deadline;
-
-	*ret_deadline = 0;
-	if (lapic_hold(v, &m->pause.timers[cpu]) < 0)
-		return refused(v, why);
-	if (!vcpu_get_msr(v, VMSTATE_MSR_DEADLINE, &deadline) ||
-	    deadline <= m->pause.tsc_count + m->tsc.adjust[cpu])
-		return 0;
-	if (!vcpu_set_msr(v, VMSTATE_MSR_DEADLINE, 0))
-		return refused(v, why);
-	*ret_deadline = deadline;
-	return 0;
-}
-
-static int let_timer_go(struct machine *m, uint32_t cpu, uint64_t deadline, struct why *why)
+ * fired, and must not while KVM puts what it owes into the registers, from where it may get on,
+ * beyond recall, nor before those are read.  It is back when the machine goes on. */
+static int hold_timer(struct machine *m, uint32_t cpu, struct why *why)
 {
 	const struct vcpu *v = &m->vcpus[cpu];
 
-	if (lapic_go(v, &m->pause.timers[cpu]) < 0 ||
-	    (deadline && !vcpu_set_msr(v, VMSTATE_MSR_DEADLINE, deadline)))
-		return refused(v, why);
+	if (lapic_hold(v, m->pause.tsc_count + m->tsc.adjust[cpu], &m->pause.timers[cpu]) < 0)
+		return why_set(why, -EIO, "KVM refused CPU %u's local APIC: %s", v->cpu,
+			       strerror(errno));
 	return 0;
 }
 
@@ -74,14 +52,9 @@ static int settle(struct vcpu *v, struct why *why)
 
 static int settle_cpu(struct machine *m, uint32_t cpu, struct why *why)
 {
-	uint64_t deadline;
-	int result = hold_timer(m, cpu, &deadline, why), also;
+	int result = hold_timer(m, cpu, why);
 
-	if (result == 0)
-		result = settle(&m->vcpus[cpu], why);
-	/* Also of one that got half way. */
-	also = let_timer_go(m, cpu, deadline, result < 0 ? NULL : why);
-	return result < 0 ? result : also;
+	return result < 0 ? result : settle(&m->vcpus[cpu], why);
 }
 
 static int save_cpu(struct machine *m, uint32_t cpu, struct vmstate_parts *parts, struct why *why)
@@ -90,10 +63,8 @@ static int save_cpu(struct machine *m, uint32_t cpu, struct vmstate_parts *parts
 		.kvm_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
 		.steal = m->config->steal == MACHINE_STEAL_USER,
 	};
-	const struct lapic_timer *timer = &m->pause.timers[cpu];
 
-	return vmstate_cpu_save(&m->vm, &m->vcpus[cpu], &ours, timer->counts ? &timer->left : NULL,
-				parts, why);
+	return vmstate_cpu_save(&m->vm, &m->vcpus[cpu], &ours, &m->pause.timers[cpu], parts, why);
 }
 
 static int add(struct vmstate_parts *parts, uint32_t kind, const void *bytes, int size,

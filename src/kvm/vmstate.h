@@ -19,9 +19,9 @@
 
 struct machine;
 
-/* The machine is paused.  What a CPU left the guest for is completed; a timer of its that has come
- * since time stopped is put back.  0; -EAGAIN: a CPU waits for an answer, and will until the
- * machine goes on; -EIO, -ENOMEM. */
+/* The machine is paused.  What a CPU left the guest for is completed; KVM is without those of its
+ * timers that had time left, until pause_end().  0; -EAGAIN: a CPU waits for an answer, and will
+ * until the machine goes on; -EIO, -ENOMEM. */
 int vmstate_save(struct machine *m, struct vmstate_parts *parts, struct why *why);
 
 /* These of m->incoming, in this order.

@@ -16,7 +16,7 @@
 #include "kvm/cpuid.h"
 #include "kvm/vmstate_msrs.h"
 
-enum { VERSION = 1, HEAD = 8, PAD = 8, LAPIC_CURRENT = 0x390 };
+enum { VERSION = 1, HEAD = 8, PAD = 8 };
 
 /* The files' layout is theirs. */
 static_assert(sizeof(struct kvm_regs) == 144 && sizeof(struct kvm_sregs) == 312, "KVM's promise");
@@ -154,25 +154,24 @@ static int save_msrs(const struct vm *vm, const struct vcpu *v, const struct vms
 	return 0;
 }
 
-static int save_lapic(const struct vcpu *v, struct record *r, const uint32_t *timer_left,
+static int save_lapic(const struct vcpu *v, struct record *r, const struct lapic_timer *timer,
 		      struct why *why)
 {
 	struct kvm_lapic_state lapic;
-	uint64_t deadline;
+	uint64_t deadline = timer->deadline;
 
 	if (ioctl(v->fd, KVM_GET_LAPIC, &lapic) < 0)
 		return refused(v, why, "local APIC");
-	if (timer_left)
-		memcpy(lapic.regs + LAPIC_CURRENT, timer_left, sizeof(*timer_left));
+	lapic_held(timer, &lapic);
 	add(r, VMSTATE_CPU_LAPIC, &lapic, sizeof(lapic));
-	/* 0 also where the timer is in another mode, or the CPU has none. */
-	if (vcpu_get_msr(v, VMSTATE_MSR_DEADLINE, &deadline) && deadline)
+	/* One that came before the stop is still KVM's; 0 also where there is none. */
+	if (deadline || (vcpu_get_msr(v, VMSTATE_MSR_DEADLINE, &deadline) && deadline))
 		add(r, VMSTATE_CPU_DEADLINE, &deadline, sizeof(deadline));
 	return 0;
 }
 
 int vmstate_cpu_save(const struct vm *vm, const struct vcpu *v, const struct vmstate_cpu_ours *ours,
-		     const uint32_t *timer_left, struct vmstate_parts *parts, struct why *why)
+		     const struct lapic_timer *timer, struct vmstate_parts *parts, struct why *why)
 {
 	bool sregs2 = vm_capability(vm, KVM_CAP_SREGS2) > 0;
 	const struct {
@@ -202,7 +201,7 @@ int vmstate_cpu_save(const struct vm *vm, const struct vcpu *v, const struct vms
 	if (result == 0)
 		result = save_msrs(vm, v, ours, &r, why);
 	if (result == 0)
-		result = save_lapic(v, &r, timer_left, why);
+		result = save_lapic(v, &r, timer, why);
 	if (result == 0 && (r.no_memory || vmstate_parts_add(parts, VMSTATE_CPU, VERSION, v->cpu,
 							     r.bytes, (uint32_t)r.used) < 0))
 		result = why_set(why, -ENOMEM, "no memory for a CPU's state");

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "host/why.h"
+#include "kvm/lapic.h"
 #include "kvm/vcpu.h"
 #include "kvm/vmstate_parts.h"
 
@@ -51,11 +52,10 @@ struct vmstate_cpu_ours {
 struct cpuid_table;
 int vmstate_cpu_features(const struct vcpu *vcpu, struct cpuid_table *ret_table, struct why *why);
 
-/* Adds a CPU's part; it is kept out of the guest and settled.  *timer_left: what its LAPIC timer's
- * current count is to be, of a machine whose time stands still; NULL: what it is.  0, or negative
- * errno. */
+/* Adds a CPU's part; it is kept out of the guest and settled.  *timer: its LAPIC's, which KVM has
+ * not for now (lapic_hold()).  0, or negative errno. */
 int vmstate_cpu_save(const struct vm *vm, const struct vcpu *vcpu,
-		     const struct vmstate_cpu_ours *ours, const uint32_t *timer_left,
+		     const struct vmstate_cpu_ours *ours, const struct lapic_timer *timer,
 		     struct vmstate_parts *parts, struct why *why);
 
 /* A CPU's part with its records found, each of its right size; points into the part. */

@@ -24,6 +24,7 @@ enum { PERIOD = 400000000, SOON = 1000000 }; /* of 2 ns */
 /* The KVM of each CPU. */
 static struct kvm {
 	uint64_t offset, deadline;
+	uint64_t armed_offset; /* the offset when it was armed last */
 	unsigned armed, entered, lapics_set;
 	uint32_t left_set; /* at KVM_SET_LAPIC */
 	unsigned gets;
@@ -78,7 +79,8 @@ static inline int on_msr(struct kvm *k, unsigned long request, struct kvm_msr_en
 		e->data = k->deadline;
 		return 1;
 	}
-	k->armed++;
+	k->armed += e->data != 0;
+	k->armed_offset = k->offset;
 	k->deadline = e->data;
 	return 1;
 }

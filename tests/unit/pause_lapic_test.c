@@ -117,7 +117,7 @@ static void what_was_taken_back_to_be_saved_goes_on(void **state)
 
 		sleep_ms(3);
 		*reg(&kvm[0], IRR) = 0x11; /* it fired meanwhile, and somebody raised a line */
-		assert_int_equal(lapic_hold(&b->vcpus[0], &p.timers[0]), 0);
+		assert_int_equal(lapic_hold(&b->vcpus[0], 0, &p.timers[0]), 0);
 		assert_int_equal(*reg(&kvm[0], INITIAL), 0);
 		assert_int_equal(*reg(&kvm[0], IRR), 0x10);
 		*reg(&kvm[0], IRR) = 0;
@@ -148,6 +148,33 @@ static void a_shot_that_fell_due_since_it_was_saved_comes_at_once(void **state)
 	take_down(b);
 }
 
+/* ... and a deadline is armed when the TSC is where it is to be, for KVM looks at it then. */
+static void a_deadline_that_was_held_is_armed_for_its_count(void **state)
+{
+	static const uint32_t policies[] = {VMT_POLICY_FREEZE, VMT_POLICY_CONTINUE};
+	struct pause p;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct bench *b = standing(&p);
+
+		kvm[1].deadline = 76; /* it had come */
+		for (int cpu = 0; cpu < CPUS; cpu++)
+			assert_int_equal(lapic_hold(&b->vcpus[cpu], 76, &p.timers[cpu]), 0);
+		assert_int_equal(kvm[0].deadline, 0);
+		assert_int_equal(kvm[1].deadline, 76);
+		assert_int_equal(lapic_hold(&b->vcpus[0], 76, &p.timers[0]), 0);
+		p.from.beside.suspended_ns -= 3 * (int64_t)MS; /* the TSC did not count it */
+		goes_on(&p, policies[i]);
+		assert_true(kvm[0].offset != OFFSET);
+		for (int cpu = 0; cpu < CPUS; cpu++)
+			assert_int_equal(kvm[cpu].deadline, 77 - cpu);
+		assert_int_equal(kvm[0].armed, 1);
+		assert_true(kvm[0].armed_offset == kvm[0].offset);
+		take_down(b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -157,6 +184,7 @@ int main(void)
 		cmocka_unit_test(a_period_that_ended_unseen_is_no_interrupt_less),
 		cmocka_unit_test(a_period_that_did_not_end_is_no_interrupt_more),
 		cmocka_unit_test(what_was_taken_back_to_be_saved_goes_on),
+		cmocka_unit_test(a_deadline_that_was_held_is_armed_for_its_count),
 		cmocka_unit_test(a_shot_that_fell_due_since_it_was_saved_comes_at_once),
 	};
 

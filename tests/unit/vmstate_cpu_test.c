@@ -187,6 +187,8 @@ static const struct vcpu old = {.cpu = 3, .fd = OLD_FD}, new = {.cpu = 3, .fd = 
 static const struct vmstate_cpu_ours ours = {.kvm_clock = true, .steal = true};
 
 /* Every bit of the old CPU is something; the new one is of the same kind. */
+static const struct lapic_timer none;
+
 static void start(struct random *random)
 {
 	uint8_t *bytes = (uint8_t *)&cpus[0];
@@ -205,12 +207,13 @@ static void start(struct random *random)
 	put32((uint8_t *)cpus[0].lapic.regs + LVTT, 2 << 17); /* TSC deadline */
 }
 
-static struct vmstate_parts save(const uint32_t *timer_left)
+/* *timer: what was held meanwhile; NULL: nothing. */
+static struct vmstate_parts save(const struct lapic_timer *timer)
 {
 	struct vmstate_parts parts = {0};
 	struct why why = {""};
 
-	if (vmstate_cpu_save(&vm, &old, &ours, timer_left, &parts, &why) < 0)
+	if (vmstate_cpu_save(&vm, &old, &ours, timer ? timer : &none, &parts, &why) < 0)
 		fail_msg("%s", why.text);
 	assert_int_equal(parts.n, 1);
 	assert_int_equal(parts.parts[0].kind, VMSTATE_CPU);
@@ -287,6 +290,23 @@ static void the_order_is_this(void **state)
 	vmstate_parts_free(&parts);
 }
 
+/* The file has it, that KVM has it not now. */
+static void a_deadline_that_is_held_is_saved(void **state)
+{
+	static const struct lapic_timer held = {.deadline = 1234567};
+	struct random random = random_start();
+	struct vmstate_parts parts;
+	struct why why;
+
+	(void)state;
+	start(&random);
+	cpus[0].deadline = 0;
+	parts = save(&held);
+	assert_int_equal(load(&parts, 0, &why), 0);
+	assert_int_equal(cpus[1].deadline, 1234567);
+	vmstate_parts_free(&parts);
+}
+
 /* A deadline that KVM drops is a guest that waits for ever. */
 static void a_deadline_that_is_dropped_is_an_error(void **state)
 {
@@ -338,7 +358,7 @@ static void whatever_kvm_refuses_is_named(void **state)
 
 		start(&random);
 		kvm.refuses = cases[i].request;
-		result = vmstate_cpu_save(&vm, &old, &ours, NULL, &parts, &why);
+		result = vmstate_cpu_save(&vm, &old, &ours, &none, &parts, &why);
 		if (result == 0)
 			result = load(&parts, 0, &why);
 		assert_int_equal(result, -EIO);
@@ -435,11 +455,15 @@ static void the_lapic_timer_has_less_to_go(void **state)
 	start(&random);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const uint8_t *regs = (uint8_t *)cpus[1].lapic.regs;
+		const struct lapic_timer held = {.counts = cases[i].current,
+						 .initial = cases[i].initial,
+						 .left = cases[i].current};
 		struct vmstate_parts parts;
 		struct why why;
 
-		timer(cases[i].lvtt, cases[i].divide, cases[i].initial, cases[i].current + 1);
-		parts = save(&cases[i].current); /* it stood there, whatever KVM counts on */
+		/* It stood there, and KVM has it not. */
+		timer(cases[i].lvtt, cases[i].divide, held.counts ? 0 : held.initial, 0);
+		parts = save(&held);
 		assert_int_equal(load(&parts, cases[i].gap_ns, &why), 0);
 		assert_int_equal(get32(regs + CURRENT), cases[i].left);
 		assert_int_equal(get32(regs + INITIAL),
@@ -553,6 +577,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_register_arrives),
 		cmocka_unit_test(the_order_is_this),
+		cmocka_unit_test(a_deadline_that_is_held_is_saved),
 		cmocka_unit_test(a_deadline_that_is_dropped_is_an_error),
 		cmocka_unit_test(whatever_kvm_refuses_is_named),
 		cmocka_unit_test(a_register_that_cannot_be_set_and_differs_is_named),
