@@ -213,12 +213,12 @@ static bool count_on(const struct pause *p, const struct pause_instant *to, bool
 	const i128 error_ns = ns_of(&p->config, error);
 
 	*ret_counted = *to;
+	ret_counted->host.host_ns += slept_ns;
 	if (agree(ns_of(&p->config, counts), passed_ns) &&
 	    (!slept_ns || (counts_tsc && error_ns < SLEPT_NS && error_ns > -SLEPT_NS)))
 		return false;
 	ret_counted->tsc -= (uint64_t)error;
 	ret_counted->host.counter -= (uint64_t)error;
-	ret_counted->host.host_ns += slept_ns;
 	ret_counted->at.counter += counts_tsc ? -(uint64_t)error : slept_ns;
 	return true;
 }

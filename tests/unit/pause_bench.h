@@ -145,9 +145,8 @@ static inline struct pause_config config_of(struct bench *b)
 	};
 }
 
-static inline struct bench *standing(struct pause *p)
+static inline struct bench *standing_on(struct bench *b, struct pause *p)
 {
-	struct bench *b = bench();
 	struct pause_config config = config_of(b);
 
 	memset(kvm, 0, sizeof(kvm));
@@ -162,6 +161,11 @@ static inline struct bench *standing(struct pause *p)
 	assert_int_equal(pause_begin(p, &config, NULL), 0);
 	assert_true(p->paused && b->gate.closed);
 	return b;
+}
+
+static inline struct bench *standing(struct pause *p)
+{
+	return standing_on(bench(), p);
 }
 
 static inline void sleep_ms(unsigned ms)
