@@ -14,12 +14,8 @@ def it_was_foretold(row, event, stopped_ns):
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=60)
     plan = json.loads(said.stdout)
     test.check(said.returncode == 0 and plan["policy"] == row["policy"], plan)
-    allowed = row["limit_ns"] + row["bracket_ns"]
     for change, clock in ("realtime_change_ns", "realtime"), ("monotonic_gap_ns", "monotonic"):
         test.check(plan[change] == row[f"{clock}_expected_ns"], f"{plan} of {row}")
-        # Of the guest's steady frequency error plan knows nothing.
-        steady = row[change] - row[f"{clock}_expected_ns"] - row[f"{clock}_residual_ns"]
-        test.check(abs(row[change] - steady - plan[change]) <= allowed, f"{plan} of {row}")
 
 
 def a_guest_is_frozen_to_the_microsecond():
