@@ -25,7 +25,7 @@ struct run {
 	struct machine *machine;
 	struct run_qmp qmp;
 	struct machine_watch watch;
-	struct snapshot *snapshot; /* that it begins with; NULL: it boots */
+	struct snapshot *snapshot; /* that it begins with; NULL: it boots, or has begun */
 	int signal_fd;
 	struct event *signal_event;
 	int signal; /* that ended it; 0: none */
@@ -173,6 +173,10 @@ static void on_change(void *owner, const struct chipset_change *change)
 {
 	struct run *r = owner;
 
+	if (change->kind == VMT_CHANGE_LOAD) {
+		snapshot_close(r->snapshot);
+		r->snapshot = NULL;
+	}
 	if (change->kind == VMT_CHANGE_COUNTER)
 		fprintf(stderr,
 			"vmtime run: the host no longer relies on its TSC: virtual time goes on by "

@@ -389,7 +389,7 @@ static int connect_lines(struct machine *m, struct why *why)
 
 static int start(struct machine *m, struct why *why)
 {
-	bool first = !m->powered;
+	const bool first = !m->powered, arrives = m->incoming;
 	int result = set_up(m, why);
 
 	if (result == 0)
@@ -407,11 +407,11 @@ static int start(struct machine *m, struct why *why)
 		result = vcpu_start(&m->vcpus[i], why);
 	if (result < 0)
 		machine_tear_down(m);
-	else if (m->incoming && m->watch)
+	m->incoming = NULL; /* who is told may free it */
+	if (result == 0 && arrives && m->watch)
 		m->watch->change(m->watch->owner, &m->chipset.change);
-	if (result == 0 && m->incoming)
+	if (result == 0 && arrives)
 		vmstate_notices(m);
-	m->incoming = NULL;
 	return result;
 }
 

@@ -136,9 +136,10 @@ struct vmstate_parts;
 int machine_save(struct machine *m, struct vmstate_parts *parts, struct why *why);
 const struct guest_memory *machine_memory(const struct machine *m);
 
-/* Before machine_run(): it does not boot, but begins with this state, kept by reference until it
- * runs, and with what its memory holds by then.  machine_run() then says also: -EXDEV not with this
- * configuration or on this host, -EINVAL, -ENOTSUP it is damaged or not known. */
+/* Before machine_run(): it does not boot, but begins with this state, kept by reference until the
+ * change which tells that it runs, and with what its memory holds by then.  machine_run() then says
+ * also: -EXDEV not with this configuration or on this host, -EINVAL, -ENOTSUP it is damaged or not
+ * known. */
 void machine_arrive(struct machine *m, const struct vmstate_parts *state);
 
 /* A bus reset, as by the guest; one that stands still does so afterwards as well.  If it cannot be

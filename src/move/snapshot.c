@@ -276,6 +276,17 @@ static int read_all(struct reading *r, struct image_stats *ret_stats, struct why
 	return result;
 }
 
+/* What it was read by; all that is left is the state. */
+static void let_go(struct snapshot *s)
+{
+	if (s->opened)
+		stream_close(&s->reader);
+	s->opened = false;
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+}
+
 int snapshot_memory(struct snapshot *s, const struct guest_memory *fresh,
 		    struct image_stats *ret_stats, struct why *why)
 {
@@ -293,17 +304,17 @@ int snapshot_memory(struct snapshot *s, const struct guest_memory *fresh,
 				 "%s: its memory ends at 0x%" PRIx64 ", not at 0x%" PRIx64
 				 " (give --memory as it was)",
 				 s->reader.name, r.at, end);
-	return result < 0 ? result : stream_nothing_more(&s->reader, why);
+	if (result == 0)
+		result = stream_nothing_more(&s->reader, why);
+	let_go(s);
+	return result;
 }
 
 void snapshot_close(struct snapshot *s)
 {
 	if (!s)
 		return;
-	if (s->opened)
-		stream_close(&s->reader);
+	let_go(s);
 	vmstate_parts_free(&s->state);
-	if (s->fd >= 0)
-		close(s->fd);
 	free(s);
 }

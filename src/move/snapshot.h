@@ -40,14 +40,14 @@ struct snapshot;
  * nothing left. */
 int snapshot_open(const char *path, struct snapshot **ret_snapshot, struct why *why);
 
-/* The same from anything; `source` is used until snapshot_close(). */
+/* The same from anything; `source` is used until snapshot_memory() or snapshot_close(). */
 int snapshot_read(const struct stream_source *source, const char *name,
 		  struct snapshot **ret_snapshot, struct why *why);
 
 const struct vmstate_parts *snapshot_state(const struct snapshot *s);
 
 /* Reads the memory, to the end of the file, into one of the same size that is fresh: zero, not
- * touched.  Once. */
+ * touched.  Once; the file is closed then, and `source` no longer used. */
 int snapshot_memory(struct snapshot *s, const struct guest_memory *fresh,
 		    struct image_stats *ret_stats, struct why *why);
 

@@ -468,6 +468,15 @@ static void a_disk_that_is_full_at_any_place_is_said_to_be(void **state)
 	release(&m);
 }
 
+/* The one that would be opened next. */
+static int next_fd(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
+}
+
 static void a_file_replaces_the_one_before_and_opens(void **state)
 {
 	struct folder f = folder_new();
@@ -477,6 +486,7 @@ static void a_file_replaces_the_one_before_and_opens(void **state)
 	struct image_stats out, in;
 	struct snapshot *s;
 	struct why why;
+	int fd;
 
 	(void)state;
 	folder_write(f.file, "old");
@@ -484,8 +494,10 @@ static void a_file_replaces_the_one_before_and_opens(void **state)
 	assert_non_null(strstr(why.text, "is no snapshot of vmtime"));
 	assert_int_equal(snapshot_save(f.file, &none, &m, NULL, &out, NULL), 0);
 	assert_int_equal(folder_count(&f), 1);
+	fd = next_fd();
 	assert_int_equal(snapshot_open(f.file, &s, NULL), 0);
 	assert_int_equal(snapshot_memory(s, &to, &in, NULL), 0);
+	assert_int_equal(next_fd(), fd); /* the machine that begins with it may run for years */
 	assert_memory_equal(m.low, to.low, m.low_size);
 	assert_memory_equal(m.high, to.high, m.high_size);
 	assert_memory_equal(&out, &in, sizeof(in));
