@@ -370,6 +370,8 @@ static void warn(struct plan *p)
 				   : p->ask.event == PLAN_MIGRATE ? "--on-migrate"
 								  : "--on-pause";
 	const bool counts = p->ask.source == PLAN_JIFFIES;
+	/* The one that goes on with a saved guest knows how long it may be, not because of what. */
+	const bool saved = p->ask.event == PLAN_RESTORE || p->ask.event == PLAN_MIGRATE;
 	char remedy[64];
 	struct why text;
 
@@ -379,7 +381,7 @@ static void warn(struct plan *p)
 		snprintf(remedy, sizeof(remedy), "run with %s %sfreeze", option,
 			 counts ? "" : "auto or ");
 	if (beyond(p, p->limit_ns))
-		gaptext_set(p->gap_ns, p->limit_ns, p->limit_clock, remedy, &text);
+		gaptext_set(p->gap_ns, p->limit_ns, saved ? 0 : p->limit_clock, remedy, &text);
 	else if (p->rows[PLAN_ROW_MONOTONIC].fails) /* --ticks delay */
 		why_set(&text, 0,
 			"the guest gets the ticks that it missed at the usual rate, and stays late "
