@@ -3,7 +3,8 @@
  *
  * Differences are the guest's minus the host's, in ns: how far a clock goes on over the event minus
  * the time that really passed; of what shows UTC (REALTIME, the RTC) minus how far the host's UTC
- * goes on, a step of it included. */
+ * goes on, a step of it included; of MONOTONIC minus how far the host's goes on, which stands while
+ * the host is suspended. */
 #ifndef CMD_PLAN_H
 #define CMD_PLAN_H
 

@@ -233,6 +233,16 @@ static void go_on(struct plan_guest *g)
 	draw(g, count_of(g), now);
 }
 
+/* It has stood still since its TSC was at `count`. */
+static void wake(struct plan_guest *g, uint64_t count, vmt_ns since, uint32_t policy)
+{
+	if (policy == VMT_POLICY_FREEZE)
+		vmt_tsc_set(&g->tsc, g->host.counter, count);
+	draw(g, count, since); /* nobody has seen the old line's future */
+	vmt_kvmclock_stopped(&g->kvmclock);
+	go_on(g);
+}
+
 static int stand_still(struct plan_guest *g, const struct plan_ask *ask, uint64_t limit_ns,
 		       struct vmt_change *ret_change)
 {
@@ -244,14 +254,27 @@ static int stand_still(struct plan_guest *g, const struct plan_ask *ask, uint64_
 	if (result == 0)
 		result = vmt_clock_resume(&paused, &g->host, ask->policy, limit_ns, &g->clock,
 					  ret_change);
-	if (result < 0)
-		return result;
-	if (ret_change->policy == VMT_POLICY_FREEZE)
-		vmt_tsc_set(&g->tsc, g->host.counter, count);
-	draw(g, count, paused.base_ns); /* nobody has seen the old line's future */
-	vmt_kvmclock_stopped(&g->kvmclock);
-	go_on(g);
-	return 0;
+	if (result == 0)
+		wake(g, count, paused.base_ns, ret_change->policy);
+	return result;
+}
+
+/* The host is: its counter has counted on, and so has its UTC. */
+static int sleep_through(struct plan_guest *g, const struct plan_ask *ask, uint64_t limit_ns,
+			 struct vmt_change *ret_change)
+{
+	const uint64_t count = count_of(g);
+	const vmt_ns now = vmt_clock_now(&g->clock, g->host.counter);
+	const struct vmt_suspend suspend = {
+		.before_ns = now, .suspended_ns = (uint64_t)ask->duration_ns, .shown_ns = now};
+	int result;
+
+	pass(g, suspend.suspended_ns);
+	result = vmt_clock_suspend(&g->clock, &suspend, &g->host, ask->policy, limit_ns, &g->clock,
+				   ret_change);
+	if (result == 0)
+		wake(g, count, now, ret_change->policy);
+	return result;
 }
 
 /* What is told of it in bytes: kvm-clock's and steal time's registers, and the board's. */
@@ -325,8 +348,9 @@ int plan_guest_meet(struct plan_guest *g, const struct plan_ask *ask, uint64_t a
 {
 	switch (ask->event) {
 	case PLAN_PAUSE:
-	case PLAN_SUSPEND:
 		return stand_still(g, ask, auto_limit_ns, ret_change);
+	case PLAN_SUSPEND:
+		return sleep_through(g, ask, auto_limit_ns, ret_change);
 	case PLAN_HOST_STEP:
 		return step_host(g, ask, ret_change);
 	default:

@@ -30,11 +30,12 @@ const char *const plan_row_names[PLAN_ROWS] = {"realtime", "monotonic", "boottim
 /* The guest before and after, and what it takes the difference for. */
 struct seen {
 	struct plan_sight before, after;
-	uint64_t elapsed_ns; /* time that really passed */
-	int64_t utc_ns;      /* and how far the host's UTC went on */
-	uint64_t seen_ns;    /* by the clock source: at once ... */
-	uint64_t stands_ns;  /* ... then it shows nothing for so long ... */
-	uint64_t owed_ns;    /* ... and ticks that were owed are given, worth so much */
+	uint64_t elapsed_ns;  /* time that really passed */
+	int64_t utc_ns;       /* and how far the host's UTC went on ... */
+	int64_t monotonic_ns; /* ... and its CLOCK_MONOTONIC, which stands while it is suspended */
+	uint64_t seen_ns;     /* by the clock source: at once ... */
+	uint64_t stands_ns;   /* ... then it shows nothing for so long ... */
+	uint64_t owed_ns;     /* ... and ticks that were owed are given, worth so much */
 	uint64_t quantum_ns;
 };
 
@@ -185,16 +186,16 @@ static void count(struct plan_row *row, int64_t progress_ns, int64_t passed_ns,
 /* CLOCK_REALTIME, CLOCK_MONOTONIC or CLOCK_BOOTTIME of the guest: all three by its clock source. */
 static void guest_clock(struct plan_row *row, const struct plan *p, const struct seen *s)
 {
-	const bool utc = row->name == PLAN_ROW_REALTIME;
-	const int64_t passed_ns = utc ? s->utc_ns : (int64_t)s->elapsed_ns;
+	const int64_t passed_ns = row->name == PLAN_ROW_REALTIME    ? s->utc_ns
+				  : row->name == PLAN_ROW_MONOTONIC ? s->monotonic_ns
+								    : (int64_t)s->elapsed_ns;
 
 	count(row, (int64_t)s->seen_ns, passed_ns, p, s->quantum_ns);
 	row->change_ns =
 		vmt_ns_clamp((vmt_ns_i128)s->seen_ns + s->owed_ns - s->stands_ns - passed_ns);
-	/* By how much the host's UTC was set, if it was, no guest knows. */
-	if (utc)
-		row->expected_ns =
-			difference(row->expected_ns, difference(s->utc_ns, (int64_t)s->elapsed_ns));
+	/* No guest knows by how much the host's UTC was set, nor that its MONOTONIC stood. */
+	row->expected_ns =
+		difference(row->expected_ns, difference(passed_ns, (int64_t)s->elapsed_ns));
 	row->has_limit = p->has_policy;
 	row->limit_ns = p->limit_ns;
 	row->fails =
@@ -205,16 +206,18 @@ static void guest_clock(struct plan_row *row, const struct plan *p, const struct
 static void mean_guest_clock(struct plan_row *row, const struct plan *p, const struct seen *s)
 {
 	const bool utc = row->name == PLAN_ROW_REALTIME;
-	const struct text change = ns_text(magnitude(row->change_ns));
+	const int64_t error_ns = difference(row->change_ns, row->expected_ns);
+	const struct text change = ns_text(magnitude(row->change_ns)),
+			  error = ns_text(magnitude(error_ns));
 	const bool late = row->change_ns < 0;
 
-	if (row->fails && magnitude(row->change_ns) <= RIGHT_NS + s->quantum_ns)
+	if (row->fails && magnitude(error_ns) <= RIGHT_NS + s->quantum_ns)
 		say(row, "may be minutes wrong until its first tick, before Linux 6.10");
 	else if (row->fails && s->stands_ns)
 		say(row, "stands still for %s more, then is %s late, for good",
-		    ns_text(s->stands_ns).s, change.s);
+		    ns_text(s->stands_ns).s, error.s);
 	else if (row->fails)
-		say(row, "%s %s for good", change.s, late ? "late" : "ahead");
+		say(row, "%s %s for good", error.s, error_ns < 0 ? "late" : "ahead");
 	else if (utc && magnitude(row->change_ns) > RIGHT_NS + s->quantum_ns)
 		say(row, "%s %s until something in the guest sets it", change.s,
 		    late ? "late" : "ahead");
@@ -432,6 +435,7 @@ int plan_make(const struct plan_ask *ask, struct plan *ret_plan)
 	p.gap_ns = change.gap_ns;
 	s.utc_ns = difference(s.after.host_utc_ns, s.before.host_utc_ns);
 	s.elapsed_ns = p.gap_ns;
+	s.monotonic_ns = ask->event == PLAN_SUSPEND ? 0 : (int64_t)p.gap_ns;
 	p.frozen_ns = (int64_t)(s.elapsed_ns - (s.after.now - s.before.now));
 	plan_guest_take(&g);
 	ledgers(&p, &g, &s.before);

@@ -275,6 +275,55 @@ static void a_saved_guest_from_the_future_stands_and_is_ahead(void **state)
 	assert_non_null(strstr(p.why, "by any policy"));
 }
 
+/* The host's MONOTONIC stands meanwhile; the guest's goes on, or stands as well. */
+static void a_suspend_of_the_host_is_a_pause_beside_a_clock_that_stands(void **state)
+{
+	static const uint32_t policies[] = {VMT_POLICY_CONTINUE, VMT_POLICY_FREEZE};
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		struct plan_ask ask = {.policy = policies[i / 2],
+				       .source = i % 2 ? PLAN_HPET : PLAN_KVMCLOCK,
+				       .duration_ns = 5 * S};
+		const struct plan paused = plan_of(ask);
+		struct plan p;
+
+		ask.event = PLAN_SUSPEND;
+		p = plan_of(ask);
+		passes(&p);
+		assert_int_equal(p.policy, policies[i / 2]);
+		assert_int_equal(p.gap_ns, 5 * S);
+		for (int j = 0; j < PLAN_ROWS; j++) {
+			const int64_t stood_ns = j == PLAN_ROW_MONOTONIC ? 5 * S : 0;
+
+			assert_int_equal(p.rows[j].progress_ns, paused.rows[j].progress_ns);
+			assert_int_equal(p.rows[j].change_ns, paused.rows[j].change_ns + stood_ns);
+			assert_int_equal(p.rows[j].expected_ns,
+					 paused.rows[j].expected_ns + stood_ns);
+			assert_int_equal(p.rows[j].due_after_ns, paused.rows[j].due_after_ns);
+		}
+		is_near(row(&p, PLAN_ROW_MONOTONIC)->change_ns, i < 2 ? 5 * S : 0);
+	}
+}
+
+/* What a guest cannot see of it is told of what it should have come to. */
+static void a_suspend_that_the_guest_cannot_see_is_told_as_of_a_pause(void **state)
+{
+	struct plan_ask ask = {.source = PLAN_ACPI_PM,
+			       .policy = VMT_POLICY_CONTINUE,
+			       .duration_ns = 5 * S,
+			       .event = PLAN_SUSPEND};
+	struct plan p = plan_of(ask);
+
+	(void)state;
+	fails_with(&p, 4, "by the ACPI PM timer it cannot see more than 2.343 s");
+	assert_string_equal(row(&p, PLAN_ROW_MONOTONIC)->meaning, "4.68 s late for good");
+	ask.source = PLAN_KVMCLOCK;
+	ask.duration_ns = 3600 * S;
+	p = plan_of(ask);
+	assert_non_null(strstr(row(&p, PLAN_ROW_MONOTONIC)->meaning, "may be minutes wrong"));
+}
+
 static void a_step_of_the_host_moves_its_utc_alone(void **state)
 {
 	static const int64_t steps[] = {3600 * S, -3600 * S, 1};
@@ -344,6 +393,8 @@ int main(void)
 		cmocka_unit_test(who_counts_ticks_gets_what_the_policy_leaves),
 		cmocka_unit_test(a_restored_guest_is_as_one_that_stood_still),
 		cmocka_unit_test(a_saved_guest_from_the_future_stands_and_is_ahead),
+		cmocka_unit_test(a_suspend_of_the_host_is_a_pause_beside_a_clock_that_stands),
+		cmocka_unit_test(a_suspend_that_the_guest_cannot_see_is_told_as_of_a_pause),
 		cmocka_unit_test(a_step_of_the_host_moves_its_utc_alone),
 		cmocka_unit_test(the_guest_reads_that_date),
 	};
