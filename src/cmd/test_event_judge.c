@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_event_judge.c - for how long a guest's virtual time stood over an event. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -48,4 +49,14 @@ void event_judge_freeze(const struct event_seen *s, int64_t stood_ns, struct jud
 		 "virtual time stood still for %" PRId64 " ns, the event took %" PRId64
 		 " to %" PRId64,
 		 stood_ns, least_ns, most_ns);
+}
+
+int event_check_slept(uint64_t asked_ns, int64_t slept_ns, struct why *why)
+{
+	if (slept_ns >= (int64_t)(asked_ns / 4) && slept_ns > 0)
+		return 0;
+	return why_set(why, -ENODEV,
+		       "this kernel did not suspend: CLOCK_BOOTTIME went on by %" PRId64
+		       " ns alone, asked for were %" PRIu64,
+		       slept_ns, asked_ns);
 }

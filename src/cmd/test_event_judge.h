@@ -13,6 +13,7 @@
 #include "cmd/test_judge.h"
 #include "host/kvmtsc.h"
 #include "host/pvtrace.h"
+#include "host/why.h"
 
 /* A guest before and after an event. */
 struct event_seen {
@@ -30,5 +31,10 @@ int64_t event_stood_ns(const struct event_seen *seen, uint64_t hz);
 /* Virtual time was to stand: it fails when it stood for less than what was between begin and end,
  * or for more than both took.  A row that has failed is left alone. */
 void event_judge_freeze(const struct event_seen *seen, int64_t stood_ns, struct judge_row *row);
+
+/* A suspend of so long was asked for, and the host was suspended for slept_ns.  0, or -ENODEV with
+ * its why: that was no suspend.  Its kernel may wait for less than it says, by the clock that
+ * counts then, but not for less than a quarter. */
+int event_check_slept(uint64_t asked_ns, int64_t slept_ns, struct why *why);
 
 #endif

@@ -7,6 +7,7 @@
  * TSC counts.  The wait is as long as the kernel makes it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,15 +46,22 @@ static int begin(struct test_event_run *r)
 	return 0;
 }
 
-static int tell(struct test_event_run *r, const char *path, const char *text)
+static int put(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int error = fd < 0 || write(fd, text, strlen(text)) < 0 ? errno : 0;
+	int error = fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
 
 	if (fd >= 0)
 		close(fd);
+	return error;
+}
+
+static int tell(struct test_event_run *r, const char *path, const char *text)
+{
+	int error = put(path, text);
+
 	return error ? why_set(&r->why, -ENODEV, "this machine cannot be suspended: %s: %s", path,
-			       strerror(error))
+			       strerror(-error))
 		     : 0;
 }
 
@@ -69,20 +77,22 @@ static int64_t suspended_ns(void)
 /* The guest runs until its VMM is frozen: nothing that came before counts as later. */
 static int end(struct test_event_run *r)
 {
+	const uint64_t asked_s = (test_event_ns(r) + SECOND - 1) / SECOND;
 	const int64_t before_ns = suspended_ns();
 	struct kvmtsc_map map;
 	char seconds[24];
 	int error;
 
-	snprintf(seconds, sizeof(seconds), "%llu", (test_event_ns(r) + SECOND - 1) / SECOND);
+	snprintf(seconds, sizeof(seconds), "%" PRIu64, asked_s);
 	error = tell(r, "/sys/module/suspend/parameters/pm_test_delay", seconds);
 	if (!error)
 		error = tell(r, "/sys/power/pm_test", "core");
 	if (!error)
 		error = tell(r, "/sys/power/state", "mem");
 	r->slept_ns = suspended_ns() - before_ns;
+	(void)put("/sys/power/pm_test", "none"); /* a later suspend is a whole one again */
 	if (!error)
-		error = tell(r, "/sys/power/pm_test", "none");
+		error = event_check_slept(asked_s * SECOND, r->slept_ns, &r->why);
 	nanosleep(&settled, NULL);
 	if (!error)
 		error = kvmtsc_read(NULL, r->machine.pid, &map, &r->why);

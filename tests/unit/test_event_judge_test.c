@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <string.h>
 
 #include "cmd/test_event_judge.h"
@@ -101,6 +102,20 @@ static void the_first_reason_stays(void **state)
 	assert_string_equal(row.reason, "another");
 }
 
+/* The kernel's wait, or none: the write succeeded all the same. */
+static void a_suspend_that_was_none_is_told_from_a_short_one(void **state)
+{
+	struct why why = {{0}};
+
+	(void)state;
+	assert_int_equal(event_check_slept(4 * (uint64_t)second, 5 * second, &why), 0);
+	assert_int_equal(event_check_slept(4 * (uint64_t)second, second, &why), 0);
+	assert_int_equal(event_check_slept(4 * (uint64_t)second, second - 1, &why), -ENODEV);
+	assert_int_equal(event_check_slept(4 * (uint64_t)second, -second, &why), -ENODEV);
+	assert_int_equal(event_check_slept(0, 0, &why), -ENODEV);
+	assert_non_null(strstr(why.text, "did not suspend"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -110,6 +125,7 @@ int main(void)
 		cmocka_unit_test(pages_are_read_by_the_tsc_of_their_machine),
 		cmocka_unit_test(what_was_frozen_stood_as_long_as_the_event),
 		cmocka_unit_test(the_first_reason_stays),
+		cmocka_unit_test(a_suspend_that_was_none_is_told_from_a_short_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
