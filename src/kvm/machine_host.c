@@ -41,10 +41,10 @@ void machine_warn_of_gap(const struct machine *m, const struct chipset_change *c
 static void meet_suspend(struct machine *m)
 {
 	const struct pause_config config = machine_pause_config(m);
-	struct chipset_change change;
+	struct chipset_change change = {0};
 	struct why why = {{0}};
-	uint64_t limit_ns;
-	uint32_t clock;
+	uint64_t limit_ns = 0;
+	uint32_t clock = 0;
 	int result = suspend_end(&m->suspend, &config, m->config->on_pause, &change, &limit_ns,
 				 &clock, &why);
 
@@ -52,6 +52,8 @@ static void meet_suspend(struct machine *m)
 		return;
 	if (result < 0)
 		m->watch->notice(m->watch->owner, why.text);
+	if (result == -EINVAL)
+		return;
 	m->watch->change(m->watch->owner, &change);
 	machine_warn_of_gap(m, &change, limit_ns, clock);
 }

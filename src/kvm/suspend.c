@@ -257,19 +257,23 @@ static struct vmt_reading reading(struct suspend *s, const struct pause_config *
 	};
 }
 
-/* Behind the gate.  0 or negative errno. */
+/* Behind the gate.  0, -EIO, or -EINVAL: the clock is as it was. */
 static int put_right(struct suspend *s, const struct pause_config *config, struct suspend_look *to,
 		     uint32_t policy, uint64_t limit_ns, struct chipset_change *ret_change)
 {
 	const struct suspend_look from = s->last;
 	const uint64_t count = vmt_tsc_line(config->tsc, from.host.counter);
+	const int64_t utc_ns = s->utc_ns;
 	struct vmt_suspend suspend = since(&from, to);
 	const struct vmt_reading at = reading(s, config, to, &suspend);
 	int result = chipset_slept(config->chipset, &suspend, &at, policy, limit_ns, ret_change);
 	bool froze;
 
-	if (result < 0)
+	if (result < 0) {
+		s->last = note(config);
+		s->utc_ns = utc_ns;
 		return result;
+	}
 	froze = ret_change->policy == VMT_POLICY_FREEZE;
 	result = tell_kvm(config, &from, to, &suspend, froze);
 	tell_pages(config, &from, to, count,
@@ -300,6 +304,10 @@ int suspend_end(struct suspend *s, const struct pause_config *config, uint32_t p
 	}
 	know(s, &to.beside);
 	gate_open(config->gate);
+	if (result == -EINVAL)
+		return why_set(why, -EINVAL,
+			       "this host was suspended, and the guest's clock cannot be put "
+			       "right: it is late from now on");
 	return result < 0 ? why_set(why, -EIO,
 				    "this host was suspended, and KVM does not take the guest's "
 				    "CPUs along: their TSCs or timers may be wrong from now on")

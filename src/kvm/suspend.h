@@ -73,7 +73,10 @@ void suspend_note(struct suspend *s, const struct pause_config *config);
 void suspend_leave(struct suspend *s);
 
 /* The machine's time has it, by policy, and nobody is held.  0: and *ret_change tells; 1: there was
- * none; or -EIO: KVM did not do its part, the rest is done.  The others as in pause_end(). */
+ * none; -EIO, with its why: KVM did not do its part, the rest is done and *ret_change tells; or
+ * -EINVAL, with its why: the clock does not take it (it is paused), the machine's time is as it was
+ * and will not have that suspend, nobody is held, and *ret_change is not set.  The others as in
+ * pause_end(), and not set with 1. */
 int suspend_end(struct suspend *s, const struct pause_config *config, uint32_t policy,
 		struct chipset_change *ret_change, uint64_t *ret_limit_ns, uint32_t *ret_clock,
 		struct why *why);

@@ -231,6 +231,36 @@ static void the_loop_keeps_its_phase(void **state)
 	end(&s, b);
 }
 
+/* No machine that runs has such a clock; whoever is held must not be so for ever. */
+static void a_clock_that_does_not_take_it_is_left_alone(void **state)
+{
+	struct suspend s;
+	struct pause_config config;
+	struct bench *b = running(&s, &config, DEADLINE);
+	struct chipset_change change = {.kind = 77};
+	struct vmt_clock before;
+	struct why why = {{0}};
+	uint64_t limit_ns;
+	uint32_t clock;
+
+	(void)state;
+	chipset_hold(b->chipset);
+	assert_int_equal(chipset_pause(b->chipset, hostclock_tsc()), 0);
+	chipset_release(b->chipset);
+	before = liveclock_get(&b->chipset->clock).clock;
+	sleeps(&s, b, 0);
+	assert_int_equal(
+		suspend_end(&s, &config, VMT_POLICY_CONTINUE, &change, &limit_ns, &clock, &why),
+		-EINVAL);
+	assert_non_null(strstr(why.text, "cannot be put right"));
+	assert_int_equal(change.kind, 77);
+	assert_true(shown(b) == vmt_clock_now(&before, hostclock_tsc()));
+	assert_false(suspend_noticed(&s) || config.gate->closed);
+	assert_int_equal(
+		suspend_end(&s, &config, VMT_POLICY_CONTINUE, &change, &limit_ns, &clock, &why), 1);
+	end(&s, b);
+}
+
 static void *ask(void *arg)
 {
 	suspend_wait(arg);
@@ -303,6 +333,7 @@ int main(void)
 		cmocka_unit_test(auto_and_a_host_that_moves_no_tsc),
 		cmocka_unit_test(what_was_shown_meanwhile_stays),
 		cmocka_unit_test(the_loop_keeps_its_phase),
+		cmocka_unit_test(a_clock_that_does_not_take_it_is_left_alone),
 		cmocka_unit_test(who_would_show_time_is_held_until_it_is_right),
 		cmocka_unit_test(a_step_of_the_wall_clock_moves_utc_alone),
 	};
