@@ -3,6 +3,7 @@
  * wall clock stepped. */
 #include <errno.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -82,10 +83,19 @@ void machine_note_host(struct machine *m)
 void machine_begin_host(struct machine *m, bool first)
 {
 	const struct pause_config config = machine_pause_config(m);
+	struct why why;
 
 	if (first)
 		suspend_begin(&m->suspend, &config);
 	suspend_let_go(&m->suspend, false);
+	if (m->step_error && m->watch) {
+		why_set(&why, -m->step_error,
+			"this kernel does not tell when its clock is set (%s): the guest's UTC "
+			"follows up to %d ms later",
+			strerror(m->step_error), PVCLOCK_TICK_MS);
+		m->watch->notice(m->watch->owner, why.text);
+		m->step_error = 0;
+	}
 }
 
 static void on_held(evutil_socket_t fd, short what, void *arg)
@@ -111,14 +121,15 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
 }
 
 /* It never expires, and is cancelled when the clock is set. */
-static int step_timer(void)
+static int step_timer(int *ret_error)
 {
 	const struct itimerspec never = {.it_value.tv_sec = INT32_MAX};
 	int fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 
-	if (fd >= 0)
-		(void)timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never,
-				      NULL);
+	*ret_error = fd >= 0 && timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET,
+						&never, NULL) < 0
+			     ? errno
+			     : 0;
 	return fd;
 }
 
@@ -127,7 +138,7 @@ int machine_watch_host(struct machine *m, struct why *why)
 	int result = suspend_init(&m->suspend);
 
 	m->has_suspend = result == 0;
-	m->step_fd = step_timer();
+	m->step_fd = step_timer(&m->step_error);
 	if (result < 0 || m->step_fd < 0)
 		return why_set(why, -ENOMEM, "no memory for a machine");
 	m->chipset.suspend = &m->suspend;

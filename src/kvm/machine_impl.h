@@ -40,9 +40,10 @@ struct machine {
 	struct event *tick; /* of both */
 	struct pause pause;
 	struct suspend suspend;
-	bool has_suspend;          /* it is initialised */
-	int step_fd;               /* timerfd: the host's wall clock was set, or the host woke */
-	struct event *step, *held; /* of that; and of suspend.fd */
+	bool has_suspend; /* it is initialised */
+	int step_fd;      /* timerfd: the host's wall clock was set, or the host woke */
+	int step_error;   /* errno: it is not told of that; 0: it is, or a notice went out */
+	struct event *step, *held;            /* of that timer; and of suspend.fd */
 	const struct vmstate_parts *incoming; /* it begins so; NULL: at power-on, or has begun */
 	struct vmstate_time arrived;          /* what became of its time then */
 
