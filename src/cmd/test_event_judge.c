@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cmd/test_event_judge.h"
 
@@ -59,4 +60,33 @@ int event_check_slept(uint64_t asked_ns, int64_t slept_ns, struct why *why)
 		       "this kernel did not suspend: CLOCK_BOOTTIME went on by %" PRId64
 		       " ns alone, asked for were %" PRIu64,
 		       slept_ns, asked_ns);
+}
+
+static int64_t utc_offset_ns(const json_t *change, const char *when)
+{
+	return json_integer_value(json_object_get(json_object_get(change, when), "utc_offset_ns"));
+}
+
+int event_check_step(const json_t *time, int64_t step_ns, uint64_t bound_ns, struct why *why)
+{
+	const json_t *change = json_object_get(time, "last_change");
+	const char *kind = json_string_value(json_object_get(change, "kind"));
+	const json_t *bound = json_object_get(change, "bound_ns");
+	int64_t by_ns, apart_ns;
+
+	if (!kind)
+		return why_set(why, -EPROTO, "the VMM does not say how its clock last changed");
+	if (strcmp(kind, "step_utc") != 0)
+		return why_set(why, -ESTALE,
+			       "the VMM has not followed a step of the host's clock: the last "
+			       "change of its own is %s, not step_utc",
+			       kind);
+	by_ns = utc_offset_ns(change, "after") - utc_offset_ns(change, "before");
+	apart_ns = by_ns > step_ns ? by_ns - step_ns : step_ns - by_ns;
+	if ((uint64_t)apart_ns <= bound_ns + (uint64_t)json_integer_value(bound))
+		return 0;
+	return why_set(why, -ESTALE,
+		       "the VMM has followed a step of the host's clock of %" PRId64
+		       " ns by %" PRId64,
+		       step_ns, by_ns);
 }

@@ -7,6 +7,7 @@
 #ifndef CMD_TEST_EVENT_JUDGE_H
 #define CMD_TEST_EVENT_JUDGE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,5 +37,10 @@ void event_judge_freeze(const struct event_seen *seen, int64_t stood_ns, struct 
  * its why: that was no suspend.  Its kernel may wait for less than it says, by the clock that
  * counts then, but not for less than a quarter. */
 int event_check_slept(uint64_t asked_ns, int64_t slept_ns, struct why *why);
+
+/* The host's wall clock was stepped by step_ns, known to bound_ns, and `time` is what query-vmtime
+ * says of a guest that runs: its UTC has followed, within that and its own bound.  0, or -ESTALE
+ * with its why: it has not; -EPROTO: it does not say. */
+int event_check_step(const json_t *time, int64_t step_ns, uint64_t bound_ns, struct why *why);
 
 #endif

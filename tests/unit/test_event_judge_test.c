@@ -116,6 +116,35 @@ static void a_suspend_that_was_none_is_told_from_a_short_one(void **state)
 	assert_non_null(strstr(why.text, "did not suspend"));
 }
 
+static int step(const char *change, int64_t step_ns, struct why *why)
+{
+	json_t *last = change ? json_loads(change, 0, NULL) : NULL;
+	json_t *time = json_pack("{s:o*}", "last_change", last);
+	int result = event_check_step(time, step_ns, 1000, why);
+
+	json_decref(time);
+	return result;
+}
+
+static void a_step_of_the_host_is_to_be_followed(void **state)
+{
+	static const char hour[] = "{\"kind\": \"step_utc\", \"bound_ns\": 500,"
+				   "\"before\": {\"utc_offset_ns\": 1795000000000000000},"
+				   "\"after\": {\"utc_offset_ns\": 1795003600000000000}}";
+	struct why why = {{0}};
+
+	(void)state;
+	assert_int_equal(step(hour, 3600 * second, &why), 0);
+	assert_int_equal(step(hour, 3600 * second + 1500, &why), 0);
+	assert_int_equal(step(hour, 3600 * second - 1500, &why), 0);
+	assert_int_equal(step(hour, 3600 * second + 1501, &why), -ESTALE);
+	assert_int_equal(step(hour, -3600 * second, &why), -ESTALE);
+	assert_non_null(strstr(why.text, "by 3600000000000"));
+	assert_int_equal(step("{\"kind\": \"start\"}", 3600 * second, &why), -ESTALE);
+	assert_non_null(strstr(why.text, "is start, not step_utc"));
+	assert_int_equal(step(NULL, 3600 * second, &why), -EPROTO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +155,7 @@ int main(void)
 		cmocka_unit_test(what_was_frozen_stood_as_long_as_the_event),
 		cmocka_unit_test(the_first_reason_stays),
 		cmocka_unit_test(a_suspend_that_was_none_is_told_from_a_short_one),
+		cmocka_unit_test(a_step_of_the_host_is_to_be_followed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
