@@ -296,7 +296,7 @@ int suspend_end(struct suspend *s, const struct pause_config *config, uint32_t p
 	pvclock_shut(config->pvclock);
 	look(config, &to);
 	suspend = since(&s->last, &to);
-	if (suspend.suspended_ns > LEAST_NS) {
+	if ((int64_t)suspend.suspended_ns > LEAST_NS) { /* none may be a few ns below 0 */
 		*ret_limit_ns =
 			pause_limit(config, suspend.before_ns + suspend.awake_ns, ret_clock);
 		result = put_right(s, config, &to, config->movable ? policy : VMT_POLICY_CONTINUE,
