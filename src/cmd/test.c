@@ -400,6 +400,21 @@ static int check_written(const char *option, const char *path)
 	return CMD_OK;
 }
 
+/* The lab that scenario suspend suspends loses the files that are lent to it. */
+static int check_lost(const struct test_options *o)
+{
+	const bool inside = getenv(LAB_VARIABLE);
+
+	if (!o->scenarios[TEST_SUSPEND] || (!o->keep && !(o->json_file && inside)))
+		return CMD_OK;
+	return cmd_error("test", CMD_USAGE,
+			 "the lab that scenario suspend suspends loses the files that are lent to "
+			 "it, and %s cannot be written (%s)",
+			 o->keep ? o->keep : o->json_file,
+			 o->keep ? "name the other scenarios without it"
+				 : "use --json >FILE, or run this outside of the lab");
+}
+
 /* The counts of all CPUs are taken for one clock: only the kernel can say that they are. */
 static int check_tsc(void)
 {
@@ -426,16 +441,13 @@ static int run(int argc, char **argv, const struct test_options *o)
 	const struct test_images images = {.kernel = kernel, .initrd = initrd, .probe = probe};
 	int status, n = 0, error;
 
-	if (o->json_file)
+	if (o->json_file && !o->scenarios[TEST_SUSPEND])
 		written[n++] = o->json_file;
 	if (o->keep)
 		written[n++] = o->keep;
-	if (n && o->scenarios[TEST_SUSPEND])
-		return cmd_error("test", CMD_USAGE,
-				 "the lab that scenario suspend suspends loses the files that are "
-				 "lent to it, and %s cannot be written (use --json >FILE)",
-				 written[0]);
-	status = o->json_file ? check_written("--json", o->json_file) : CMD_OK;
+	status = check_lost(o);
+	if (!status && o->json_file)
+		status = check_written("--json", o->json_file);
 	if (!status && o->keep)
 		status = check_written("--keep", o->keep);
 	if (!status && test_has_linux(o))
@@ -446,7 +458,9 @@ static int run(int argc, char **argv, const struct test_options *o)
 		status = find_part("probe.elf", probe, sizeof(probe));
 	if (status)
 		return status;
-	status = where_run(argc, argv, &needs);
+	status = o->json_file && o->scenarios[TEST_SUSPEND]
+			 ? test_memory_report(o, argc, argv, &needs)
+			 : where_run(argc, argv, &needs);
 	if (status != WHERE_HERE)
 		return status;
 	status = check_tsc();

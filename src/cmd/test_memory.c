@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_memory.c - a root in memory, for a test that suspends the lab. */
+/* test_memory.c - a root in memory, for a test that suspends the lab, and its report. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -222,4 +223,70 @@ int test_memory_run(const struct test_options *o, const struct test_images *imag
 	if (chroot(m.root) == 0 && chdir("/") == 0)
 		execv(self, again);
 	return refuse(&m, self);
+}
+
+/* 0 or negative errno; one that has nothing in it leaves the file alone. */
+static int save(int report, const char *path)
+{
+	off_t from = 0;
+	struct stat status;
+	int file, error = 0;
+
+	if (fstat(report, &status) < 0)
+		return -errno;
+	if (status.st_size == 0)
+		return 0;
+	file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (file < 0)
+		return -errno;
+	while (!error && from < status.st_size)
+		if (sendfile(file, report, &from, CHUNK) <= 0)
+			error = errno ? -errno : -EIO;
+	if (close(file) < 0 && !error)
+		error = -errno;
+	return error;
+}
+
+/* The command line with a --json behind its own, which counts. */
+static char **with_json(const struct test_options *o, int argc, char **argv)
+{
+	char **again = calloc((size_t)argc + 2, sizeof(*again));
+	size_t at = (size_t)(o->run_options - argv), to = 0;
+
+	if (at > 1 && strcmp(argv[at - 1], "--") == 0)
+		at--;
+	for (size_t i = 0; again && i <= (size_t)argc; i++) {
+		if (i == at)
+			again[to++] = "--json";
+		again[to++] = argv[i];
+	}
+	return again;
+}
+
+int test_memory_report(const struct test_options *o, int argc, char **argv,
+		       const struct where_needs *needs)
+{
+	char **again = with_json(o, argc, argv);
+	int report = memfd_create("report", MFD_CLOEXEC);
+	int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+	int status, error = 0;
+
+	if (again && report >= 0 && out >= 0 && dup2(report, STDOUT_FILENO) >= 0) {
+		status = where_run(argc + 1, again, needs);
+		(void)dup2(out, STDOUT_FILENO);
+		if (status != WHERE_HERE)
+			error = save(report, o->json_file);
+	} else {
+		status = cmd_error("test", CMD_CANNOT, "cannot keep the JSON in memory: %s",
+				   strerror(errno));
+	}
+	if (error)
+		status = cmd_error("test", CMD_CANNOT, "cannot write the JSON to %s: %s",
+				   o->json_file, strerror(-error));
+	if (report >= 0)
+		close(report);
+	if (out >= 0)
+		close(out);
+	free(again);
+	return status;
 }

@@ -52,8 +52,12 @@ if [ $# -eq 0 ]; then
 		--limit pause=1us -- --on-pause auto
 	refused 'nor is one of a snapshot' 2 '--on-restore auto' \
 		--scenario snapshot -- --on-restore auto
-	refused 'files that a suspended lab loses are refused' 2 'use --json >FILE' \
-		--scenario suspend --json="$work/x.json"
+	refused 'files that a suspended lab loses are refused' 2 'loses the files' \
+		--scenario suspend --keep "$work"
+	export VMTIME_LAB=1
+	refused 'in the lab so is a report' 2 'use --json >FILE' --scenario all \
+		--json="$work/x.json"
+	unset VMTIME_LAB
 	refused 'no pause at all is refused' 2 '--pauses 0' --scenario pauses --pauses 0
 	refused 'a limit of faces needs its scenario' 2 'faces: that scenario is not run' \
 		--limit faces=1us
@@ -94,10 +98,11 @@ fi
 
 # By themselves: the files that are lent to a lab do not outlive a suspend of it.
 of_the_host() {
-	"$vmtime" test --json --scenario hoststep,suspend --memory 128M --duration 2s -- \
-		--on-pause "$1" >"$work/host.json" 2>"$work/stderr"
+	rm -f "$work/host.json"
+	"$vmtime" test --json="$work/host.json" --scenario hoststep,suspend --memory 128M \
+		--duration 2s -- --on-pause "$1" >"$work/stdout" 2>"$work/stderr"
 	status=$?
-	[ "$status" -eq 0 ] && [ "$(grep -c '"verdict": "pass"' "$work/host.json")" -eq 2 ]
+	[ "$status" -eq 0 ] && [ ! -s "$work/stdout" ] && [ "$(grep -c '"verdict": "pass"' "$work/host.json")" -eq 2 ]
 }
 
 if [ $# -eq 0 ] && ! lacks lab guest >"$work/reason"; then
