@@ -312,6 +312,14 @@ static int check(const struct test_options *o)
 			return cmd_error("test", CMD_USAGE,
 					 "--limit %s: that scenario is not run here",
 					 test_scenario_names[i]);
+	if (o->pauses && !o->scenarios[TEST_PAUSES])
+		return cmd_error("test", CMD_USAGE,
+				 "--pauses: scenario pauses is not run here (give --scenario "
+				 "pauses)");
+	if (o->clones && !o->scenarios[TEST_SNAPSHOT])
+		return cmd_error("test", CMD_USAGE,
+				 "--clones: scenario snapshot is not run here (give --scenario "
+				 "snapshot)");
 	return CMD_OK;
 }
 
@@ -337,7 +345,10 @@ static int parse(int argc, char **argv, struct test_options *o, char **lists)
 				 argv[optind]);
 	o->run_options = argv + optind;
 	fill_defaults(o);
-	return check(o);
+	status = check(o);
+	o->pauses = o->pauses ? o->pauses : PAUSES;
+	o->clones = o->clones ? o->clones : 1;
+	return status;
 }
 
 static int find_kernel(const char *wanted, char *buf, size_t size)
@@ -486,8 +497,7 @@ static int run(int argc, char **argv, const struct test_options *o)
 
 static int main_test(int argc, char **argv)
 {
-	struct test_options options = {
-		.repeat = 1, .cpus = 1, .pauses = PAUSES, .clones = 1, .memory = 512ULL << 20};
+	struct test_options options = {.repeat = 1, .cpus = 1, .memory = 512ULL << 20};
 	char **lists = calloc((size_t)argc + 1, sizeof(*lists));
 	int status = lists ? parse(argc, argv, &options, lists)
 			   : cmd_error("test", CMD_CANNOT, "out of memory");

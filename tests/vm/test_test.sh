@@ -59,6 +59,9 @@ if [ $# -eq 0 ]; then
 		--json="$work/x.json"
 	unset VMTIME_LAB
 	refused 'no pause at all is refused' 2 '--pauses 0' --scenario pauses --pauses 0
+	refused 'a number of pauses needs its scenario' 2 'give --scenario pauses' --pauses 10
+	refused 'clones need their scenario' 2 'give --scenario snapshot' \
+		--scenario boot --clones 2
 	refused 'a limit of faces needs its scenario' 2 'faces: that scenario is not run' \
 		--limit faces=1us
 	refused 'what a reading costs has no limit' 2 'shown, and not judged' \
