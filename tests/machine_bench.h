@@ -176,6 +176,23 @@ static inline struct machine *bench_new(void)
 	return m;
 }
 
+/* The guest sees vmtime's kvm-clock, and no CPU runs; its memory is the caller's. */
+static inline void bench_show_clock(struct machine *m)
+{
+	gate_init(&m->gate);
+	gate_shut(&m->gate);
+	pthread_mutex_init(&m->pvclock.lock, NULL);
+	m->pvclock.config = (struct pvclock_config){
+		.chipset = &m->chipset,
+		.gate = &m->gate,
+		.memory = &m->memory,
+		.vcpus = m->vcpus,
+		.cpus = BENCH_CPUS,
+		.tsc = &m->tsc,
+		.shown = true,
+	};
+}
+
 static inline void bench_free(struct machine *m)
 {
 	for (uint32_t i = 0; i < BENCH_CPUS; i++)

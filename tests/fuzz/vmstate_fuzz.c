@@ -79,20 +79,9 @@ static struct machine *machine(struct guest_memory *memory)
 	struct machine *m = bench_new();
 
 	m->memory = *memory;
-	gate_init(&m->gate);
-	gate_shut(&m->gate);
+	bench_show_clock(m);
 	m->tsc_host.tsc_class = PROBE_TSC_OFFSET;
 	m->tsc_host.hardware = m->tsc.host;
-	pthread_mutex_init(&m->pvclock.lock, NULL);
-	m->pvclock.config = (struct pvclock_config){
-		.chipset = &m->chipset,
-		.gate = &m->gate,
-		.memory = &m->memory,
-		.vcpus = m->vcpus,
-		.cpus = BENCH_CPUS,
-		.tsc = &m->tsc,
-		.shown = true,
-	};
 	return m;
 }
 

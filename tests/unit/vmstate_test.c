@@ -66,18 +66,7 @@ static void no_timer_runs_while_a_cpu_settles(void **state)
 static void give_pages(struct machine *m)
 {
 	assert_int_equal(memory_create(BENCH_SIZE, &m->memory, NULL), 0);
-	gate_init(&m->gate);
-	gate_shut(&m->gate);
-	m->pvclock.config = (struct pvclock_config){
-		.chipset = &m->chipset,
-		.gate = &m->gate,
-		.memory = &m->memory,
-		.vcpus = m->vcpus,
-		.cpus = BENCH_CPUS,
-		.tsc = &m->tsc,
-		.shown = true,
-	};
-	pthread_mutex_init(&m->pvclock.lock, NULL);
+	bench_show_clock(m);
 	for (uint32_t cpu = 0; cpu < BENCH_CPUS; cpu++) {
 		m->pvclock.face.system[cpu] = 0x5001 + 64 * cpu;
 		m->pvclock.pages[cpu] = PVCLOCK_PAGE_WRITTEN;
