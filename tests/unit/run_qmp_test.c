@@ -110,10 +110,11 @@ static void another_counter_is_told(void **state)
 		"\"bound_ns\":70}");
 }
 
-static void a_pause_tells_its_policy(void **state)
+/* The machine stood still, and time went on. */
+static struct chipset_change two_seconds(uint32_t kind)
 {
-	struct chipset_change change = {
-		.kind = VMT_CHANGE_RESUME,
+	return (struct chipset_change){
+		.kind = kind,
 		.at_ns = 5000000000,
 		.before_ns = 3000000000,
 		.after_ns = 5000000000,
@@ -123,6 +124,11 @@ static void a_pause_tells_its_policy(void **state)
 		.utc_before_ns = 40,
 		.utc_after_ns = 41,
 	};
+}
+
+static void a_pause_tells_its_policy(void **state)
+{
+	struct chipset_change change = two_seconds(VMT_CHANGE_RESUME);
 
 	(void)state;
 	becomes(run_qmp_change(&change, true),
@@ -155,17 +161,7 @@ static void a_pause_tells_its_policy(void **state)
 
 static void what_befell_the_host_is_told(void **state)
 {
-	struct chipset_change change = {
-		.kind = VMT_CHANGE_SUSPEND,
-		.at_ns = 5000000000,
-		.before_ns = 3000000000,
-		.after_ns = 5000000000,
-		.bound_ns = 70,
-		.policy = VMT_POLICY_CONTINUE,
-		.gap_ns = 2000000000,
-		.utc_before_ns = 40,
-		.utc_after_ns = 41,
-	};
+	struct chipset_change change = two_seconds(VMT_CHANGE_SUSPEND);
 
 	(void)state;
 	becomes(run_qmp_change(&change, true),

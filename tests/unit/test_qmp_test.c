@@ -78,6 +78,12 @@ static void end(struct vmm *v)
 	rmdir(v->directory);
 }
 
+static void start_and_open(struct vmm *v, const char *const *lines, struct test_qmp *q)
+{
+	start(v, lines);
+	assert_int_equal(test_qmp_open(v->path, q, NULL), 0);
+}
+
 static void it_is_asked_one_thing_after_another(void **state)
 {
 	static const char *const lines[] = {GREETING, DONE("qmp_capabilities"), DONE("stop"),
@@ -87,8 +93,7 @@ static void it_is_asked_one_thing_after_another(void **state)
 	struct vmm v;
 
 	(void)state;
-	start(&v, lines);
-	assert_int_equal(test_qmp_open(v.path, &q, &why), 0);
+	start_and_open(&v, lines, &q);
 	assert_int_equal(test_qmp_do(&q, "stop", &why), 0);
 	assert_int_equal(test_qmp_do(&q, "cont", &why), 0);
 	test_qmp_close(&q);
@@ -112,13 +117,11 @@ static void the_answer_of_another_is_none(void **state)
 	struct vmm v;
 
 	(void)state;
-	start(&v, lines);
-	assert_int_equal(test_qmp_open(v.path, &q, &why), 0);
+	start_and_open(&v, lines, &q);
 	assert_int_equal(test_qmp_do(&q, "stop", &why), 0);
 	test_qmp_close(&q);
 	end(&v);
-	start(&v, only_events);
-	assert_int_equal(test_qmp_open(v.path, &q, &why), 0);
+	start_and_open(&v, only_events, &q);
 	assert_int_equal(test_qmp_do(&q, "stop", &why), -EPROTO);
 	assert_non_null(strstr(why.text, "closed"));
 	test_qmp_close(&q);
@@ -136,8 +139,7 @@ static void arguments_are_given_and_what_returns_is_taken(void **state)
 	struct vmm v;
 
 	(void)state;
-	start(&v, lines);
-	assert_int_equal(test_qmp_open(v.path, &q, &why), 0);
+	start_and_open(&v, lines, &q);
 	assert_int_equal(test_qmp_ask(&q, "query-status", json_pack("{s:i}", "a", 1), 10000000000,
 				      &returned, &why),
 			 0);
@@ -156,8 +158,7 @@ static void patience_ends(void **state)
 	struct vmm v;
 
 	(void)state;
-	start(&v, lines);
-	assert_int_equal(test_qmp_open(v.path, &q, &why), 0);
+	start_and_open(&v, lines, &q);
 	assert_int_equal(test_qmp_ask(&q, "stop", NULL, 30000000, NULL, &why), -ETIMEDOUT);
 	test_qmp_close(&q);
 	end(&v);
