@@ -226,7 +226,8 @@ static int run_machine(struct run *r, const struct run_options *o)
 
 	if (result < 0)
 		return cmd_error("run", status_of(result), "%s", why.text);
-	r->watch = (struct machine_watch){on_reset, on_change, on_notice, r};
+	r->watch = (struct machine_watch){
+		.reset = on_reset, .change = on_change, .notice = on_notice, .owner = r};
 	machine_watch(r->machine, &r->watch);
 	result = watch_signals(r);
 	if (result < 0)

@@ -32,6 +32,8 @@ enum machine_steal { MACHINE_STEAL_NONE = 0, MACHINE_STEAL_KERNEL, MACHINE_STEAL
 enum machine_rtc { MACHINE_RTC_NONE = 0, MACHINE_RTC_PC, MACHINE_RTC_EXACT };
 
 struct guest_memory;
+struct dirty;
+struct hosts_window;
 
 struct machine_config {
 	uint32_t cpus;
@@ -51,6 +53,7 @@ struct machine_config {
 	enum probe_tsc_class tsc_class; /* found by probe_tsc() on this host */
 	bool tsc_hint; /* without kvm_clock: tsc_early_khz= is added to a Linux command line */
 	enum vmt_policy on_restore;
+	enum vmt_policy on_migrate; /* of one that arrives over a wire */
 	enum vmt_policy on_pause; /* FREEZE needs a host that can move a TSC; AUTO goes on there */
 	enum vmt_ticks ticks;     /* with the kernel's PIT: DELAY and CATCHUP are its reinjection */
 	bool exit_port;           /* 0xf4 ends the VM */
@@ -92,6 +95,9 @@ struct machine_watch {
 	/* What this host cannot give, at power-on or once it is known; after a pause: what the
 	 * guest cannot see; what the guest does to its pages. */
 	void (*notice)(void *owner, const char *text);
+	/* The KVM VM is about to be closed, for a reset or for good: nobody else may use it from
+	 * here on.  NULL: nobody does. */
+	void (*closing)(void *owner);
 	void *owner;
 };
 
@@ -141,6 +147,35 @@ const struct guest_memory *machine_memory(const struct machine *m);
  * also: -EXDEV not with this configuration or on this host, -EINVAL, -ENOTSUP it is damaged or not
  * known. */
 void machine_arrive(struct machine *m, const struct vmstate_parts *state);
+
+/* A machine that goes to another host, piece by piece (move/migrate_source.h); from a callback of
+ * the loop.
+ *
+ * What another host has to know to prepare for it: parts MACHINE and FEATURES. */
+int machine_describe(struct machine *m, struct vmstate_parts *parts, struct why *why);
+/* Whatever writes into its memory is noted in *dirty (initialised here, all set) from here on until
+ * machine_log_end(), or until machine_watch.closing, after which that is to be called as well. */
+int machine_log_begin(struct machine *m, struct dirty *dirty, struct why *why);
+void machine_log_end(struct machine *m, struct dirty *dirty);
+/* Of one that is paused: the parts CLOCK, TSC and HOST alone, at once. */
+int machine_save_time(struct machine *m, struct vmstate_parts *parts, struct why *why);
+
+/* A machine that comes from there (move/migrate_target.h), before machine_run() and in this order,
+ * each 0 or as machine_run() has it, with machine_destroy() as the way out of all of them.
+ *
+ * All that can be made before its state is known: VM, vCPUs.  -EXDEV: it is none of this
+ * configuration, or this host's CPU lacks what its CPUs have. */
+int machine_prepare(struct machine *m, const struct vmstate_parts *description, struct why *why);
+/* In place of machine_arrive(): by config.on_migrate, and with what the network says of the clocks.
+ * `stands`: it begins paused. */
+void machine_arrive_from(struct machine *m, const struct vmstate_parts *state,
+			 const struct hosts_window *window, bool stands);
+/* Its time and its CPUs; its memory is neither read nor written. */
+int machine_load(struct machine *m, struct why *why);
+/* All else, when its memory is whole.  Nothing is left for machine_run() that could fail on account
+ * of the machine, and nothing on this host has been changed that is not ours alone (a console's
+ * file is emptied when it runs). */
+int machine_finish(struct machine *m, struct why *why);
 
 /* A bus reset, as by the guest; one that stands still does so afterwards as well.  If it cannot be
  * booted again: the end, MACHINE_END_RESET. */

@@ -19,11 +19,14 @@
 #define MEMORY_PAGE 4096ULL
 #define MEMORY_LARGE_PAGE (2ULL << 20)
 
+struct dirty;
+
 struct guest_memory {
-	uint8_t *low;       /* guest physical 0 .. low_size */
-	uint64_t low_size;  /* bytes, at most MEMORY_LOW_MAX */
-	uint8_t *high;      /* guest physical 4 GiB .. ; NULL when there is none */
-	uint64_t high_size; /* bytes, 0 when there is none */
+	uint8_t *low;        /* guest physical 0 .. low_size */
+	uint64_t low_size;   /* bytes, at most MEMORY_LOW_MAX */
+	uint8_t *high;       /* guest physical 4 GiB .. ; NULL when there is none */
+	uint64_t high_size;  /* bytes, 0 when there is none */
+	struct dirty *dirty; /* who is told what this process writes; NULL: nobody; atomic */
 };
 
 /* Anonymous memory, zero, not yet touched: the host gives a page when it is first used, a large
@@ -38,5 +41,8 @@ void memory_destroy(struct guest_memory *memory);
 /* Pointer to [gpa, gpa + length), or NULL unless all of it lies within one piece.  A length of 0
  * needs a gpa within a piece, too. */
 void *memory_at(const struct guest_memory *memory, uint64_t gpa, uint64_t length);
+
+/* To be called after each write of ours into memory that a guest runs in; from any thread. */
+void memory_written(const struct guest_memory *memory, uint64_t gpa, uint64_t length);
 
 #endif

@@ -23,6 +23,8 @@ enum vmstate_kind {
 	VMSTATE_CHIPS = 8,    /* KVM's PIC, IOAPIC and PIT */
 	VMSTATE_CPU = 9,      /* one of each CPU, which is the index */
 	VMSTATE_TAKEN = 10,   /* CPUs whose kvm-clock page the guest took; absent: none */
+	VMSTATE_HOST = 11,    /* the host's clocks when it was stopped (hosts.h); migration alone */
+	VMSTATE_FEATURES = 12, /* what its CPUs can do (CPUID); migration alone */
 };
 
 #define VMSTATE_TAKEN_BYTES 32U /* a bit a CPU */

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wire.h - a socket as sink and source of a stream, with patience, a limit of speed, and somebody
+ * who may give it up.
+ *
+ * Its thread is the one that reads and writes.  Any thread may set the limit and *give_up. */
+#ifndef MOVE_WIRE_H
+#define MOVE_WIRE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "move/stream.h"
+
+struct wire {
+	int fd; /* non-blocking; its own */
+	/* No byte has gone or come for so long: -ETIMEDOUT.  UINT64_MAX: as long as it takes. */
+	uint64_t patience_ns;
+	const bool *give_up; /* set: -ECANCELED within 50 ms */
+	uint64_t limit;      /* bytes a second that are written; 0: none; atomic */
+	uint64_t sent, come; /* bytes; atomic */
+	uint64_t due_ns;     /* when the next byte may be written, by the limit */
+};
+
+void wire_init(struct wire *w, int fd, uint64_t patience_ns, const bool *give_up);
+void wire_close(struct wire *w);
+
+/* Both keep the struct by reference.  The source's get() says 0 when the other side has closed. */
+struct stream_sink wire_sink(struct wire *w);
+struct stream_source wire_source(struct wire *w);
+
+/* Whether the other side has closed, or broken, the connection: it costs a system call. */
+bool wire_broken(const struct wire *w);
+
+#endif
