@@ -9,26 +9,8 @@
 
 #include "move/crew.h"
 #include "move/file.h"
+#include "move/state.h"
 #include "move/stream.h"
-
-static int put_state(struct stream_writer *w, const struct vmstate_parts *state, struct why *why)
-{
-	int result = 0;
-
-	for (uint32_t i = 0; i < state->n && result == 0; i++) {
-		const struct vmstate_part *p = &state->parts[i];
-		const struct stream_section section = {
-			.type = STREAM_STATE + p->kind,
-			.version = p->version,
-			.index = p->index,
-			.length = p->length,
-			.bytes = p->bytes,
-		};
-
-		result = stream_put(w, &section, why);
-	}
-	return result;
-}
 
 int snapshot_write(const struct stream_sink *sink, const char *name,
 		   const struct vmstate_parts *state, const struct guest_memory *memory,
@@ -38,7 +20,7 @@ int snapshot_write(const struct stream_sink *sink, const char *name,
 	int result = stream_begin(&w, sink, name, why);
 
 	if (result == 0)
-		result = put_state(&w, state, why);
+		result = state_put(&w, state, why);
 	if (result == 0)
 		result = image_put_all(&w, memory, watch ? &watch->give_up : NULL, ret_stats, why);
 	if (result == 0 && watch && watch->taken)
@@ -73,35 +55,6 @@ struct snapshot {
 	bool opened;
 };
 
-/* State that this vmtime knows. */
-static bool is_state(const struct stream_section *section)
-{
-	return section->type >= STREAM_STATE &&
-	       vmstate_parts_knows(section->type - STREAM_STATE, section->version);
-}
-
-static int take_state(struct snapshot *s, const struct stream_section *section, struct why *why)
-{
-	int result;
-
-	if (!is_state(section))
-		return stream_unknown(&s->reader, section, why);
-	result = vmstate_parts_add(&s->state, section->type - STREAM_STATE, section->version,
-				   section->index, section->bytes, section->length);
-	switch (result) {
-	case -E2BIG:
-		return why_set(why, -EINVAL, "%s: has more state than any machine", s->reader.name);
-	case -EEXIST:
-		return why_set(why, -EINVAL,
-			       "%s: has two sections of type %" PRIu32 " and index %" PRIu32,
-			       s->reader.name, section->type, section->index);
-	case -ENOMEM:
-		return why_set(why, -ENOMEM, "%s: no memory to read it", s->reader.name);
-	default:
-		return result;
-	}
-}
-
 static int read_state(struct snapshot *s, struct why *why)
 {
 	int result;
@@ -111,7 +64,7 @@ static int read_state(struct snapshot *s, struct why *why)
 			s->pending = true;
 			return 0;
 		}
-		result = take_state(s, &s->section, why);
+		result = state_take(&s->reader, &s->section, &s->state, why);
 		if (result < 0)
 			return result;
 	}
@@ -172,7 +125,7 @@ const struct vmstate_parts *snapshot_state(const struct snapshot *s)
 /* What follows the state and is no memory. */
 static int take_other(const struct snapshot *s, struct why *why)
 {
-	if (is_state(&s->section))
+	if (state_knows(&s->section))
 		return why_set(why, -EINVAL, "%s: has state behind its memory", s->reader.name);
 	return stream_unknown(&s->reader, &s->section, why);
 }

@@ -32,10 +32,30 @@ enum {
 	S_CRC_AT = 28,
 };
 
+/* Of a connection. */
+static int broken(const char *name, int result, struct why *why)
+{
+	switch (result) {
+	case -ETIMEDOUT:
+		return why_set(why, result, "%s: nothing moves (look after the network between)",
+			       name);
+	case -ECANCELED:
+		return why_set(why, result, "%s: was given up", name);
+	case -EPIPE:
+	case -ECONNRESET:
+		return why_set(why, result, "%s: the other side has closed the connection", name);
+	default:
+		return why_set(why, result, "%s: the connection broke: %s", name,
+			       strerror(-result));
+	}
+}
+
 static int put(struct stream_writer *w, const void *bytes, size_t count, struct why *why)
 {
 	int result = w->sink.put(w->sink.to, bytes, count);
 
+	if (result < 0 && w->sink.live)
+		return broken(w->name, result, why);
 	if (result < 0)
 		return why_set(why, result, "%s: cannot be written: %s (%s)", w->name,
 			       strerror(-result),
@@ -89,6 +109,13 @@ int stream_end(struct stream_writer *w, struct why *why)
 	return stream_put(w, &end, why);
 }
 
+static int cannot_read(const struct stream_reader *r, ssize_t got, struct why *why)
+{
+	if (r->source.live)
+		return broken(r->name, (int)got, why);
+	return why_set(why, (int)got, "%s: cannot be read: %s", r->name, strerror((int)-got));
+}
+
 /* Exactly `count` bytes. */
 static int get(struct stream_reader *r, uint8_t *bytes, size_t count, struct why *why)
 {
@@ -96,8 +123,9 @@ static int get(struct stream_reader *r, uint8_t *bytes, size_t count, struct why
 		ssize_t got = r->source.get(r->source.from, bytes, count);
 
 		if (got < 0)
-			return why_set(why, (int)got, "%s: cannot be read: %s", r->name,
-				       strerror((int)-got));
+			return cannot_read(r, got, why);
+		if (got == 0 && r->source.live)
+			return cannot_read(r, -ECONNRESET, why);
 		if (got == 0)
 			return why_set(why, -EINVAL,
 				       "%s: ends too early, in section %" PRIu32
@@ -109,24 +137,33 @@ static int get(struct stream_reader *r, uint8_t *bytes, size_t count, struct why
 	return 0;
 }
 
+/* What helps against damage. */
+static const char *remedy(const struct stream_reader *r)
+{
+	return r->source.live ? "try again" : "take an intact copy of it";
+}
+
 static int damaged(const struct stream_reader *r, const char *what, struct why *why)
 {
 	return why_set(why, -EINVAL,
-		       "%s: damaged: %s of section %" PRIu32
-		       " not match its checksum (take an intact copy of it)",
-		       r->name, what, r->sections);
+		       "%s: damaged: %s of section %" PRIu32 " not match its checksum (%s)",
+		       r->name, what, r->sections, remedy(r));
+}
+
+static int foreign(const struct stream_reader *r, struct why *why)
+{
+	return why_set(why, -EINVAL, "%s: is no %s of vmtime", r->name,
+		       r->source.live ? "stream" : "snapshot");
 }
 
 static int check_header(struct stream_reader *r, const uint8_t *header, struct why *why)
 {
 	if (memcmp(header, magic, sizeof(magic)) != 0)
-		return why_set(why, -EINVAL, "%s: is no snapshot of vmtime", r->name);
+		return foreign(r, why);
 	if (get32(header + CRC_AT) != crc32c(0, header, CRC_AT))
-		return why_set(
-			why, -EINVAL,
-			"%s: damaged: its header does not match its checksum (take an intact "
-			"copy of it)",
-			r->name);
+		return why_set(why, -EINVAL,
+			       "%s: damaged: its header does not match its checksum (%s)", r->name,
+			       remedy(r));
 	memcpy(r->writer, header + WRITER_AT, WRITER);
 	for (char *c = r->writer; *c; c++)
 		if (*c < ' ' || *c > '~')
@@ -161,10 +198,12 @@ int stream_open(struct stream_reader *r, const struct stream_source *source, con
 		got += more > 0 ? (size_t)more : 0;
 	} while (more > 0 && got < sizeof(header));
 	if (more < 0)
-		return why_set(why, (int)more, "%s: cannot be read: %s", name,
-			       strerror((int)-more));
+		return cannot_read(r, more, why);
+	if (got < sizeof(header) && source->live &&
+	    memcmp(header, magic, got < sizeof(magic) ? got : sizeof(magic)) == 0)
+		return cannot_read(r, -ECONNRESET, why);
 	if (got < sizeof(header) && (got < sizeof(magic) || memcmp(header, magic, sizeof(magic))))
-		return why_set(why, -EINVAL, "%s: is no snapshot of vmtime", name);
+		return foreign(r, why);
 	if (got < sizeof(header))
 		return why_set(why, -EINVAL,
 			       "%s: ends too early, in its header (take a whole copy of it)", name);
@@ -188,8 +227,8 @@ static int check_section(const struct stream_reader *r, const uint8_t *header, s
 	if (get32(header + S_NUMBER_AT) != r->sections)
 		return why_set(why, -EINVAL,
 			       "%s: damaged: section %" PRIu32 " comes where section %" PRIu32
-			       " should (take an intact copy of it)",
-			       r->name, get32(header + S_NUMBER_AT), r->sections);
+			       " should (%s)",
+			       r->name, get32(header + S_NUMBER_AT), r->sections, remedy(r));
 	if (get16(header + S_FLAGS_AT) & ~STREAM_OPTIONAL || get32(header + S_ZERO_AT) != 0)
 		return why_set(why, -ENOTSUP,
 			       "%s: section %" PRIu32 " has flags that this vmtime does not know "
@@ -251,8 +290,7 @@ int stream_nothing_more(struct stream_reader *r, struct why *why)
 	ssize_t got = r->source.get(r->source.from, &byte, 1);
 
 	if (got < 0)
-		return why_set(why, (int)got, "%s: cannot be read: %s", r->name,
-			       strerror((int)-got));
+		return cannot_read(r, got, why);
 	return got ? why_set(why, -EINVAL, "%s: goes on behind its end (take an intact copy of it)",
 			     r->name)
 		   : 0;

@@ -45,12 +45,14 @@ struct stream_section {
 struct stream_sink {
 	int (*put)(void *to, const void *bytes, size_t count);
 	void *to;
+	bool live; /* somebody takes it at once: no file, which is what goes wrong says */
 };
 
 /* Gives at most `most` bytes: how many, 0 when there are no more, or negative errno. */
 struct stream_source {
 	ssize_t (*get)(void *from, void *bytes, size_t most);
 	void *from;
+	bool live;
 };
 
 struct stream_writer {
@@ -76,8 +78,9 @@ struct stream_reader {
 	uint8_t *bytes;
 };
 
-/* Reads the header.  0, or -EINVAL: it is no such stream, damaged or cut off; -ENOTSUP: of a later
- * version; -ENOMEM; or what the source said.  After an error there is nothing to close. */
+/* Reads the header.  0, or -EINVAL: it is no such stream, damaged or cut off (-ECONNRESET where it
+ * is live); -ENOTSUP: of a later version; -ENOMEM; or what the source said.  After an error there
+ * is nothing to close. */
 int stream_open(struct stream_reader *r, const struct stream_source *source, const char *name,
 		struct why *why);
 void stream_close(struct stream_reader *r);

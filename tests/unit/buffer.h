@@ -5,6 +5,7 @@
 #define TESTS_BUFFER_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ struct buffer {
 	size_t full;  /* takes no byte beyond; 0: no limit */
 	size_t read;  /* so far */
 	size_t piece; /* gives no more at a time; 0: all */
+	bool live;    /* it is a connection's */
 };
 
 static inline int buffer_put(void *to, const void *bytes, size_t count)
@@ -51,14 +53,14 @@ static inline ssize_t buffer_get(void *from, void *bytes, size_t most)
 
 static inline struct stream_sink buffer_sink(struct buffer *b)
 {
-	return (struct stream_sink){buffer_put, b};
+	return (struct stream_sink){buffer_put, b, b->live};
 }
 
 /* From its beginning. */
 static inline struct stream_source buffer_source(struct buffer *b)
 {
 	b->read = 0;
-	return (struct stream_source){buffer_get, b};
+	return (struct stream_source){buffer_get, b, b->live};
 }
 
 #endif

@@ -138,6 +138,23 @@ static void one_that_is_cut_off_anywhere_is_refused(void **state)
 	free(b.bytes);
 }
 
+/* Nobody has a whole copy of it elsewhere. */
+static void a_connection_that_ends_anywhere_has_broken(void **state)
+{
+	struct buffer b = sample();
+	const size_t whole = b.length;
+
+	(void)state;
+	b.live = true;
+	for (b.length = 0; b.length < whole; b.length++)
+		refused(&b, -ECONNRESET, "the other side has closed the connection");
+	b.bytes[FIRST + STREAM_SECTION] ^= 1;
+	refused(&b, -EINVAL, "(try again)");
+	b.bytes[0] = 'G';
+	refused(&b, -EINVAL, "is no stream of vmtime");
+	free(b.bytes);
+}
+
 static void one_that_goes_on_is_refused(void **state)
 {
 	struct buffer b = sample();
@@ -285,6 +302,7 @@ int main(void)
 		cmocka_unit_test(the_bytes_are_these),
 		cmocka_unit_test(every_flipped_bit_is_found),
 		cmocka_unit_test(one_that_is_cut_off_anywhere_is_refused),
+		cmocka_unit_test(a_connection_that_ends_anywhere_has_broken),
 		cmocka_unit_test(one_that_goes_on_is_refused),
 		cmocka_unit_test(what_is_foreign_is_told_from_what_is_damaged),
 		cmocka_unit_test(a_later_version_is_refused_by_name),
