@@ -27,6 +27,7 @@ struct guest_memory {
 	uint8_t *high;       /* guest physical 4 GiB .. ; NULL when there is none */
 	uint64_t high_size;  /* bytes, 0 when there is none */
 	struct dirty *dirty; /* who is told what this process writes; NULL: nobody; atomic */
+	uint32_t telling;    /* threads that may be at it; atomic */
 };
 
 /* Anonymous memory, zero, not yet touched: the host gives a page when it is first used, a large
@@ -42,7 +43,12 @@ void memory_destroy(struct guest_memory *memory);
  * needs a gpa within a piece, too. */
 void *memory_at(const struct guest_memory *memory, uint64_t gpa, uint64_t length);
 
-/* To be called after each write of ours into memory that a guest runs in; from any thread. */
-void memory_written(const struct guest_memory *memory, uint64_t gpa, uint64_t length);
+/* To be called after each write of ours into memory that a guest runs in; from any thread.  (This
+ * and the next one are in dirty.c.) */
+void memory_written(struct guest_memory *memory, uint64_t gpa, uint64_t length);
+
+/* Whom memory_written() tells from here on, all that was written by then apart; NULL: nobody, and
+ * nobody is at it any more. */
+void memory_tell(struct guest_memory *memory, struct dirty *dirty);
 
 #endif

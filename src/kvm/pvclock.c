@@ -156,6 +156,7 @@ static void write_page(struct pvclock *p, uint32_t cpu)
 		return;
 	}
 	vmt_kvmclock_publish(&p->face, cpu, p->config.tsc->adjust[cpu], entry);
+	memory_written(p->config.memory, vmt_kvmclock_place(&p->face, cpu), VMT_KVMCLOCK_BYTES);
 	memcpy(p->written[cpu], entry, VMT_KVMCLOCK_BYTES);
 	p->pages[cpu] = PVCLOCK_PAGE_WRITTEN;
 }
@@ -214,8 +215,11 @@ static void publish_wall(struct pvclock *p)
 	pthread_mutex_lock(&p->lock); /* two CPUs that ask at once write one after the other */
 	entry = memory_at(p->config.memory, vmt_kvmclock_wall_place(&p->face),
 			  VMT_KVMCLOCK_WALL_BYTES);
-	if (entry)
+	if (entry) {
 		vmt_kvmclock_publish_wall(clock.utc_offset_ns, entry);
+		memory_written(p->config.memory, vmt_kvmclock_wall_place(&p->face),
+			       VMT_KVMCLOCK_WALL_BYTES);
+	}
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -46,7 +46,7 @@
 struct pvclock_config {
 	struct chipset *chipset;
 	struct gate *gate;
-	const struct guest_memory *memory;
+	struct guest_memory *memory;
 	struct vcpu *vcpus;
 	uint32_t cpus;
 	struct vmt_tsc *tsc; /* the guest's; from here on changed by pvclock alone, and only behind

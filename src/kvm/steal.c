@@ -8,8 +8,8 @@
 #include "kvm/steal.h"
 #include "kvm/vcpu.h"
 
-int steal_init(struct steal *s, const struct guest_memory *memory, struct vcpu *vcpus,
-	       uint32_t n_cpus, struct why *why)
+int steal_init(struct steal *s, struct guest_memory *memory, struct vcpu *vcpus, uint32_t n_cpus,
+	       struct why *why)
 {
 	struct rundelay own;
 	int result = rundelay_open(getpid(), gettid(), &own);
@@ -72,8 +72,10 @@ static void publish(struct steal *s, uint32_t cpu)
 {
 	void *entry = memory_at(s->memory, vmt_steal_place(&s->face, cpu), VMT_STEAL_BYTES);
 
-	if (entry)
-		vmt_steal_publish(&s->face, cpu, entry);
+	if (!entry)
+		return;
+	vmt_steal_publish(&s->face, cpu, entry);
+	memory_written(s->memory, vmt_steal_place(&s->face, cpu), VMT_STEAL_BYTES);
 }
 
 bool steal_rdmsr(struct steal *s, uint32_t cpu, uint32_t msr, uint64_t *ret_value)

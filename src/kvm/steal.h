@@ -35,7 +35,7 @@ struct steal_cpu {
 };
 
 struct steal {
-	const struct guest_memory *memory;
+	struct guest_memory *memory;
 	struct vcpu *vcpus;
 	uint32_t n_cpus;
 	struct vmt_steal face;
@@ -44,8 +44,8 @@ struct steal {
 
 /* For a machine with these vCPUs, which may be created later.  0, or negative errno: -ENODEV when
  * this kernel does not count. */
-int steal_init(struct steal *s, const struct guest_memory *memory, struct vcpu *vcpus,
-	       uint32_t n_cpus, struct why *why);
+int steal_init(struct steal *s, struct guest_memory *memory, struct vcpu *vcpus, uint32_t n_cpus,
+	       struct why *why);
 void steal_destroy(struct steal *s); /* also of one that is all 0 */
 
 /* A bus reset, while no vCPU's thread is there. */

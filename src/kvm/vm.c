@@ -71,11 +71,12 @@ static int check_cpus(const struct vm *vm, uint32_t cpus, struct why *why)
 	return 0;
 }
 
-static int add_slot(const struct vm *vm, uint32_t slot, uint64_t gpa, const uint8_t *at,
-		    uint64_t size, struct why *why)
+static int set_slot(const struct vm *vm, uint32_t slot, uint32_t flags, uint64_t gpa,
+		    const uint8_t *at, uint64_t size, struct why *why)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = slot,
+		.flags = flags,
 		.guest_phys_addr = gpa,
 		.memory_size = size,
 		.userspace_addr = (uint64_t)(uintptr_t)at,
@@ -84,6 +85,16 @@ static int add_slot(const struct vm *vm, uint32_t slot, uint64_t gpa, const uint
 	if (size && ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
 		return refused(why, "the guest's memory");
 	return 0;
+}
+
+int vm_set_memory(const struct vm *vm, const struct guest_memory *memory, uint32_t flags,
+		  struct why *why)
+{
+	int result = set_slot(vm, 0, flags, 0, memory->low, memory->low_size, why);
+
+	return result < 0 ? result
+			  : set_slot(vm, 1, flags, MEMORY_HIGH_BASE, memory->high,
+				     memory->high_size, why);
 }
 
 /* A struct kvm_irq_routing with room for its entries. */
@@ -195,11 +206,7 @@ static int set_up(struct vm *vm, const struct guest_memory *memory, const struct
 		result = create_pit(vm, config->kernel_reinject, why);
 	if (result == 0)
 		result = listen_for_acks(vm, config->ack_gsis, why);
-	if (result == 0)
-		result = add_slot(vm, 0, 0, memory->low, memory->low_size, why);
-	if (result == 0)
-		result = add_slot(vm, 1, MEMORY_HIGH_BASE, memory->high, memory->high_size, why);
-	return result;
+	return result < 0 ? result : vm_set_memory(vm, memory, 0, why);
 }
 
 int vm_create(const struct guest_memory *memory, const struct vm_config *config, struct vm *ret_vm,

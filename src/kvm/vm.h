@@ -46,6 +46,8 @@ struct vm {
 	uint32_t tsc_khz;  /* of the host's TSC, as KVM counts it */
 	bool kernel_pit;
 	struct vcpu *first; /* of its CPUs: whose the PIC's interrupts are; NULL: none yet */
+	bool logs;          /* which pages are written (dirty.h) ... */
+	bool logs_by_hand;  /* ... and watches those anew that it is told */
 	bool is_mute; /* acknowledgements of edges may never come: what was taken counts as such */
 	unsigned n_acks;
 	struct vm_ack acks[VM_ACKS];
@@ -57,6 +59,10 @@ struct vm {
 int vm_create(const struct guest_memory *memory, const struct vm_config *config, struct vm *ret_vm,
 	      struct why *why);
 void vm_destroy(struct vm *vm);
+
+/* Its memory's slots, 0 low and 1 high, with flags (KVM_MEM_*).  0, -EIO or -ENOMEM. */
+int vm_set_memory(const struct vm *vm, const struct guest_memory *memory, uint32_t flags,
+		  struct why *why);
 
 /* The value of a capability (KVM_CAP_*); 0 when KVM does not have it. */
 int vm_capability(const struct vm *vm, unsigned capability);
