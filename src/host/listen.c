@@ -95,3 +95,14 @@ void listen_close(struct listen_socket *s)
 	    file.st_dev == s->device)
 		unlink(s->path);
 }
+
+void listen_remove(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const size_t length = strlen(path);
+
+	if (length == 0 || length >= sizeof(address.sun_path))
+		return;
+	memcpy(address.sun_path, path, length);
+	make_way(&address, "", NULL);
+}

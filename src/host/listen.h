@@ -25,4 +25,7 @@ int listen_open(const char *path, const char *what, int backlog, struct listen_s
  * -1. */
 void listen_close(struct listen_socket *s);
 
+/* For who has kept the path alone: removes it when it is a socket on which nobody listens. */
+void listen_remove(const char *path);
+
 #endif

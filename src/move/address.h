@@ -2,7 +2,8 @@
 /* address.h - where a machine comes from or goes to: "tcp:HOST:PORT" or "unix:PATH".
  *
  * HOST is a name, an IPv4 address, or an IPv6 one in brackets; in what listens it may be empty: all
- * addresses of this host. */
+ * addresses of this host; in what connects that is this host.  PORT is a number; in what listens 0
+ * is any that is free. */
 #ifndef MOVE_ADDRESS_H
 #define MOVE_ADDRESS_H
 
@@ -26,7 +27,7 @@ int address_parse(const char *text, struct address *ret_address, struct why *why
  * somebody else listens there. */
 int address_listen(const struct address *address, struct why *why);
 
-/* Removes the file of "unix:". */
+/* Removes the file of "unix:", unless somebody listens there: first close what did. */
 void address_forget(const struct address *address);
 
 /* A non-blocking socket that is connected; tries all addresses of a name.  *give_up, which any

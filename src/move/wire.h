@@ -28,7 +28,9 @@ void wire_close(struct wire *w);
 struct stream_sink wire_sink(struct wire *w);
 struct stream_source wire_source(struct wire *w);
 
-/* Whether the other side has closed, or broken, the connection: it costs a system call. */
+/* Whether the other side has closed, or broken, the connection; and whether it has, or has said
+ * something that was not read yet.  A system call each. */
 bool wire_broken(const struct wire *w);
+bool wire_waits(const struct wire *w);
 
 #endif

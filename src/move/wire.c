@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wire.c - a socket as sink and source of a stream. */
+#include "move/wire.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/hostclock.h"
+
+#define SLICE_NS UINT64_C(50000000)
+#define SECOND_NS UINT64_C(1000000000)
+
+/* With a limit: so many pieces a second, and no more than so many of them at once. */
+enum { PIECES = 100, BURST = 2 };
+
+void wire_init(struct wire *w, int fd, uint64_t patience_ns, const bool *give_up)
+{
+	const int yes = 1;
+
+	*w = (struct wire){.fd = fd, .patience_ns = patience_ns, .give_up = give_up};
+	/* Each word waits for an answer; what is long comes in large pieces anyway.  A UNIX socket
+	 * has no such thing. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+}
+
+void wire_close(struct wire *w)
+{
+	if (w->fd >= 0)
+		close(w->fd);
+	w->fd = -1;
+}
+
+static bool given_up(const struct wire *w)
+{
+	return __atomic_load_n(w->give_up, __ATOMIC_RELAXED);
+}
+
+/* At most `ns`, SLICE_NS if that is less; whatever is ready. */
+static void wait_a_bit(int fd, short events, uint64_t ns)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+	const uint64_t slice = ns < SLICE_NS ? ns : SLICE_NS;
+	const struct timespec t = {.tv_nsec = (long)slice};
+
+	ppoll(&p, fd >= 0, &t, NULL);
+}
+
+/* Until the socket may be tried again.  *since_ns: when it was first waited for; 0: not yet. */
+static int wait_ready(const struct wire *w, short events, uint64_t *since_ns)
+{
+	const uint64_t now = hostclock_monotonic_ns();
+
+	if (*since_ns == 0)
+		*since_ns = now;
+	else if (now - *since_ns >= w->patience_ns)
+		return -ETIMEDOUT;
+	wait_a_bit(w->fd, events,
+		   w->patience_ns < SLICE_NS ? w->patience_ns - (now - *since_ns) : SLICE_NS);
+	return 0;
+}
+
+/* How many of `count` bytes may go now, at least 1, once it is time for them. */
+static int by_limit(struct wire *w, size_t count, size_t *ret_count)
+{
+	for (;;) {
+		const uint64_t limit = __atomic_load_n(&w->limit, __ATOMIC_RELAXED);
+		const size_t piece = limit > PIECES ? limit / PIECES : 1;
+		uint64_t now;
+
+		*ret_count = limit && count > piece ? piece : count;
+		if (!limit)
+			return 0;
+		now = hostclock_monotonic_ns();
+		if (w->due_ns <= now) {
+			/* What was not used for longer is lost. */
+			const uint64_t burst = BURST * SECOND_NS / PIECES;
+
+			if (w->due_ns + burst < now)
+				w->due_ns = now - burst;
+			return 0;
+		}
+		if (given_up(w))
+			return -ECANCELED;
+		wait_a_bit(-1, 0, w->due_ns - now);
+	}
+}
+
+static void has_sent(struct wire *w, size_t count)
+{
+	const uint64_t limit = __atomic_load_n(&w->limit, __ATOMIC_RELAXED);
+
+	__atomic_fetch_add(&w->sent, count, __ATOMIC_RELAXED);
+	if (limit)
+		w->due_ns += (uint64_t)((unsigned __int128)count * SECOND_NS / limit);
+}
+
+static int put(void *to, const void *bytes, size_t count)
+{
+	struct wire *w = to;
+	const uint8_t *at = bytes;
+	uint64_t since_ns = 0;
+
+	while (count) {
+		size_t most;
+		ssize_t sent;
+		int result = given_up(w) ? -ECANCELED : by_limit(w, count, &most);
+
+		if (result < 0)
+			return result;
+		sent = send(w->fd, at, most, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent >= 0) {
+			has_sent(w, (size_t)sent);
+			at += sent;
+			count -= (size_t)sent;
+			since_ns = 0;
+		} else if (errno == EAGAIN) {
+			result = wait_ready(w, POLLOUT, &since_ns);
+		} else if (errno != EINTR) {
+			result = -errno;
+		}
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+static ssize_t get(void *from, void *bytes, size_t most)
+{
+	struct wire *w = from;
+	uint64_t since_ns = 0;
+
+	for (;;) {
+		ssize_t got;
+		int result = given_up(w) ? -ECANCELED : 0;
+
+		if (result < 0)
+			return result;
+		got = recv(w->fd, bytes, most, MSG_DONTWAIT);
+		if (got >= 0) {
+			__atomic_fetch_add(&w->come, (uint64_t)got, __ATOMIC_RELAXED);
+			return got;
+		}
+		if (errno == EAGAIN)
+			result = wait_ready(w, POLLIN, &since_ns);
+		else if (errno != EINTR)
+			result = -errno;
+		if (result < 0)
+			return result;
+	}
+}
+
+struct stream_sink wire_sink(struct wire *w)
+{
+	return (struct stream_sink){.put = put, .to = w, .live = true};
+}
+
+struct stream_source wire_source(struct wire *w)
+{
+	return (struct stream_source){.get = get, .from = w, .live = true};
+}
+
+bool wire_waits(const struct wire *w)
+{
+	struct pollfd p = {.fd = w->fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+bool wire_broken(const struct wire *w)
+{
+	uint8_t byte;
+	ssize_t got = recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
