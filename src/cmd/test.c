@@ -26,7 +26,7 @@ static const uint64_t least_memory = 128ULL << 20;
 static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are made for a day */
 
 /* Named in the manual, not there yet. */
-static const char *const later_scenarios[] = {"migrate", "warp", "ntp", NULL};
+static const char *const later_scenarios[] = {"warp", "ntp", NULL};
 
 static int find(const char *const *names, int count, const char *name)
 {
@@ -83,11 +83,11 @@ static int take_scenario(struct test_options *o, const char *name)
 	if (n < 0 && find(later_scenarios, INT32_MAX, name) >= 0)
 		return refuse("scenario", name);
 	if (n < 0)
-		return cmd_error(
-			"test", CMD_USAGE,
-			"no scenario '%s' (boot, steady, pause, pauses, snapshot, hoststep, "
-			"suspend, overcommit, steal, faces, ticks, costs, all)",
-			name);
+		return cmd_error("test", CMD_USAGE,
+				 "no scenario '%s' (boot, steady, pause, pauses, snapshot, "
+				 "migrate, hoststep, "
+				 "suspend, overcommit, steal, faces, ticks, costs, all)",
+				 name);
 	o->scenarios[n] = true;
 	return CMD_OK;
 }
@@ -150,7 +150,7 @@ static int take_limit(struct test_options *o, char *text)
 		return cmd_error(
 			"test", CMD_USAGE,
 			"--limit: no scenario '%s' (boot, steady, pause, pauses, snapshot, "
-			"hoststep, suspend, overcommit, steal, faces, ticks)",
+			"migrate, hoststep, suspend, overcommit, steal, faces, ticks)",
 			text);
 	if (n == TEST_COSTS)
 		return cmd_error("test", CMD_USAGE,
@@ -286,7 +286,8 @@ static int check(const struct test_options *o)
 		const char *option;
 	} policies[] = {{TEST_PAUSE, "--on-pause"},
 			{TEST_PAUSES, "--on-pause"},
-			{TEST_SNAPSHOT, "--on-restore"}};
+			{TEST_SNAPSHOT, "--on-restore"},
+			{TEST_MIGRATE, "--on-migrate"}};
 	bool vmtime = false;
 
 	for (unsigned i = 0; i < o->subject_count; i++)
@@ -442,9 +443,9 @@ static int check_tsc(void)
 
 static int run(int argc, char **argv, const struct test_options *o)
 {
+	const bool two = o->scenarios[TEST_SNAPSHOT] || o->scenarios[TEST_MIGRATE];
 	const char *written[3] = {NULL};
-	struct where_needs needs = {.memory = o->memory +
-					      (o->scenarios[TEST_SNAPSHOT] ? o->memory : 0),
+	struct where_needs needs = {.memory = o->memory + (two ? o->memory : 0),
 				    .timeout_ns = test_plan_longest_ns(o),
 				    .written = written};
 	struct test_report report = {0};
@@ -516,8 +517,8 @@ const struct cmd_verb cmd_test = {
 	"\n"
 	"  --subject LIST      vmtime, qemu; the first is judged, the others are peers (vmtime)\n"
 	"  --clocksource LIST  kvm-clock, tsc, hpet, acpi_pm, jiffies (kvm-clock)\n"
-	"  --scenario LIST     boot, steady, pause, pauses, snapshot, hoststep, suspend,\n"
-	"                      overcommit, steal, faces, ticks, costs, all\n"
+	"  --scenario LIST     boot, steady, pause, pauses, snapshot, migrate, hoststep,\n"
+	"                      suspend, overcommit, steal, faces, ticks, costs, all\n"
 	"                      (boot,steady,pause,snapshot)\n"
 	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s), faces "
 	"(10s),\n"

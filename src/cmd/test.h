@@ -16,7 +16,7 @@
 enum test_scenario {
 	TEST_BOOT,
 	TEST_STEADY,
-	TEST_DEFAULT, /* those before, pause and snapshot are run when none is named */
+	TEST_DEFAULT, /* those before, pause, snapshot and migrate are run when none is named */
 	TEST_OVERCOMMIT = TEST_DEFAULT,
 	TEST_STEAL,
 	TEST_OBSERVED,
@@ -27,6 +27,7 @@ enum test_scenario {
 	TEST_PAUSE = TEST_EVENT, /* ... and something happens to it */
 	TEST_PAUSES,
 	TEST_SNAPSHOT,
+	TEST_MIGRATE,
 	TEST_HOSTSTEP,
 	TEST_SUSPEND,
 	TEST_SCENARIOS,

@@ -31,6 +31,8 @@ enum { POLICIES = sizeof(policies) / sizeof(policies[0]), MAP_STEP_MS = 10 };
 
 uint64_t test_event_ns(const struct test_event_run *r)
 {
+	if (!r->event->default_ns)
+		return 0;
 	return r->options->duration_ns ? r->options->duration_ns
 				       : r->event->default_ns(r->config.clocksource);
 }
@@ -46,6 +48,8 @@ static uint64_t lasts_ns(const struct test_options *o, const struct test_event *
 {
 	if (event->each_ns)
 		return o->pauses * 5 * event->each_ns;
+	if (event->moves)
+		return test_move_patience_ns;
 	return (o->duration_ns ? o->duration_ns : event->default_ns(clocksource)) +
 	       (event->clones ? o->clones * clone_ns : 0);
 }
@@ -380,6 +384,8 @@ static int run_once(struct test_event_run *r, int *ret_error)
 			r->event->undo();
 		test_plan_clear_progress();
 	}
+	test_machine_alarmed(&r->move.next, r->alarm, sizeof(r->alarm));
+	test_move_free(&r->move);
 	pvtrace_close(&r->trace);
 	test_qmp_close(&r->qmp);
 	if (r->left.pid)
@@ -423,7 +429,7 @@ static int run_times(const struct test_event_run *like, const char *const *names
 
 		r.number = n;
 		r.clone = 1;
-		r.fd = r.file = r.qmp.fd = -1;
+		r.fd = r.file = r.qmp.fd = r.move.fd = r.move.qmp.fd = -1;
 		r.follow.clocksource = r.config.clocksource;
 		r.policy = told ? *names : NULL;
 		r.config.more = told ? more : NULL;

@@ -9,6 +9,7 @@
 
 #include "cmd/test_event_judge.h"
 #include "cmd/test_follow.h"
+#include "cmd/test_move.h"
 #include "cmd/test_pauses.h"
 #include "cmd/test_plan.h"
 #include "cmd/test_qmp.h"
@@ -40,6 +41,7 @@ struct test_event_run {
 	struct test_machine machine; /* the one that the guest is in */
 	struct test_machine left;    /* the one that it was in before; pid 0: none */
 	bool gone;                   /* by now no machine is to run */
+	struct test_move move;       /* on the way to another one */
 	int file;                    /* the event's own, closed at the end; -1: none */
 	struct test_stream stream;
 	struct test_qmp qmp; /* of `machine`, open from the guest's first reading on */
@@ -68,10 +70,11 @@ struct test_event {
 	const char *option;  /* of `vmtime run`, which takes its policy; NULL: it has none */
 	uint64_t limit_ns;   /* of what is judged, unless the clock source has its own */
 	bool runs;           /* the guest runs from its begin to its end */
+	bool moves;          /* the guest goes to another VMM, which takes as long as it takes */
 	bool clones;         /* of one begin there may be several ends, with a guest each */
 	bool monotonic_only; /* nothing is promised of CLOCK_REALTIME */
 	uint64_t each_ns;    /* of many, one after the other: the longest; 0: it is one */
-	uint64_t (*default_ns)(const char *clocksource); /* of one */
+	uint64_t (*default_ns)(const char *clocksource); /* of one whose length is for us to say */
 
 	/* NULL, or before anything else: 0, or a negative errno with its why. */
 	int (*check)(struct test_event_run *r);
@@ -81,23 +84,24 @@ struct test_event {
 	int (*begin)(struct test_event_run *r);
 	int (*end)(struct test_event_run *r);
 
-	/* Of many: looks whether it is time for the next.  1: all have been, 0, or negative errno
-	 * with its why. */
+	/* Of many, or of one that ends by itself: looks whether it is time for the next.  1: all
+	 * have been, 0, or negative errno with its why. */
 	int (*step)(struct test_event_run *r);
 
 	/* NULL, or: it has begun and will not end, or may have. */
 	void (*undo)(void);
 };
 
-extern const struct test_event test_hoststep, test_pause, test_pauses, test_snapshot, test_suspend;
+extern const struct test_event test_hoststep, test_migrate, test_pause, test_pauses, test_snapshot,
+	test_suspend;
 
-/* How long it lasts. */
+/* How long it lasts, where that is for us to say; else 0. */
 uint64_t test_event_ns(const struct test_event_run *r);
 
 /* What a guest's TSC shows now, if it runs. */
 uint64_t test_event_count(const struct kvmtsc_map *map);
 
-/* The longest time for which the guest is to stand still in one piece. */
+/* The longest time for which the guest is to stand still in one piece; 0: nobody knows yet. */
 uint64_t test_event_gap_ns(const struct test_event_run *r);
 
 /* The first reading after it; as many as are evaluated: none yet. */

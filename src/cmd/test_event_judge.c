@@ -52,6 +52,21 @@ void event_judge_freeze(const struct event_seen *s, int64_t stood_ns, struct jud
 		 stood_ns, least_ns, most_ns);
 }
 
+void event_tell_move(int64_t asked_ns, const struct test_qmp_events *from,
+		     const struct test_qmp_events *to, uint64_t *ret_downtime_ns,
+		     uint64_t *ret_total_ns)
+{
+	const int64_t end_ns =
+		to->resume_ns > from->completed_ns ? to->resume_ns : from->completed_ns;
+
+	*ret_downtime_ns = from->stop_ns && to->resume_ns > from->stop_ns
+				   ? (uint64_t)(to->resume_ns - from->stop_ns)
+				   : 0;
+	*ret_total_ns = to->resume_ns && from->completed_ns && end_ns > asked_ns
+				? (uint64_t)(end_ns - asked_ns)
+				: 0;
+}
+
 int event_check_slept(uint64_t asked_ns, int64_t slept_ns, struct why *why)
 {
 	if (slept_ns >= (int64_t)(asked_ns / 4) && slept_ns > 0)

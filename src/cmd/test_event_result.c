@@ -43,6 +43,11 @@ static void judge_freeze(const struct test_event_run *r, int64_t stood_ns, struc
 		seen.begun_ns = seen.began_ns = 0;
 		seen.ended_ns = r->pauses->least_ns;
 		seen.over_ns = r->pauses->most_ns;
+	} else if (r->move.number) {
+		/* The guest runs until it is stopped; the events come a little before or after. */
+		seen.begun_ns = seen.began_ns = 0;
+		seen.ended_ns = r->move.downtime_ns / 2;
+		seen.over_ns -= r->seen.begun_ns;
 	}
 	event_judge_freeze(&seen, stood_ns, row);
 }
@@ -56,8 +61,8 @@ static void judge(const struct test_event_run *r, const char *policy, struct jud
 	const bool told = r->policy || r->seen.has_pages || r->slept_ns;
 	/* What the TSC counted of a suspend is not how long it was. */
 	const int64_t stood_ns = r->slept_ns ? r->slept_ns : event_stood_ns(&r->seen, hz);
-	const uint64_t gap_ns =
-		r->downtime_ns ? r->downtime_ns : r->seen.over_ns - r->seen.begun_ns;
+	const uint64_t down_ns = r->event->moves ? r->move.downtime_ns : r->downtime_ns;
+	const uint64_t gap_ns = down_ns ? down_ns : r->seen.over_ns - r->seen.begun_ns;
 	const struct judge_promise promise = {.frozen_ns = freeze ? stood_ns : 0,
 					      .slept_ns = r->slept_ns,
 					      .monotonic_only = r->event->monotonic_only};
@@ -87,8 +92,12 @@ static void judge(const struct test_event_run *r, const char *policy, struct jud
 	free(p);
 	row->value[JUDGE_FROZEN] = stood_ns;
 	row->known[JUDGE_FROZEN] = policy && told && row->judged != JUDGE_FIGURES;
-	row->value[JUDGE_DOWNTIME] = r->downtime_ns ? (int64_t)r->downtime_ns : stood_ns;
+	row->value[JUDGE_DOWNTIME] = down_ns ? (int64_t)down_ns : stood_ns;
 	row->known[JUDGE_DOWNTIME] = row->known[JUDGE_FROZEN] && row->value[JUDGE_DOWNTIME] > 0;
+	if (r->event->moves)
+		row->known[JUDGE_DOWNTIME] = down_ns && row->judged != JUDGE_FIGURES;
+	row->value[JUDGE_TOTAL] = (int64_t)r->move.total_ns;
+	row->known[JUDGE_TOTAL] = r->move.total_ns && row->judged != JUDGE_FIGURES;
 	if (freeze && told && !r->slept_ns)
 		judge_freeze(r, stood_ns, row);
 	if (r->pauses && row->judged != JUDGE_FIGURES)

@@ -42,6 +42,7 @@ const char *const judge_figure_names[JUDGE_FIGURES] = {
 	[JUDGE_BRACKET] = "bracket_ns",
 	[JUDGE_DURATION] = "duration_ns",
 	[JUDGE_DOWNTIME] = "downtime_ns",
+	[JUDGE_TOTAL] = "total_ns",
 	[JUDGE_LIMIT] = "limit_ns",
 };
 

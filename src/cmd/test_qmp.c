@@ -29,6 +29,26 @@ static int answers(const json_t *root, const char *command)
 	return json_object_get(root, "return") && id && strcmp(id, command) == 0;
 }
 
+/* Remembers when one of those was that are asked for. */
+static void note(struct test_qmp_events *events, const json_t *root)
+{
+	const char *name = json_string_value(json_object_get(root, "event"));
+	const json_t *when = json_object_get(root, "timestamp");
+	const char *status =
+		json_string_value(json_object_get(json_object_get(root, "data"), "status"));
+	const int64_t ns = json_integer_value(json_object_get(when, "seconds")) * 1000000000 +
+			   json_integer_value(json_object_get(when, "microseconds")) * 1000;
+
+	if (!name)
+		return;
+	if (strcmp(name, "STOP") == 0)
+		events->stop_ns = ns;
+	else if (strcmp(name, "RESUME") == 0)
+		events->resume_ns = ns;
+	else if (strcmp(name, "MIGRATION") == 0 && status && strcmp(status, "completed") == 0)
+		events->completed_ns = ns;
+}
+
 /* Looks through the whole lines that have come, up to the answer, or what stands in its place. */
 static int look(struct test_qmp *q, const char *command, json_t **ret_root)
 {
@@ -39,6 +59,7 @@ static int look(struct test_qmp *q, const char *command, json_t **ret_root)
 		*end = '\0';
 		json_decref(*ret_root);
 		*ret_root = json_loads(q->rest, 0, NULL);
+		note(&q->events, *ret_root);
 		result = answers(*ret_root, command);
 		q->length -= (unsigned)(end + 1 - q->rest);
 		memmove(q->rest, end + 1, q->length);

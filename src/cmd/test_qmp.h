@@ -8,10 +8,18 @@
 
 #include "host/why.h"
 
+/* When the last of each event was, by its own timestamp: CLOCK_REALTIME, in whole us; 0: there was
+ * none. */
+struct test_qmp_events {
+	int64_t stop_ns, resume_ns;
+	int64_t completed_ns; /* MIGRATION, of this status */
+};
+
 struct test_qmp {
 	int fd; /* -1: none */
 	char rest[65536];
-	unsigned length; /* of what came and is no whole line yet */
+	unsigned length;               /* of what came and is no whole line yet */
+	struct test_qmp_events events; /* that came up to the last answer */
 };
 
 /* Connects, waits for the greeting and negotiates; at most 10 s.  0 or a negative errno with its

@@ -23,8 +23,8 @@
 __extension__ typedef unsigned __int128 u128;
 
 const char *const test_scenario_names[TEST_SCENARIOS] = {
-	"boot",  "steady", "overcommit", "steal",    "faces",    "ticks",
-	"costs", "pause",  "pauses",     "snapshot", "hoststep", "suspend"};
+	"boot",  "steady", "overcommit", "steal",   "faces",    "ticks",  "costs",
+	"pause", "pauses", "snapshot",   "migrate", "hoststep", "suspend"};
 const char *const test_subject_names[TEST_SUBJECTS] = {"vmtime", "qemu"};
 
 struct test_result *test_report_add(struct test_report *report)
@@ -264,6 +264,26 @@ static void print_steals(const struct test_report *report, const struct test_res
 	}
 }
 
+static void print_moves(const struct test_options *options, const struct test_report *report,
+			const struct test_result *const *rows)
+{
+	for (size_t n = 0; n < report->count; n++) {
+		const struct test_result *r = rows[n];
+		char title[48], run[24] = "", down[32], total[32];
+
+		if (!r->row.known[JUDGE_TOTAL] || !r->row.known[JUDGE_DOWNTIME])
+			continue;
+		test_report_subject(report, r->subject, title, sizeof(title));
+		if (options->repeat > 1)
+			snprintf(run, sizeof(run), ", run %u", r->run);
+		cmd_format_ns(down, sizeof(down), r->row.value[JUDGE_DOWNTIME], false);
+		cmd_format_ns(total, sizeof(total), r->row.value[JUDGE_TOTAL], false);
+		printf("%s, %s, %s%s%s%s: the guest did not run for %s, moving it took %s\n", title,
+		       r->clocksource, test_scenario_names[r->scenario], r->policy ? " " : "",
+		       r->policy ? r->policy : "", run, down, total);
+	}
+}
+
 static void print_counts(const struct test_report *report, enum test_subject subject)
 {
 	unsigned skipped = count_of(report, subject, JUDGE_SKIP);
@@ -289,6 +309,7 @@ void test_report_table(const struct test_options *options, const struct test_rep
 		scols_print_table(table);
 		print_reasons(options, report, rows);
 		print_steals(report, rows);
+		print_moves(options, report, rows);
 	}
 	scols_unref_table(table);
 	free(rows);

@@ -16,31 +16,17 @@
 
 #define SECOND 1000000000ULL
 
-static const uint64_t patience_ns = 120 * SECOND; /* 64 GiB take longer; no test has these */
-
 static uint64_t default_ns(const char *clocksource)
 {
 	/* Half of the PM timer's range is 2.3 s, and saving and loading take time as well. */
 	return strcmp(clocksource, "acpi_pm") == 0 ? SECOND / 2 : 5 * SECOND;
 }
 
-static int take(void *stream, const char *bytes, size_t size)
-{
-	return test_stream_take(stream, bytes, size);
-}
-
-/* A moment in which readings come in.  True: it is too late, or asked to end. */
-static bool wait_until(struct test_event_run *r, uint64_t end_ns)
-{
-	return test_machine_feed(&r->machine, &r->fd, take, &r->stream, &r->why) < 0 ||
-	       test_plan_stopped() || hostclock_monotonic_ns() >= end_ns;
-}
-
 static int save_vmtime(struct test_event_run *r)
 {
 	int error = test_qmp_ask(&r->qmp, "snapshot-save",
 				 json_pack("{s:s,s:b}", "file", r->machine.snapshot, "stop", 1),
-				 patience_ns, NULL, &r->why);
+				 test_move_patience_ns, NULL, &r->why);
 
 	if (error)
 		return error;
@@ -54,16 +40,17 @@ static int save_vmtime(struct test_event_run *r)
 /* "completed", or another last word of QEMU's. */
 static int wait_for_migration(struct test_event_run *r)
 {
-	const uint64_t end_ns = hostclock_monotonic_ns() + patience_ns;
+	const uint64_t end_ns = hostclock_monotonic_ns() + test_move_patience_ns;
 	int error = 0, state = 0;
 
 	while (!error && !state) {
 		json_t *said;
 		const char *status;
 
-		if (wait_until(r, end_ns))
+		if (test_move_wait(r, end_ns))
 			return why_set(&r->why, -ETIMEDOUT, "QEMU did not save its guest in 120 s");
-		error = test_qmp_ask(&r->qmp, "query-migrate", NULL, patience_ns, &said, &r->why);
+		error = test_qmp_ask(&r->qmp, "query-migrate", NULL, test_move_patience_ns, &said,
+				     &r->why);
 		if (error)
 			break;
 		status = json_string_value(json_object_get(said, "status"));
@@ -89,53 +76,24 @@ static int save_qemu(struct test_event_run *r)
 	if (!error)
 		error = test_qmp_ask(&r->qmp, "migrate-set-parameters",
 				     json_pack("{s:I}", "max-bandwidth", (json_int_t)1 << 40),
-				     patience_ns, NULL, &r->why);
+				     test_move_patience_ns, NULL, &r->why);
 	if (!error)
 		error = test_qmp_ask(&r->qmp, "migrate", json_pack("{s:s}", "uri", uri),
-				     patience_ns, NULL, &r->why);
+				     test_move_patience_ns, NULL, &r->why);
 	return error ? error : wait_for_migration(r);
-}
-
-/* Ends the VMM and takes what it has still said. */
-static int leave(struct test_event_run *r)
-{
-	const uint64_t end_ns = hostclock_monotonic_ns() + patience_ns;
-	struct why ignored;
-
-	(void)test_qmp_do(&r->qmp, "quit", &ignored); /* it may end before it answers */
-	test_qmp_close(&r->qmp);
-	r->gone = true;
-	while (!test_machine_has_ended(&r->machine) || r->fd >= 0)
-		if (wait_until(r, end_ns))
-			return test_machine_complain(&r->machine, "the VMM did not quit", &r->why);
-	return 0;
 }
 
 static int begin(struct test_event_run *r)
 {
 	int error = r->config.subject == TEST_VMTIME ? save_vmtime(r) : save_qemu(r);
 
-	return error ? error : leave(r);
-}
-
-/* Its QMP socket is there once it can be asked. */
-static int meet(struct test_event_run *r)
-{
-	const uint64_t end_ns = hostclock_monotonic_ns() + patience_ns;
-	int error;
-
-	do {
-		if (test_machine_has_ended(&r->machine))
-			return test_machine_complain_of_end(&r->machine, &r->why);
-		error = test_qmp_open(r->machine.qmp, &r->qmp, &r->why);
-	} while ((error == -ENOENT || error == -ECONNREFUSED) && !wait_until(r, end_ns));
-	return error;
+	return error ? error : test_move_leave(r);
 }
 
 /* QEMU's machine that was stopped when it was saved is so when it has been loaded. */
 static int go_on_qemu(struct test_event_run *r)
 {
-	const uint64_t end_ns = hostclock_monotonic_ns() + patience_ns;
+	const uint64_t end_ns = hostclock_monotonic_ns() + test_move_patience_ns;
 	bool loaded = false;
 	int error = 0;
 
@@ -145,13 +103,14 @@ static int go_on_qemu(struct test_event_run *r)
 
 		if (test_machine_has_ended(&r->machine))
 			return test_machine_complain_of_end(&r->machine, &r->why);
-		error = test_qmp_ask(&r->qmp, "query-status", NULL, patience_ns, &said, &r->why);
+		error = test_qmp_ask(&r->qmp, "query-status", NULL, test_move_patience_ns, &said,
+				     &r->why);
 		if (error)
 			break;
 		status = json_string_value(json_object_get(said, "status"));
 		loaded = status && strcmp(status, "paused") == 0;
 		json_decref(said);
-		if (!loaded && wait_until(r, end_ns))
+		if (!loaded && test_move_wait(r, end_ns))
 			return why_set(&r->why, -ETIMEDOUT, "QEMU did not load its guest in 120 s");
 	}
 	return error ? error : test_qmp_do(&r->qmp, "cont", &r->why);
@@ -173,7 +132,7 @@ static int end(struct test_event_run *r)
 	error = test_machine_start(&config, &r->machine, &r->why);
 	r->gone = false;
 	if (!error)
-		error = meet(r);
+		error = test_move_meet(r, &r->machine, &r->qmp);
 	return !error && qemu ? go_on_qemu(r) : error;
 }
 

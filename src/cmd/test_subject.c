@@ -309,6 +309,7 @@ static int make_places(struct test_machine *m, const struct test_machine_config 
 	snprintf(m->port, sizeof(m->port), "%s/samples", m->dir);
 	snprintf(m->qmp, sizeof(m->qmp), "%s/qmp", m->dir);
 	snprintf(m->snapshot, sizeof(m->snapshot), "%s/snapshot", m->dir);
+	snprintf(m->move, sizeof(m->move), "%s/move", m->dir);
 	logs = c->keep ? c->keep : m->dir;
 	if (c->incoming && c->keep && c->clone > 1)
 		snprintf(restored, sizeof(restored), "restored-%u-", c->clone);
@@ -328,6 +329,7 @@ static void remove_places(struct test_machine *m)
 					    "vmm.log",
 					    "restored-console.log",
 					    "restored-vmm.log",
+					    "move",
 					    "snapshot",
 					    "snapshot.partial"};
 

@@ -25,6 +25,7 @@ struct test_machine {
 	char port[PATH_MAX];                      /* the socket of the samples */
 	char qmp[PATH_MAX];                       /* that of QMP, where it was asked for */
 	char snapshot[PATH_MAX];                  /* for a file that it is saved to */
+	char move[PATH_MAX];                      /* for the socket of the one that takes it over */
 	off_t console_seen;                       /* test_machine_panicked() looked so far */
 };
 

@@ -102,6 +102,37 @@ static void the_first_reason_stays(void **state)
 	assert_string_equal(row.reason, "another");
 }
 
+/* Asked for at 1000 ms; in ms, 0: that event did not come. */
+static void move(int64_t stop, int64_t completed, int64_t resume, uint64_t down, uint64_t total)
+{
+	const struct test_qmp_events from = {.stop_ns = stop * 1000000,
+					     .completed_ns = completed * 1000000};
+	const struct test_qmp_events to = {.resume_ns = resume * 1000000};
+	uint64_t downtime_ns = 1, total_ns = 1;
+
+	event_tell_move(1000000000, &from, &to, &downtime_ns, &total_ns);
+	assert_int_equal(downtime_ns, down * 1000000);
+	assert_int_equal(total_ns, total * 1000000);
+}
+
+/* QEMU's source is done before its target has loaded all, vmtime's after it runs. */
+static void a_move_ends_when_both_sides_are_done(void **state)
+{
+	(void)state;
+	move(1500, 1540, 1550, 50, 550);
+	move(1500, 1560, 1550, 50, 560);
+}
+
+static void a_move_of_which_an_event_is_missing_has_no_figure(void **state)
+{
+	(void)state;
+	move(0, 1540, 1550, 0, 550);
+	move(1500, 0, 1550, 50, 0);
+	move(1500, 1540, 0, 0, 0);
+	move(1500, 1540, 1400, 0, 540); /* the clock was stepped */
+	move(500, 540, 550, 50, 0);
+}
+
 /* The kernel's wait, or none: the write succeeded all the same. */
 static void a_suspend_that_was_none_is_told_from_a_short_one(void **state)
 {
@@ -154,6 +185,8 @@ int main(void)
 		cmocka_unit_test(pages_are_read_by_the_tsc_of_their_machine),
 		cmocka_unit_test(what_was_frozen_stood_as_long_as_the_event),
 		cmocka_unit_test(the_first_reason_stays),
+		cmocka_unit_test(a_move_ends_when_both_sides_are_done),
+		cmocka_unit_test(a_move_of_which_an_event_is_missing_has_no_figure),
 		cmocka_unit_test(a_suspend_that_was_none_is_told_from_a_short_one),
 		cmocka_unit_test(a_step_of_the_host_is_to_be_followed),
 	};

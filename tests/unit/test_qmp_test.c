@@ -150,6 +150,38 @@ static void arguments_are_given_and_what_returns_is_taken(void **state)
 	assert_non_null(strstr(v.told, "\"arguments\": {\"a\": 1}"));
 }
 
+#define EVENT(name, data, s, us)                                                             \
+	"{\"timestamp\": {\"seconds\": " s ", \"microseconds\": " us "}, \"event\": \"" name \
+	"\", \"data\": " data "}\n"
+
+static void events_tell_when_they_were(void **state)
+{
+	static const char *const lines[] = {
+		GREETING, DONE("qmp_capabilities"),
+		EVENT("MIGRATION", "{\"status\": \"active\"}", "90", "1")
+			EVENT("STOP", "{}", "1795000000", "999999")
+				EVENT("MIGRATION", "{\"status\": \"completed\"}", "1795000001", "7")
+					DONE("stop"),
+		EVENT("RESUME", "{}", "1795000002", "0") EVENT("SHUTDOWN", "{}", "95", "0")
+			EVENT("STOP", "{}", "1795000003", "1") DONE("cont"),
+		NULL};
+	struct test_qmp q;
+	struct vmm v;
+
+	(void)state;
+	start_and_open(&v, lines, &q);
+	assert_int_equal(q.events.stop_ns, 0);
+	assert_int_equal(test_qmp_do(&q, "stop", NULL), 0);
+	assert_true(q.events.stop_ns == 1795000000999999000);
+	assert_true(q.events.completed_ns == 1795000001000007000);
+	assert_int_equal(q.events.resume_ns, 0);
+	assert_int_equal(test_qmp_do(&q, "cont", NULL), 0);
+	assert_true(q.events.resume_ns == 1795000002000000000);
+	assert_true(q.events.stop_ns == 1795000003000001000);
+	test_qmp_close(&q);
+	end(&v);
+}
+
 static void patience_ends(void **state)
 {
 	static const char *const lines[] = {GREETING, DONE("qmp_capabilities"), "{}\n", "", NULL};
@@ -210,6 +242,7 @@ int main(void)
 		cmocka_unit_test(it_is_asked_one_thing_after_another),
 		cmocka_unit_test(the_answer_of_another_is_none),
 		cmocka_unit_test(arguments_are_given_and_what_returns_is_taken),
+		cmocka_unit_test(events_tell_when_they_were),
 		cmocka_unit_test(patience_ends),
 		cmocka_unit_test(a_refusal_is_named),
 		cmocka_unit_test(what_does_not_greet_is_not_opened),

@@ -270,6 +270,30 @@ static void with_several_runs_a_reason_names_its_own(void **state)
 	test_report_free(&report);
 }
 
+static void what_a_move_took_stands_below_the_table(void **state)
+{
+	struct test_report report = make_report();
+	const char *text;
+
+	(void)state;
+	add(&report, TEST_QEMU, "tsc", JUDGE_PASS, 1);
+	add(&report, TEST_VMTIME, "tsc", JUDGE_PASS, 1); /* its events told nothing */
+	for (size_t i = 0; i < 2; i++) {
+		report.results[i].scenario = TEST_MIGRATE;
+		report.results[i].policy = "freeze";
+		report.results[i].row.value[JUDGE_DOWNTIME] = 61500000;
+		report.results[i].row.value[JUDGE_TOTAL] = 2130000000;
+		report.results[i].row.known[JUDGE_DOWNTIME] = true;
+		report.results[i].row.known[JUDGE_TOTAL] = i == 0;
+	}
+	text = printed(&report, test_report_table);
+	assert_non_null(strstr(text, "qemu 7.2, tsc, migrate freeze: the guest did not run for "
+				     "61.5 ms, moving it took 2.13 s\n"));
+	assert_null(strstr(text, "vmtime, tsc, migrate freeze: the guest"));
+	assert_non_null(strstr(printed(&report, repeated_table), "migrate freeze, run 1: the"));
+	test_report_free(&report);
+}
+
 static void add_faces(struct test_report *report, enum test_subject subject,
 		      enum judge_verdict last)
 {
@@ -452,6 +476,7 @@ int main(void)
 		cmocka_unit_test(the_json_has_what_was_measured_and_no_more),
 		cmocka_unit_test(verdicts_are_coloured_on_a_terminal_unless_no_color),
 		cmocka_unit_test(with_several_runs_a_reason_names_its_own),
+		cmocka_unit_test(what_a_move_took_stands_below_the_table),
 		cmocka_unit_test(faces_come_worst_first_and_count),
 		cmocka_unit_test(faces_are_in_the_json),
 		cmocka_unit_test(who_has_read_is_told),
