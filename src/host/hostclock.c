@@ -100,6 +100,45 @@ int hostclock_pair(unsigned tries, struct hostclock_pair *ret_pair)
 	return 0;
 }
 
+/* A kernel that was never told TAI minus UTC begins to count leap seconds at 0; what is true of any
+ * date since there are leap seconds, 1972, is 10 or more. */
+int hostclock_kernel(struct hostclock_kernel *ret_kernel)
+{
+	enum { FIRST_TAI = 10, NS_PER_US = 1000 };
+	struct timex t = {0};
+	int state = adjtimex(&t);
+
+	if (state < 0)
+		return -errno;
+	*ret_kernel = (struct hostclock_kernel){
+		.max_error_ns = t.maxerror > 0 ? (uint64_t)t.maxerror * NS_PER_US : 0,
+		.tai_s = t.tai >= FIRST_TAI ? t.tai : 0,
+		.synchronized = !(t.status & STA_UNSYNC),
+		.leap = state == TIME_OOP || state == TIME_WAIT,
+	};
+	return 0;
+}
+
+int hostclock_pair_kernel(unsigned tries, struct hostclock_pair *ret_pair,
+			  struct hostclock_kernel *ret_kernel)
+{
+	struct hostclock_kernel before;
+	int result;
+
+	/* It cannot fall in between twice. */
+	for (int i = 0; i < 2; i++) {
+		result = hostclock_kernel(&before);
+		if (result == 0)
+			result = hostclock_pair(tries, ret_pair);
+		if (result == 0)
+			result = hostclock_kernel(ret_kernel);
+		if (result < 0 ||
+		    (before.tai_s == ret_kernel->tai_s && before.leap == ret_kernel->leap))
+			break;
+	}
+	return result;
+}
+
 /* The bounds of a difference, drawn together. */
 struct range {
 	int64_t lo, hi;

@@ -30,6 +30,22 @@ struct hostclock_pair {
 /* The tightest of `tries` (1..1000) tries for each clock.  0, or negative errno. */
 int hostclock_pair(unsigned tries, struct hostclock_pair *ret_pair);
 
+/* What the kernel says of its CLOCK_REALTIME (adjtimex(2)). */
+struct hostclock_kernel {
+	uint64_t
+		max_error_ns; /* half width: so far is it from UTC at most, if it is synchronised */
+	int32_t tai_s;        /* TAI minus UTC; 0: it was never told */
+	bool synchronized;
+	bool leap; /* a leap second is being inserted (TIME_OOP), or was and is still announced */
+};
+
+/* 0, or negative errno. */
+int hostclock_kernel(struct hostclock_kernel *ret_kernel);
+
+/* hostclock_pair(), and what the kernel said at that very time: no leap second fell in between. */
+int hostclock_pair_kernel(unsigned tries, struct hostclock_pair *ret_pair,
+			  struct hostclock_kernel *ret_kernel);
+
 /* How the host's other clocks stand beside CLOCK_MONOTONIC.  Both differences are constant, but for
  * a step of REALTIME and, of both, the time for which the host was suspended.  They come from
  * brackets whose ends are all true, so each is known to some 10 ns. */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <cmocka.h>
 
@@ -73,6 +74,29 @@ static void what_is_beside_is_within_its_bound(void **state)
 	assert_int_equal(hostclock_beside(1001, &b), -EINVAL);
 }
 
+/* What adjtimex(2) says, in the units of the rest. */
+static void the_kernels_word_on_its_clock_is_handed_on(void **state)
+{
+	struct hostclock_kernel k, with_pair;
+	struct hostclock_pair p;
+	struct timex t = {0};
+	int clock_state = adjtimex(&t);
+
+	(void)state;
+	assert_true(clock_state >= 0);
+	assert_int_equal(hostclock_kernel(&k), 0);
+	assert_int_equal(k.synchronized, !(t.status & STA_UNSYNC));
+	assert_int_equal(k.tai_s, t.tai < 10 ? 0 : t.tai);
+	assert_int_equal(k.leap, clock_state == TIME_OOP || clock_state == TIME_WAIT);
+	/* it grows by 500 ppm */
+	assert_in_range(k.max_error_ns, (uint64_t)t.maxerror * 1000,
+			(uint64_t)t.maxerror * 1000 + 1000000000);
+	assert_int_equal(hostclock_pair_kernel(20, &p, &with_pair), 0);
+	assert_int_equal(with_pair.tai_s, k.tai_s);
+	assert_true(p.realtime_tsc_lo < p.realtime_tsc_hi);
+	assert_int_equal(hostclock_pair_kernel(0, &p, &with_pair), -EINVAL);
+}
+
 /* Two pairs around the measurement say between what it has to lie. */
 static void the_frequency_is_that_of_the_pairs_around_it(void **state)
 {
@@ -125,6 +149,7 @@ int main(void)
 		cmocka_unit_test(each_clock_is_the_one_that_it_is_named_for),
 		cmocka_unit_test(a_pair_lies_between_what_is_read_around_it),
 		cmocka_unit_test(what_is_beside_is_within_its_bound),
+		cmocka_unit_test(the_kernels_word_on_its_clock_is_handed_on),
 		cmocka_unit_test(the_frequency_is_that_of_the_pairs_around_it),
 		unless(no_source, (struct CMUnitTest)cmocka_unit_test(
 					  the_source_is_a_word_and_decides_what_is_stable)),
