@@ -44,13 +44,18 @@ static i128 clock_of(const struct hosts_reading *r, bool tai)
 	return (i128)r->utc_ns + (tai ? (i128)r->tai_s * NS_PER_S : 0);
 }
 
+static uint32_t khz_of(const struct hosts_reading *from, const struct hosts_reading *to)
+{
+	return to->tsc_khz ? to->tsc_khz : from->tsc_khz;
+}
+
 /* What a clock was moved by is what it has gone on by, minus the counts of its TSC as time: a step,
  * a slew, and the error of the announced frequency. */
 static i128 moved(const struct hosts_reading *from, const struct hosts_reading *to, bool tai)
 {
 	const i128 counts = (i128)to->tsc - from->tsc;
 
-	return clock_of(to, tai) - clock_of(from, tai) - counts * NS_PER_KHZ / from->tsc_khz;
+	return clock_of(to, tai) - clock_of(from, tai) - counts * NS_PER_KHZ / khz_of(from, to);
 }
 
 void hosts_window(const struct hosts_reading *sent, const struct hosts_reading *asked,
@@ -66,7 +71,7 @@ void hosts_window(const struct hosts_reading *sent, const struct hosts_reading *
 	const i128 lo = clock_of(answered, tai) - clock_of(come, tai);
 
 	*ret_window = (struct hosts_window){.by_tai = tai, .source = *come, .target = *answered};
-	if (!fits(lo) || !fits(hi) || lo > hi || !come->tsc_khz || !answered->tsc_khz)
+	if (!fits(lo) || !fits(hi) || lo > hi)
 		return;
 	ret_window->known = true;
 	ret_window->lo_ns = (int64_t)lo;
@@ -82,7 +87,8 @@ static bool by_network(const struct hosts_window *seen, const struct hosts_readi
 	struct range r;
 	i128 since;
 
-	if (!seen || !seen->known || seen->by_tai != tai)
+	if (!seen || !seen->known || seen->by_tai != tai || !khz_of(&seen->source, from) ||
+	    !khz_of(&seen->target, to))
 		return false;
 	since = size_of(moved(&seen->source, from, tai)) + size_of(moved(&seen->target, to, tai));
 	r.lo = difference - seen->hi_ns - since;
@@ -174,7 +180,7 @@ int hosts_get(const uint8_t bytes[HOSTS_READING_BYTES], struct hosts_reading *re
 		.leap = flags & LEAP,
 	};
 
-	if (!reading.tsc_khz || flags > (SYNCHRONIZED | LEAP) || get64(bytes + REST_AT))
+	if (flags > (SYNCHRONIZED | LEAP) || get64(bytes + REST_AT))
 		return -EINVAL;
 	*ret_reading = reading;
 	return 0;
@@ -201,13 +207,12 @@ int hosts_read(uint32_t tsc_khz, struct hosts_reading *ret_reading)
 	uint64_t half;
 	int result;
 
-	if (!tsc_khz)
-		return -EINVAL;
 	result = hostclock_pair_kernel(PAIR_TRIES, &pair, &kernel);
 	if (result < 0)
 		return result;
 	half = (pair.realtime_tsc_hi - pair.realtime_tsc_lo) / 2;
-	*ret_reading = hosts_reading_of(pair.realtime_tsc_lo + half, tsc_khz, pair.realtime_ns,
-					(half + 1) * NS_PER_KHZ / tsc_khz + 1, &kernel);
+	*ret_reading = hosts_reading_of(
+		pair.realtime_tsc_lo + half, tsc_khz, pair.realtime_ns,
+		(half + 1) * NS_PER_KHZ / (tsc_khz ? tsc_khz : NS_PER_KHZ) + 1, &kernel);
 	return 0;
 }

@@ -39,7 +39,7 @@ struct hostclock_kernel;
 /* A host's clocks at one instant. */
 struct hosts_reading {
 	uint64_t tsc;
-	uint32_t tsc_khz; /* not 0 */
+	uint32_t tsc_khz; /* 0: not known (yet) */
 	int32_t tai_s;    /* TAI minus UTC; 0: this host was never told */
 	int64_t utc_ns;
 	/* Half width: the bracket, and what the kernel says its clock may be wrong by (adjtimex(2),
@@ -86,7 +86,8 @@ int hosts_gap(const struct hosts_reading *from, const struct hosts_reading *to,
 void hosts_put(const struct hosts_reading *reading, uint8_t bytes[HOSTS_READING_BYTES]);
 int hosts_get(const uint8_t bytes[HOSTS_READING_BYTES], struct hosts_reading *ret_reading);
 
-/* This host now.  0 or negative errno. */
+/* This host now.  tsc_khz 0: not known yet; then the bracket is taken for as many ns as counts.  0 or
+ * negative errno. */
 int hosts_read(uint32_t tsc_khz, struct hosts_reading *ret_reading);
 
 /* Of an instant at which the clocks were read already, UTC within bracket_ns, and what the kernel
