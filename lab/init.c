@@ -3,10 +3,12 @@
  *
  * The root it makes is this machine's / through 9p, read only, under a tmpfs that takes what the
  * command writes; shares are mounted over it where they are, and written through. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/reboot.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -28,6 +30,9 @@
 #define NINE_P "trans=virtio,version=9p2000.L,msize=512000,"
 
 enum { PATH_SIZE = 4096, PORT_WAIT_MS = 20000 };
+
+/* The lists of lab/modules. */
+enum modules { MODULES_FIRST = 0, MODULES_BESIDE, MODULES_LINK };
 
 static int the_port = -1;
 
@@ -105,7 +110,7 @@ static void mount_or_fail(const char *what, const char *where, const char *type,
 
 /* Modules are /modules/LIST.00, LIST.01, ... in the order in which they need one another.  False
  * with errno when one cannot be loaded. */
-static bool load_modules(unsigned list)
+static bool load_modules(enum modules list)
 {
 	char path[32];
 
@@ -131,7 +136,7 @@ static pid_t load_beside(void)
 	if (child < 0)
 		guest_fail(errno, "cannot start a process");
 	if (child == 0)
-		_exit(load_modules(1) ? 0 : errno);
+		_exit(load_modules(MODULES_BESIDE) ? 0 : errno);
 	return child;
 }
 
@@ -301,6 +306,38 @@ static void raise_loopback(void)
 	close(fd);
 }
 
+static struct sockaddr_in ipv4(const char *text)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET};
+
+	inet_pton(AF_INET, text, &address.sin_addr);
+	return address;
+}
+
+/* The one network card is the link, `end` its last number. */
+static void raise_link(uint32_t end)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = {.ifr_name = "eth0"};
+	struct sockaddr_in address, mask = ipv4("255.255.255.0");
+	char text[sizeof(LAB_LINK_NETWORK) + 12];
+
+	snprintf(text, sizeof(text), LAB_LINK_NETWORK "%u", end);
+	address = ipv4(text);
+	if (fd < 0)
+		guest_fail(errno, "cannot raise the link");
+	memcpy(&request.ifr_addr, &address, sizeof(address));
+	if (ioctl(fd, SIOCSIFADDR, &request) < 0)
+		guest_fail(errno, "cannot give the link the address %s", text);
+	memcpy(&request.ifr_netmask, &mask, sizeof(mask));
+	if (ioctl(fd, SIOCSIFNETMASK, &request) < 0)
+		guest_fail(errno, "cannot give the link a netmask");
+	request.ifr_flags = IFF_UP | IFF_RUNNING;
+	if (ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+		guest_fail(errno, "cannot raise the link");
+	close(fd);
+}
+
 /* The command can do without, and may freeze or fail by chance. */
 static void keep_vm(void)
 {
@@ -333,17 +370,21 @@ int main(void)
 	mkdir("/dev", 0755);
 	mount_or_fail("devtmpfs", "/dev", "devtmpfs", 0, NULL);
 	beside = load_beside();
-	if (!load_modules(0))
+	if (!load_modules(MODULES_FIRST))
 		guest_fail(errno, "cannot load the modules of the lab");
 	the_port = open_port();
 	guest_send(the_port, LAB_READY, NULL, 0);
 	receive_job(the_port, &job);
 	set_clock(job.head.realtime_ns);
+	if (job.head.link && !load_modules(MODULES_LINK))
+		guest_fail(errno, "cannot load the modules of the link");
 	mount_root();
 	mount_kernel_files();
 	mount_shares(job.shares);
 	enter_root();
 	raise_loopback();
+	if (job.head.link)
+		raise_link(job.head.link);
 	sethostname("lab", 3);
 	wait_beside(beside);
 	keep_vm();

@@ -15,9 +15,11 @@
 
 #include <stdint.h>
 
-#define LAB_PORT "vmtime.lab"       /* name of the port */
-#define LAB_ROOT_TAG "vmtimeroot"   /* 9p tags: this machine's / ... */
-#define LAB_SHARE_TAG "vmtimeshare" /* ... and the shares: with 0, 1, ... behind it */
+#define LAB_PORT "vmtime.lab"          /* name of the port */
+#define LAB_ROOT_TAG "vmtimeroot"      /* 9p tags: this machine's / ... */
+#define LAB_SHARE_TAG "vmtimeshare"    /* ... and the shares: with 0, 1, ... behind it */
+#define LAB_LINK_NETWORK "169.254.77." /* of the link's two ends: .1 and .2, of 24 bits */
+#define LAB_LINK_MTU 16384
 #define LAB_FRAME_MAX 32768U
 #define LAB_JOB_MAX (8U << 20)
 
@@ -58,6 +60,7 @@ struct lab_job {
 	uint32_t arguments;
 	uint32_t variables;
 	struct lab_window window;
+	uint32_t link; /* 0: none; which end of it this lab has: 1 or 2 */
 };
 
 #endif

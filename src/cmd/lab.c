@@ -58,13 +58,29 @@ static int take_share(const char *text, struct lab_options *options)
 	return CMD_OK;
 }
 
+static int take_link(const char *text, struct lab_link *link, struct lab_options *options)
+{
+	struct why why;
+
+	if (options->link)
+		return cmd_error("lab", CMD_USAGE, "--link %s: there is one already", text);
+	if (lab_link_parse(text, link, &why) < 0)
+		return cmd_error("lab", CMD_USAGE, "--link %s: %s", text, why.text);
+	options->link = link;
+	return CMD_OK;
+}
+
 static int main_lab(int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		{"cpus", required_argument, NULL, 'c'},    {"memory", required_argument, NULL, 'm'},
-		{"timeout", required_argument, NULL, 't'}, {"share", required_argument, NULL, 's'},
-		{"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+	static const struct option long_options[] = {{"cpus", required_argument, NULL, 'c'},
+						     {"memory", required_argument, NULL, 'm'},
+						     {"timeout", required_argument, NULL, 't'},
+						     {"share", required_argument, NULL, 's'},
+						     {"link", required_argument, NULL, 'l'},
+						     {"help", no_argument, NULL, 'h'},
+						     {NULL, 0, NULL, 0}};
 	struct lab_options options = LAB_OPTIONS_DEFAULT;
+	struct lab_link link;
 	int option, status = CMD_OK;
 
 	while (!status && (option = cmd_next_option("lab", argc, argv, long_options)) != -1) {
@@ -80,6 +96,9 @@ static int main_lab(int argc, char **argv)
 			break;
 		case 's':
 			status = take_share(optarg, &options);
+			break;
+		case 'l':
+			status = take_link(optarg, &link, &options);
 			break;
 		case 'h':
 			fputs(cmd_lab.synopsis, stdout);
@@ -97,12 +116,15 @@ static int main_lab(int argc, char **argv)
 
 const struct cmd_verb cmd_lab = {
 	"lab", main_lab, "run a command on an emulated machine that has KVM",
-	"usage: vmtime lab [--cpus N] [--memory SIZE] [--timeout DUR] [--share DIR]... -- COMMAND\n"
+	"usage: vmtime lab [--cpus N] [--memory SIZE] [--timeout DUR] [--share DIR]...\n"
+	"                  [--link HERE,THERE] -- COMMAND\n"
 	"\n"
 	"  --cpus N       CPUs of the machine, 1 to 8 (2)\n"
 	"  --memory SIZE  its memory (2G)\n"
 	"  --timeout DUR  end it after that long, with status 124 (no limit)\n"
 	"  --share DIR    what COMMAND writes there stays; all else it writes is dropped\n"
+	"  --link HERE,THERE\n"
+	"                 a network with the lab that has --link THERE,HERE: two UNIX sockets\n"
 	"\n"
 	"example: vmtime lab --timeout 1min -- ls -l /dev/kvm\n",
 	.runs_command = true};

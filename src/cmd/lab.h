@@ -7,12 +7,23 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "host/listen.h"
 #include "host/why.h"
 
-/* Set in the environment of what runs in the lab. */
+/* Set in the environment of what runs in the lab; the addresses with a link alone. */
 #define LAB_VARIABLE "VMTIME_LAB"
+#define LAB_VARIABLE_HERE LAB_VARIABLE "_HERE"
+#define LAB_VARIABLE_THERE LAB_VARIABLE "_THERE"
 
-enum { LAB_SHARES_MAX = 16 };
+enum { LAB_SHARES_MAX = 16, LAB_LINK_PATH = 108 };
+
+/* A cable between this lab and another: two UNIX sockets, each lab sends its frames to the
+ * other's. */
+struct lab_link {
+	char here[LAB_LINK_PATH], there[LAB_LINK_PATH]; /* absolute */
+	unsigned end; /* 1 or 2: which of the two this is, as the other lab has it too */
+	struct listen_socket socket;
+};
 
 struct lab_options {
 	unsigned cpus;                      /* 1 .. 8 */
@@ -20,6 +31,7 @@ struct lab_options {
 	uint64_t timeout_ns;                /* 0: none */
 	const char *shares[LAB_SHARES_MAX]; /* directories whose changes are to stay */
 	unsigned n_shares;
+	struct lab_link *link; /* NULL: none; lab_run() opens and closes it */
 	/* How long the machine may take until the command starts; a second one in its place, when
 	 * it takes longer, twice and a third four times as long. */
 	uint64_t boot_limit_ns; /* 0: none */
@@ -46,6 +58,19 @@ int lab_run(const char *verb, const struct lab_options *options, char *const *ar
 /* False for / and for what the lab has its own of: /dev, /proc, /sys and all below.  `directory` is
  * absolute and has no symbolic link in it. */
 bool lab_may_share(const char *directory);
+
+/* Of "HERE,THERE", in lab_link.c.  0, or negative errno: -EINVAL, -ENAMETOOLONG, -ENOENT, ... */
+int lab_link_parse(const char *text, struct lab_link *ret_link, struct why *why);
+
+/* Makes the socket HERE.  0, or what listen_datagrams() says. */
+int lab_link_open(struct lab_link *link, struct why *why);
+
+/* Frames go to THERE from now on, if anybody is there; until then they are lost.  To be called
+ * again and again: another may take its place.  False: nobody is there. */
+bool lab_link_reach(const struct lab_link *link);
+
+/* Removes HERE; nothing when it was never opened. */
+void lab_link_close(struct lab_link *link);
 
 /* Parts of lab_run, in lab_machine.c. */
 

@@ -69,8 +69,9 @@ static int put_file(int fd, unsigned number, unsigned mode, const char *path, co
 	return error ? error : put(fd, zeros, -(size_t)status.st_size % 4);
 }
 
-/* Each line of lab/modules names a file below lib/modules/VERSION/kernel, or begins the list of
- * those that are loaded beside the others: /modules/0.00, 0.01, ... and /modules/1.00, ... */
+/* Each line of lab/modules names a file below lib/modules/VERSION/kernel, or begins the next list:
+ * /modules/0.00, 0.01, ..., then /modules/1.00, ... of what is loaded beside those, then 2.00, ...
+ * of the link. */
 static int put_modules(int fd, const char *folder, struct why *why)
 {
 	const char *version = strrchr(folder, '/') + 1;
@@ -88,7 +89,7 @@ static int put_modules(int fd, const char *folder, struct why *why)
 		line[strcspn(line, "\n")] = '\0';
 		if (line[0] == '#' || line[0] == '\0')
 			continue;
-		if (strcmp(line, "beside") == 0) {
+		if (strcmp(line, "beside") == 0 || strcmp(line, "link") == 0) {
 			list++;
 			count = 0;
 			continue;

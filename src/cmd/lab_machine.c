@@ -138,6 +138,16 @@ static int add_folders(struct qemu_arguments *arguments, const struct lab_option
 	return 0;
 }
 
+/* A network card whose cable ends in the link's socket.  Large frames: each one costs an exit. */
+static void add_link(struct qemu_arguments *arguments, const struct lab_link *link)
+{
+	add(arguments, "-netdev");
+	add(arguments, "dgram,id=link,local.type=fd,local.str=%d", link->socket.fd);
+	add(arguments, "-device");
+	add(arguments, "virtio-net-pci,netdev=link,mac=52:54:00:00:00:%02x,romfile=,host_mtu=%d",
+	    link->end, LAB_LINK_MTU);
+}
+
 /* The lab's TSC is this machine's, so what it would find out in up to a second by counting ticks
  * of an emulated timer (and on a busy machine not find out) is known. */
 static void add_kernel_command_line(struct qemu_arguments *arguments)
@@ -198,6 +208,8 @@ static int fill_arguments(struct qemu_arguments *arguments, const struct lab_opt
 	add(arguments, "socket,id=port,fd=%d", port);
 	add(arguments, "-chardev");
 	add(arguments, "socket,id=console,fd=%d", console);
+	if (options->link)
+		add_link(arguments, options->link);
 	error = add_folders(arguments, options, why);
 	if (!error && arguments->full)
 		error = why_set(why, -ENOMEM, "out of memory");
@@ -279,7 +291,8 @@ int lab_machine_start(const struct lab_options *options, struct lab_machine *ret
 		error = fill_arguments(&arguments, options, kernel, initrd, port[1], console[1],
 				       why);
 	if (!error) {
-		int inherited[] = {initrd, port[1], console[1], -1};
+		int inherited[] = {initrd, port[1], console[1],
+				   options->link ? options->link->socket.fd : -1, -1};
 
 		qemu = fork();
 		if (qemu == 0)
@@ -332,15 +345,39 @@ static int append_string(struct job_text *job, const char *text)
 	return append(job, text, strlen(text) + 1);
 }
 
-/* All of them but a LAB_VARIABLE that is there already, and ours. */
+static bool is_ours(const char *variable)
+{
+	static const char *const names[] = {LAB_VARIABLE "=", LAB_VARIABLE_HERE "=",
+					    LAB_VARIABLE_THERE "="};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strncmp(variable, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
+static int append_address(struct job_text *job, struct lab_job *head, const char *name,
+			  unsigned end)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s=" LAB_LINK_NETWORK "%u", name, end);
+	head->variables++;
+	return append_string(job, text);
+}
+
+/* All of them but those of ours that are there already, and ours. */
 static int append_environment(struct job_text *job, struct lab_job *head)
 {
-	static const char ours[] = LAB_VARIABLE "=1";
-	int error = append_string(job, ours);
+	int error = append_string(job, LAB_VARIABLE "=1");
 
 	head->variables = 1;
+	if (!error && head->link)
+		error = append_address(job, head, LAB_VARIABLE_HERE, head->link);
+	if (!error && head->link)
+		error = append_address(job, head, LAB_VARIABLE_THERE, 3 - head->link);
 	for (char **variable = environ; !error && *variable; variable++) {
-		if (strncmp(*variable, ours, sizeof(LAB_VARIABLE)) == 0)
+		if (is_ours(*variable))
 			continue;
 		error = append_string(job, *variable);
 		head->variables++;
@@ -366,7 +403,8 @@ uint8_t *lab_job_create(const struct lab_options *options, char *const *argv, si
 {
 	struct job_text job = {.data = NULL};
 	struct lab_frame frame = {.type = LAB_JOB};
-	struct lab_job head = {.shares = options->n_shares};
+	struct lab_job head = {.shares = options->n_shares,
+			       .link = options->link ? options->link->end : 0};
 	char path[PATH_MAX];
 	int error;
 

@@ -25,6 +25,9 @@
 /* What a command that was sent a signal has to put things in order. */
 #define GRACE_NS 3000000000ULL
 
+/* How often the other end of a link is looked for; a boot takes far longer. */
+#define LINK_NS 100000000ULL
+
 enum { BOOTS_MAX = 3, LINE_SIZE = 256, FRAME_SIZE = sizeof(struct lab_frame) + LAB_FRAME_MAX };
 
 /* The last line of a stream of text. */
@@ -40,6 +43,7 @@ struct session {
 	struct lab_machine machine;
 	unsigned boots;
 	int signals, limit_timer;
+	int link_timer;     /* when the link's other end is looked for */
 	int patience_timer; /* for the boot; later for the end of a command after a signal */
 	bool started;       /* the command; no other machine may run it now */
 	bool input_open;    /* our standard input */
@@ -439,9 +443,15 @@ static void take_timers(struct session *session, bool patience, bool limit)
 	}
 }
 
+static void reach_link(struct session *session)
+{
+	lab_link_reach(session->options->link);
+	set_timer(session->link_timer, LINK_NS);
+}
+
 static void turn(struct session *session)
 {
-	enum { PORT, CONSOLE, ERRORS, SIGNALS, PATIENCE, LIMIT, INPUT, OUTPUT, FDS };
+	enum { PORT, CONSOLE, ERRORS, SIGNALS, PATIENCE, LIMIT, LINK, INPUT, OUTPUT, FDS };
 	int output = output_wanted(session);
 	bool idle = session->send_left == 0;
 	struct pollfd fds[FDS] = {
@@ -452,6 +462,7 @@ static void turn(struct session *session)
 		[SIGNALS] = {.fd = session->signals, .events = POLLIN},
 		[PATIENCE] = {.fd = session->patience_timer, .events = POLLIN},
 		[LIMIT] = {.fd = session->limit_timer, .events = POLLIN},
+		[LINK] = {.fd = session->link_timer, .events = POLLIN},
 		[INPUT] = {.fd = session->started && session->input_open && idle ? STDIN_FILENO
 										 : -1,
 			   .events = POLLIN},
@@ -469,6 +480,8 @@ static void turn(struct session *session)
 		drain_text(&session->machine.console, &session->console);
 	if (fds[ERRORS].revents)
 		drain_text(&session->machine.errors, &session->errors);
+	if (fds[LINK].revents)
+		reach_link(session);
 	if (fds[OUTPUT].revents)
 		write_output(session, output);
 	if (fds[PORT].revents & POLLOUT)
@@ -485,9 +498,12 @@ static void turn(struct session *session)
 
 static void end(struct session *session)
 {
-	const int fds[] = {session->signals, session->patience_timer, session->limit_timer};
+	const int fds[] = {session->signals, session->patience_timer, session->limit_timer,
+			   session->link_timer};
 
 	stop_machine(session);
+	if (session->options->link)
+		lab_link_close(session->options->link);
 	terminal_restore(session);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
@@ -501,6 +517,8 @@ static int run(struct session *session, char *const *argv)
 
 	session->job = lab_job_create(session->options, argv, &session->job_size, &why);
 	if (!session->job)
+		return cmd_error(session->verb, CMD_USAGE, "%s", why.text);
+	if (session->options->link && lab_link_open(session->options->link, &why) < 0)
 		return cmd_error(session->verb, CMD_USAGE, "%s", why.text);
 	start_machine(session);
 	while (!session->ended)
@@ -546,6 +564,7 @@ int lab_run(const char *verb, const struct lab_options *options, char *const *ar
 		.machine = no_machine,
 		.patience_timer = make_timer(0),
 		.limit_timer = make_timer(options->timeout_ns),
+		.link_timer = make_timer(options->link ? LINK_NS : 0),
 		.input_open = true,
 	};
 	sigset_t watched, before;
@@ -557,7 +576,8 @@ int lab_run(const char *verb, const struct lab_options *options, char *const *ar
 	sigprocmask(SIG_BLOCK, &watched, &before);
 	session.signals = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
 	fflush(NULL);
-	if (session.signals < 0 || session.patience_timer < 0 || session.limit_timer < 0)
+	if (session.signals < 0 || session.patience_timer < 0 || session.limit_timer < 0 ||
+	    session.link_timer < 0)
 		status = cmd_error(verb, CMD_CANNOT, "cannot watch for signals and time: %s",
 				   strerror(errno));
 	else

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* listen.h - a UNIX socket to listen on, for its owner alone (mode 0600). */
+/* listen.h - a UNIX socket to listen on, or for datagrams, for its owner alone (mode 0600). */
 #ifndef HOST_LISTEN_H
 #define HOST_LISTEN_H
 
@@ -20,6 +20,10 @@ struct listen_socket {
  * -ENAMETOOLONG, ... */
 int listen_open(const char *path, const char *what, int backlog, struct listen_socket *ret_socket,
 		struct why *why);
+
+/* The same for datagrams: nobody is waited for, whoever may write to the path may send. */
+int listen_datagrams(const char *path, const char *what, struct listen_socket *ret_socket,
+		     struct why *why);
 
 /* Closes it and removes the path, unless that has become somebody else's.  Nothing when fd is
  * -1. */

@@ -102,6 +102,22 @@ static void what_is_anothers_is_left_alone(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
+static void datagrams_need_nobody_who_listens(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	char buf[8];
+
+	(void)state;
+	strcpy(address.sun_path, path);
+	assert_int_equal(open_here(), 0);
+	close(s.fd); /* one of another kind, left behind */
+	assert_int_equal(listen_datagrams(path, "test socket", &s, &why), 0);
+	assert_int_equal(sendto(fd, "word", 5, 0, (struct sockaddr *)&address, sizeof(address)), 5);
+	assert_int_equal(recv(s.fd, buf, sizeof(buf), 0), 5);
+	close(fd);
+}
+
 static void impossible_paths_are_named(void **state)
 {
 	char nowhere[128], longer[200];
@@ -122,9 +138,8 @@ static void impossible_paths_are_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(only_its_owner_may_connect),
-		TEST(one_that_was_left_behind_is_replaced),
-		TEST(what_is_anothers_is_left_alone),
+		TEST(only_its_owner_may_connect),     TEST(one_that_was_left_behind_is_replaced),
+		TEST(what_is_anothers_is_left_alone), TEST(datagrams_need_nobody_who_listens),
 		TEST(impossible_paths_are_named),
 	};
 

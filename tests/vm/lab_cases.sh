@@ -100,6 +100,7 @@ refused() {
 }
 
 bad_options() {
+	echo old >"$work/kept"
 	refused --cpus 0 -- true
 	status_is 2 && one_line '--cpus 0' || return 1
 	refused --memory 1M -- true
@@ -110,6 +111,12 @@ bad_options() {
 	status_is 2 && one_line '--timeout' || return 1
 	refused --share "$work/nowhere" -- true
 	status_is 2 && one_line 'nowhere' || return 1
+	refused --link "$work/one" -- true
+	status_is 2 && one_line 'not two names' || return 1
+	refused --link "$work/one,$work/one" -- true
+	status_is 2 && one_line 'the same socket' || return 1
+	refused --link "$work/kept,$work/one" -- true
+	status_is 2 && one_line 'no socket is there' || return 1
 	refused --share / -- true
 	status_is 2 && one_line 'cannot share /' || return 1
 	refused
@@ -239,6 +246,49 @@ many_vms() {
 	grep -q done "$work/stdout" || status_is 0
 }
 check "VMs may come and go" many_vms
+
+# --- Two of them ---
+
+cat >"$work/talk.py" <<'TALK'
+import os, socket, sys, time
+here, there = os.environ["VMTIME_LAB_HERE"], os.environ["VMTIME_LAB_THERE"]
+MIB = bytes(range(256)) * 4096
+def take():
+    assert connection.recv(len(MIB), socket.MSG_WAITALL) == MIB
+if sys.argv[1] == "first":
+    connection, (address, _) = socket.create_server((here, 7000)).accept()
+    assert address == there, address
+else:
+    end = time.monotonic() + 120
+    while True:
+        try:
+            connection = socket.create_connection((there, 7000), timeout=5)
+            break
+        except OSError:  # the other lab still boots
+            assert time.monotonic() < end, "nobody is there"
+            time.sleep(0.2)
+connection.settimeout(None)
+if sys.argv[1] == "second":
+    take()
+connection.sendall(MIB)
+if sys.argv[1] == "first":
+    take()
+print("talked", sorted(os.listdir("/sys/class/net")))
+TALK
+two_labs() {
+	timeout -k 5 180 "$vmtime" lab --link "$work/left,$work/right" -- \
+		python3 "$work/talk.py" first >"$work/first" 2>&1 </dev/null &
+	first=$!
+	timeout -k 5 180 "$vmtime" lab --link "$work/right,$work/left" -- \
+		python3 "$work/talk.py" second >"$work/second" 2>&1 </dev/null
+	status=$?
+	wait "$first" || status=$?
+	for side in first second; do
+		[ "$(without_notice "$work/$side")" = "talked ['eth0', 'lo']" ] || cat "$work/$side"
+	done
+	status_is 0 && [ ! -e "$work/left" ] && [ ! -e "$work/right" ]
+}
+check "two labs on a link talk to one another and to nobody else" two_labs
 
 # --- How it ends ---
 
