@@ -118,5 +118,5 @@ void listen_remove(const char *path)
 	if (length == 0 || length >= sizeof(address.sun_path))
 		return;
 	memcpy(address.sun_path, path, length);
-	make_way(&address, "", NULL);
+	make_way(&address, SOCK_STREAM, "", NULL);
 }
