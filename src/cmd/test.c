@@ -21,6 +21,7 @@
 #include "host/hostclock.h"
 
 enum { MAX_CPUS = 64, MAX_REPEAT = 1000, MAX_PAUSES = 100000, PAUSES = 100, MAX_CLONES = 1000 };
+enum { MAX_MIGRATIONS = 10000, MIGRATIONS = 5 };
 
 static const uint64_t least_memory = 128ULL << 20;
 static const uint64_t longest_ns = 86400000000000; /* judge_steady's sums are made for a day */
@@ -150,7 +151,7 @@ static int take_limit(struct test_options *o, char *text)
 		return cmd_error(
 			"test", CMD_USAGE,
 			"--limit: no scenario '%s' (boot, steady, pause, pauses, snapshot, "
-			"migrate, hoststep, suspend, overcommit, steal, faces, ticks)",
+			"migrate, migrations, hoststep, suspend, overcommit, steal, faces, ticks)",
 			text);
 	if (n == TEST_COSTS)
 		return cmd_error("test", CMD_USAGE,
@@ -185,7 +186,7 @@ static int take_memory(const char *text, uint64_t *ret_bytes)
 }
 
 enum { JSON = 256, SUBJECT, CLOCKSOURCE, SCENARIO, DURATION, REPEAT, CPUS, MEMORY };
-enum { KERNEL = MEMORY + 1, APPEND, QEMU, QEMU_ARGS, LIMIT, KEEP, MANY, CLONES };
+enum { KERNEL = MEMORY + 1, APPEND, QEMU, QEMU_ARGS, LIMIT, KEEP, MANY, MOVES, CLONES };
 
 static const struct option long_options[] = {{"subject", required_argument, NULL, SUBJECT},
 					     {"clocksource", required_argument, NULL, CLOCKSOURCE},
@@ -193,6 +194,7 @@ static const struct option long_options[] = {{"subject", required_argument, NULL
 					     {"duration", required_argument, NULL, DURATION},
 					     {"repeat", required_argument, NULL, REPEAT},
 					     {"pauses", required_argument, NULL, MANY},
+					     {"migrations", required_argument, NULL, MOVES},
 					     {"clones", required_argument, NULL, CLONES},
 					     {"cpus", required_argument, NULL, CPUS},
 					     {"memory", required_argument, NULL, MEMORY},
@@ -220,6 +222,8 @@ static int take_option(struct test_options *o, int option, char *value)
 		return take_number("--repeat", value, MAX_REPEAT, &o->repeat);
 	case MANY:
 		return take_number("--pauses", value, MAX_PAUSES, &o->pauses);
+	case MOVES:
+		return take_number("--migrations", value, MAX_MIGRATIONS, &o->migrations);
 	case CLONES:
 		return take_number("--clones", value, MAX_CLONES, &o->clones);
 	case CPUS:
@@ -287,7 +291,8 @@ static int check(const struct test_options *o)
 	} policies[] = {{TEST_PAUSE, "--on-pause"},
 			{TEST_PAUSES, "--on-pause"},
 			{TEST_SNAPSHOT, "--on-restore"},
-			{TEST_MIGRATE, "--on-migrate"}};
+			{TEST_MIGRATE, "--on-migrate"},
+			{TEST_MIGRATIONS, "--on-migrate"}};
 	bool vmtime = false;
 
 	for (unsigned i = 0; i < o->subject_count; i++)
@@ -317,6 +322,10 @@ static int check(const struct test_options *o)
 		return cmd_error("test", CMD_USAGE,
 				 "--pauses: scenario pauses is not run here (give --scenario "
 				 "pauses)");
+	if (o->migrations && !o->scenarios[TEST_MIGRATIONS])
+		return cmd_error("test", CMD_USAGE,
+				 "--migrations: scenario migrations is not run here (give "
+				 "--scenario migrations)");
 	if (o->clones && !o->scenarios[TEST_SNAPSHOT])
 		return cmd_error("test", CMD_USAGE,
 				 "--clones: scenario snapshot is not run here (give --scenario "
@@ -348,6 +357,7 @@ static int parse(int argc, char **argv, struct test_options *o, char **lists)
 	fill_defaults(o);
 	status = check(o);
 	o->pauses = o->pauses ? o->pauses : PAUSES;
+	o->migrations = o->migrations ? o->migrations : MIGRATIONS;
 	o->clones = o->clones ? o->clones : 1;
 	return status;
 }
@@ -443,7 +453,8 @@ static int check_tsc(void)
 
 static int run(int argc, char **argv, const struct test_options *o)
 {
-	const bool two = o->scenarios[TEST_SNAPSHOT] || o->scenarios[TEST_MIGRATE];
+	const bool two = o->scenarios[TEST_SNAPSHOT] || o->scenarios[TEST_MIGRATE] ||
+			 o->scenarios[TEST_MIGRATIONS];
 	const char *written[3] = {NULL};
 	struct where_needs needs = {.memory = o->memory + (two ? o->memory : 0),
 				    .timeout_ns = test_plan_longest_ns(o),
@@ -517,15 +528,15 @@ const struct cmd_verb cmd_test = {
 	"\n"
 	"  --subject LIST      vmtime, qemu; the first is judged, the others are peers (vmtime)\n"
 	"  --clocksource LIST  kvm-clock, tsc, hpet, acpi_pm, jiffies (kvm-clock)\n"
-	"  --scenario LIST     boot, steady, pause, pauses, snapshot, migrate, hoststep,\n"
-	"                      suspend, overcommit, steal, faces, ticks, costs, all\n"
+	"  --scenario LIST     boot, steady, pause, pauses, snapshot, migrate, migrations,\n"
+	"                      hoststep, suspend, overcommit, steal, faces, ticks, costs, all\n"
 	"                      (boot,steady,pause,snapshot)\n"
 	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s), faces "
 	"(10s),\n"
 	"                      each rate of ticks (3s; the PIT's 1 kHz 10s), pause, snapshot,\n"
 	"                      hoststep, suspend (5s)\n"
-	"  --pauses N, --clones N\n"
-	"                      of scenario pauses (100), of scenario snapshot (1)\n"
+	"  --pauses N, --migrations N, --clones N\n"
+	"                      of scenario pauses (100), of migrations (5), of snapshot (1)\n"
 	"  --repeat N          boots of each (1)\n"
 	"  --cpus N, --memory SIZE, --kernel FILE, --append STR\n"
 	"                      of the guest (1, 512M, the stock kernel, nothing more)\n"

@@ -28,6 +28,7 @@ enum test_scenario {
 	TEST_PAUSES,
 	TEST_SNAPSHOT,
 	TEST_MIGRATE,
+	TEST_MIGRATIONS,
 	TEST_HOSTSTEP,
 	TEST_SUSPEND,
 	TEST_SCENARIOS,
@@ -50,7 +51,7 @@ struct test_options {
 	uint64_t duration_ns;               /* 0: each scenario's own */
 	uint64_t limits_ns[TEST_SCENARIOS]; /* 0: the scenario's or the clock source's own */
 	uint64_t ticks_limit;               /* of the difference of counts; 0: its own */
-	unsigned repeat, cpus, pauses, clones;
+	unsigned repeat, cpus, pauses, migrations, clones;
 	uint64_t memory;    /* bytes */
 	const char *kernel; /* NULL: the stock one */
 	const char *qemu;   /* NULL: qemu-system-x86_64 */

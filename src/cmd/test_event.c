@@ -29,6 +29,11 @@ static const char *const policies[] = {"continue", "freeze"};
 
 enum { POLICIES = sizeof(policies) / sizeof(policies[0]), MAP_STEP_MS = 10 };
 
+static uint64_t many(const struct test_options *o, const struct test_event *event)
+{
+	return event->moves ? o->migrations : o->pauses;
+}
+
 uint64_t test_event_ns(const struct test_event_run *r)
 {
 	if (!r->event->default_ns)
@@ -47,7 +52,7 @@ static uint64_t lasts_ns(const struct test_options *o, const struct test_event *
 			 const char *clocksource)
 {
 	if (event->each_ns)
-		return o->pauses * 5 * event->each_ns;
+		return many(o, event) * 5 * event->each_ns;
 	if (event->moves)
 		return test_move_patience_ns;
 	return (o->duration_ns ? o->duration_ns : event->default_ns(clocksource)) +
@@ -60,7 +65,7 @@ static uint64_t before_ns(const struct test_options *o, const struct test_event 
 	const uint64_t base_ns = 10 * SECOND + 2 * JUDGE_END_NS;
 
 	if (event->each_ns)
-		return base_ns + o->pauses * event->each_ns / 8;
+		return base_ns + many(o, event) * event->each_ns / 8;
 	return base_ns + (event->clones ? (o->clones - 1) * clone_before_ns : 0);
 }
 
@@ -91,7 +96,7 @@ static int take(void *stream, const char *bytes, size_t size)
 }
 
 /* A VM that is not in debugfs belongs to a process that comes or goes. */
-static int read_map(struct test_event_run *r, struct kvmtsc_map *ret_map)
+int test_event_read_map(struct test_event_run *r, struct kvmtsc_map *ret_map)
 {
 	const uint64_t end_ns = hostclock_monotonic_ns() + map_patience_ns;
 	int error;
@@ -137,7 +142,7 @@ static void look_at_page(struct test_event_run *r, int n)
 static int begin(struct test_event_run *r)
 {
 	struct event_seen *seen = &r->seen;
-	int error = read_map(r, &seen->map[0]);
+	int error = test_event_read_map(r, &seen->map[0]);
 
 	if (!error && !kvmtsc_same(&seen->map[0], &r->map))
 		error = why_set(&r->why, -ESTALE, "the guest's TSC offset changed while it ran");
@@ -180,7 +185,7 @@ static int see_again(struct test_event_run *r)
 
 	if (r->stream.count == r->n_come)
 		return 0;
-	error = read_map(r, &r->map);
+	error = test_event_read_map(r, &r->map);
 	r->has_map = !error;
 	r->seen.map[1] = r->map;
 	if (!error && (r->map.ratio != before->ratio || r->map.frac_bits != before->frac_bits))
@@ -205,7 +210,7 @@ static int ask_downtime(struct test_event_run *r)
 static int finish(struct test_event_run *r)
 {
 	struct kvmtsc_map now;
-	int error = read_map(r, &now);
+	int error = test_event_read_map(r, &now);
 
 	if (!error && !kvmtsc_same(&now, &r->map))
 		error = why_set(&r->why, -ESTALE, "the guest's TSC offset changed after the event");
@@ -223,7 +228,7 @@ static int evaluate(struct test_event_run *r)
 	if (!r->has_map && r->phase == TEST_EVENT_AFTER) {
 		error = see_again(r);
 	} else if (!r->has_map && r->stream.count) {
-		error = read_map(r, &r->map);
+		error = test_event_read_map(r, &r->map);
 		r->has_map = !error;
 	}
 	if (!error && (r->has_map || r->pauses)) {

@@ -92,11 +92,19 @@ struct test_event {
 	void (*undo)(void);
 };
 
-extern const struct test_event test_hoststep, test_migrate, test_pause, test_pauses, test_snapshot,
-	test_suspend;
+extern const struct test_event test_hoststep, test_migrate, test_migrations, test_pause,
+	test_pauses, test_snapshot, test_suspend;
+
+/* Of many: has the guest look at its clocks and makes `pauses`; and ends that, when all have
+ * been. */
+int test_pauses_begin(struct test_event_run *r);
+int test_pauses_end(struct test_event_run *r);
 
 /* How long it lasts, where that is for us to say; else 0. */
 uint64_t test_event_ns(const struct test_event_run *r);
+
+/* What KVM shows of the guest's TSC.  0, or a negative errno with its why. */
+int test_event_read_map(struct test_event_run *r, struct kvmtsc_map *ret_map);
 
 /* What a guest's TSC shows now, if it runs. */
 uint64_t test_event_count(const struct kvmtsc_map *map);

@@ -71,7 +71,7 @@ static void judge(const struct test_event_run *r, const char *policy, struct jud
 	struct judge_clock clock = {0};
 	const struct pauses_promise each = {.clock = &clock,
 					    .hz = hz,
-					    .limit_ns = r->options->limits_ns[TEST_PAUSES],
+					    .limit_ns = r->options->limits_ns[r->event->scenario],
 					    .frozen = freeze};
 	struct why why = {0};
 
@@ -85,8 +85,7 @@ static void judge(const struct test_event_run *r, const char *policy, struct jud
 	else if (p && end > from && again < s->evaluated)
 		judge_promised(p + from, end - from, p + again, s->evaluated - again, &clock,
 			       &promise, r->options->limits_ns[r->event->scenario],
-			       r->pauses ? pauses_limit_ns(r->pauses->done) : r->event->limit_ns,
-			       row);
+			       r->pauses ? pauses_limit_ns(r->pauses) : r->event->limit_ns, row);
 	else
 		judge_skip(row, "there are no readings of it");
 	free(p);

@@ -33,6 +33,8 @@ const char *const judge_figure_names[JUDGE_FIGURES] = {
 	[JUDGE_CLONE] = "clone",
 	[JUDGE_PAUSES] = "pauses",
 	[JUDGE_WORST_PAUSE] = "worst_pause_ns",
+	[JUDGE_MIGRATIONS] = "migrations",
+	[JUDGE_WORST_MIGRATION] = "worst_migration_ns",
 	[JUDGE_CHECKS] = "checks",
 	[JUDGE_TICKS_DUE] = "ticks_due",
 	[JUDGE_TICKS_MISSING] = "ticks_missing",
@@ -42,7 +44,9 @@ const char *const judge_figure_names[JUDGE_FIGURES] = {
 	[JUDGE_BRACKET] = "bracket_ns",
 	[JUDGE_DURATION] = "duration_ns",
 	[JUDGE_DOWNTIME] = "downtime_ns",
+	[JUDGE_DOWNTIME_MAX] = "downtime_max_ns",
 	[JUDGE_TOTAL] = "total_ns",
+	[JUDGE_TOTAL_MAX] = "total_max_ns",
 	[JUDGE_LIMIT] = "limit_ns",
 };
 

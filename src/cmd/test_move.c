@@ -114,6 +114,7 @@ int test_move_begin(struct test_event_run *r)
 	m->downtime_ns = m->total_ns = 0;
 	m->asked_ns = hostclock_realtime_ns();
 	m->since_ns = hostclock_monotonic_ns();
+	m->asked_tsc = test_event_count(&r->map);
 	return test_qmp_ask(&r->qmp, "migrate", json_pack("{s:s}", "uri", uri), qmp_patience_ns,
 			    NULL, &r->why);
 }

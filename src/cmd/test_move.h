@@ -18,7 +18,8 @@ struct test_move {
 	struct test_qmp qmp;      /* of that one */
 	unsigned number;          /* from 1; 0: none was asked for yet */
 	uint64_t since_ns;        /* CLOCK_MONOTONIC, when it was asked for; ... */
-	int64_t asked_ns;         /* ... and by CLOCK_REALTIME */
+	int64_t asked_ns;         /* ... by CLOCK_REALTIME, ... */
+	uint64_t asked_tsc;       /* ... and by the guest's TSC */
 
 	/* Of the last one that is done; 0: the events did not tell. */
 	uint64_t downtime_ns; /* from STOP to RESUME */

@@ -15,7 +15,7 @@ enum { NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
 static const uint64_t least_pause_ns = 5 * NS_PER_MS, most_pause_ns = 200 * NS_PER_MS;
 static const uint64_t least_between_ns = 20 * NS_PER_MS, most_between_ns = 100 * NS_PER_MS;
 
-static int begin(struct test_event_run *r)
+int test_pauses_begin(struct test_event_run *r)
 {
 	const struct test_span all = {.to = UINT64_MAX, .map = r->map};
 	int error = test_load_say(r->fd, "check\n", &r->why);
@@ -83,7 +83,7 @@ static int step(struct test_event_run *r)
 }
 
 /* QEMU keeps no ledger. */
-static int end(struct test_event_run *r)
+int test_pauses_end(struct test_event_run *r)
 {
 	int error = test_load_say(r->fd, "rest\n", &r->why);
 
@@ -99,7 +99,7 @@ const struct test_event test_pauses = {
 	.option = "--on-pause",
 	.runs = true,
 	.each_ns = 200 * NS_PER_MS,
-	.begin = begin,
-	.end = end,
+	.begin = test_pauses_begin,
+	.end = test_pauses_end,
 	.step = step,
 };

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_pauses.h - many short stops of a guest, one after the other, and what comes out. */
+/* test_pauses.h - many short stops of a guest, or moves to another VMM, one after the other, and
+ * what comes out. */
 #ifndef CMD_TEST_PAUSES_H
 #define CMD_TEST_PAUSES_H
 
 #include "cmd/test_judge.h"
 #include "cmd/test_sample.h"
 #include "cmd/test_ticks_judge.h"
+
+/* What a move took; 0: not known. */
+struct pauses_move {
+	uint64_t downtime_ns, total_ns;
+};
 
 /* Those of one boot so far. */
 struct pauses {
@@ -17,6 +23,10 @@ struct pauses {
 	struct test_span *spans;
 	size_t count, room;
 
+	/* Of moves, each that is done. */
+	struct pauses_move *moves;
+	size_t n_moves, moves_room;
+
 	/* Between these lies what the guest stood still in all. */
 	uint64_t least_ns, most_ns;
 
@@ -24,11 +34,14 @@ struct pauses {
 	struct ticks_ledger ledgers[TICKS_SOURCES];
 };
 
-/* The limit of the sum of so many errors: 10 ns each, and 1 us at least. */
-uint64_t pauses_limit_ns(unsigned count);
+/* The limit of the sum of so many errors: for each 10 ns, for a move 100, and 1 us at least. */
+uint64_t pauses_limit_ns(const struct pauses *p);
 
 /* Begins a span with its last one, which ends.  0 or -ENOMEM. */
 int pauses_add(struct pauses *p, const struct test_span *span);
+
+/* One more that is done.  0 or -ENOMEM. */
+int pauses_add_move(struct pauses *p, const struct pauses_move *move);
 
 /* A number from `least` to `most`, another each time. */
 uint64_t pauses_random(struct pauses *p, uint64_t least, uint64_t most);
@@ -45,7 +58,8 @@ struct pauses_promise {
  * both clocks were off between one reading and the next, where they were off most (0: nowhere by
  * more than the brackets), which fails beyond the limit; how often the CPU that did so least has
  * looked at its clocks, which each has to of which there are two readings: they go round the CPUs,
- * of which the last may not have had its turn; and what became of the ticks, of which none may be
+ * of which the last may not have had its turn; what moves took, the middle one and the longest; and
+ * what became of the ticks, of which none may be
  * missing. */
 void pauses_judge(const struct pauses *p, const struct test_stream *stream, size_t from,
 		  const struct pauses_promise *promise, struct judge_row *row);

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_pauses_judge.c - many short stops of a guest: their times, and the figures. */
+/* test_pauses_judge.c - many short stops or moves of a guest: their times, and the figures. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cmd/cmd.h"
 #include "cmd/test_pauses.h"
 
 __extension__ typedef __int128 i128;
 
-enum { BILLION = 1000000000, LIMIT_NS = 10, LEAST_LIMIT_NS = 1000 };
+enum { BILLION = 1000000000, LIMIT_NS = 10, MOVE_LIMIT_NS = 100, LEAST_LIMIT_NS = 1000 };
 
-uint64_t pauses_limit_ns(unsigned count)
+uint64_t pauses_limit_ns(const struct pauses *p)
 {
-	return count * LIMIT_NS > LEAST_LIMIT_NS ? count * LIMIT_NS : LEAST_LIMIT_NS;
+	const uint64_t all_ns = (uint64_t)p->done * (p->moves ? MOVE_LIMIT_NS : LIMIT_NS);
+
+	return all_ns > LEAST_LIMIT_NS ? all_ns : LEAST_LIMIT_NS;
 }
 
 int pauses_add(struct pauses *p, const struct test_span *span)
@@ -30,6 +34,21 @@ int pauses_add(struct pauses *p, const struct test_span *span)
 		p->room = room;
 	}
 	p->spans[p->count++] = *span;
+	return 0;
+}
+
+int pauses_add_move(struct pauses *p, const struct pauses_move *move)
+{
+	if (p->n_moves == p->moves_room) {
+		size_t room = p->moves_room ? 2 * p->moves_room : 64;
+		struct pauses_move *grown = reallocarray(p->moves, room, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		p->moves = grown;
+		p->moves_room = room;
+	}
+	p->moves[p->n_moves++] = *move;
 	return 0;
 }
 
@@ -127,7 +146,8 @@ static void judge_worst(const struct pauses *p, const struct test_stream *s, siz
 	const int64_t sure_ns = worst_ns(p, s, from, promise->hz, ppb, promise->frozen, brackets);
 	char off[32], limit[32];
 
-	set(row, JUDGE_WORST_PAUSE, worst_ns(p, s, from, promise->hz, ppb, promise->frozen, 1));
+	set(row, p->moves ? JUDGE_WORST_MIGRATION : JUDGE_WORST_PAUSE,
+	    worst_ns(p, s, from, promise->hz, ppb, promise->frozen, 1));
 	if ((uint64_t)sure_ns <= limit_ns)
 		return;
 	cmd_format_ns(off, sizeof(off), sure_ns, false);
@@ -198,10 +218,41 @@ static void judge_ticks(const struct ticks_ledger ledgers[TICKS_SOURCES], struct
 		     due, missing);
 }
 
+static int compare(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Of each what lies `offset` bytes into it; nothing of moves of which one did not tell. */
+static void show_took(const struct pauses *p, size_t offset, enum judge_figure middle,
+		      enum judge_figure most, struct judge_row *row)
+{
+	uint64_t *took = calloc(p->n_moves, sizeof(*took));
+
+	row->known[middle] = false;
+	for (size_t i = 0; took && i < p->n_moves; i++)
+		memcpy(&took[i], (const char *)&p->moves[i] + offset, sizeof(*took));
+	if (took)
+		qsort(took, p->n_moves, sizeof(*took), compare);
+	if (took && took[0]) {
+		set(row, middle, (int64_t)took[p->n_moves / 2]);
+		set(row, most, (int64_t)took[p->n_moves - 1]);
+	}
+	free(took);
+}
+
 void pauses_judge(const struct pauses *p, const struct test_stream *stream, size_t from,
 		  const struct pauses_promise *promise, struct judge_row *row)
 {
-	set(row, JUDGE_PAUSES, p->done);
+	set(row, p->moves ? JUDGE_MIGRATIONS : JUDGE_PAUSES, p->done);
+	if (p->moves) {
+		show_took(p, offsetof(struct pauses_move, downtime_ns), JUDGE_DOWNTIME,
+			  JUDGE_DOWNTIME_MAX, row);
+		show_took(p, offsetof(struct pauses_move, total_ns), JUDGE_TOTAL, JUDGE_TOTAL_MAX,
+			  row);
+	}
 	if (promise->hz)
 		judge_worst(p, stream, from, promise, row);
 	judge_checks(stream, from, row);
@@ -211,7 +262,9 @@ void pauses_judge(const struct pauses *p, const struct test_stream *stream, size
 
 void pauses_free(struct pauses *p)
 {
-	if (p)
+	if (p) {
 		free(p->spans);
+		free(p->moves);
+	}
 	free(p);
 }

@@ -26,8 +26,9 @@ static const uint64_t pair_period_ns = SECOND / 5;
 static const size_t pair_history = 4096; /* 13 minutes */
 
 /* In this order. */
-static const struct test_event *const events[] = {&test_pause,   &test_pauses,   &test_snapshot,
-						  &test_migrate, &test_hoststep, &test_suspend};
+static const struct test_event *const events[] = {&test_pause,   &test_pauses,     &test_snapshot,
+						  &test_migrate, &test_migrations, &test_hoststep,
+						  &test_suspend};
 
 enum { EVENTS = sizeof(events) / sizeof(events[0]) };
 

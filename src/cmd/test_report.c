@@ -23,8 +23,8 @@
 __extension__ typedef unsigned __int128 u128;
 
 const char *const test_scenario_names[TEST_SCENARIOS] = {
-	"boot",  "steady", "overcommit", "steal",   "faces",    "ticks",  "costs",
-	"pause", "pauses", "snapshot",   "migrate", "hoststep", "suspend"};
+	"boot",  "steady", "overcommit", "steal",   "faces",      "ticks",    "costs",
+	"pause", "pauses", "snapshot",   "migrate", "migrations", "hoststep", "suspend"};
 const char *const test_subject_names[TEST_SUBJECTS] = {"vmtime", "qemu"};
 
 struct test_result *test_report_add(struct test_report *report)
@@ -264,20 +264,32 @@ static void print_steals(const struct test_report *report, const struct test_res
 	}
 }
 
+/* "61.5 ms", and of many the middle one and the longest. */
+static void took_text(const struct judge_row *row, enum judge_figure figure, enum judge_figure most,
+		      char *buf, size_t size)
+{
+	char one[32], longest[32];
+
+	cmd_format_ns(one, sizeof(one), row->value[figure], false);
+	cmd_format_ns(longest, sizeof(longest), row->value[most], false);
+	snprintf(buf, size, "%s%s%s%s", one, row->known[most] ? " (at most " : "",
+		 row->known[most] ? longest : "", row->known[most] ? ")" : "");
+}
+
 static void print_moves(const struct test_options *options, const struct test_report *report,
 			const struct test_result *const *rows)
 {
 	for (size_t n = 0; n < report->count; n++) {
 		const struct test_result *r = rows[n];
-		char title[48], run[24] = "", down[32], total[32];
+		char title[48], run[24] = "", down[80], total[80];
 
 		if (!r->row.known[JUDGE_TOTAL] || !r->row.known[JUDGE_DOWNTIME])
 			continue;
 		test_report_subject(report, r->subject, title, sizeof(title));
 		if (options->repeat > 1)
 			snprintf(run, sizeof(run), ", run %u", r->run);
-		cmd_format_ns(down, sizeof(down), r->row.value[JUDGE_DOWNTIME], false);
-		cmd_format_ns(total, sizeof(total), r->row.value[JUDGE_TOTAL], false);
+		took_text(&r->row, JUDGE_DOWNTIME, JUDGE_DOWNTIME_MAX, down, sizeof(down));
+		took_text(&r->row, JUDGE_TOTAL, JUDGE_TOTAL_MAX, total, sizeof(total));
 		printf("%s, %s, %s%s%s%s: the guest did not run for %s, moving it took %s\n", title,
 		       r->clocksource, test_scenario_names[r->scenario], r->policy ? " " : "",
 		       r->policy ? r->policy : "", run, down, total);

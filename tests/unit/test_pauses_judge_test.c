@@ -238,10 +238,57 @@ static void a_cpu_of_which_nothing_is_known_does_not_fail(void **state)
 
 static void the_limit_grows_with_the_number(void **state)
 {
+	static const struct pauses one = {.done = 1}, hundred = {.done = 100},
+				   more = {.done = 1000};
+	struct pauses_move move = {0};
+	const struct pauses moves = {.done = 100, .moves = &move};
+
 	(void)state;
-	assert_int_equal(pauses_limit_ns(1), 1000);
-	assert_int_equal(pauses_limit_ns(100), 1000);
-	assert_int_equal(pauses_limit_ns(1000), 10000);
+	assert_int_equal(pauses_limit_ns(&one), 1000);
+	assert_int_equal(pauses_limit_ns(&hundred), 1000);
+	assert_int_equal(pauses_limit_ns(&more), 10000);
+	assert_int_equal(pauses_limit_ns(&moves), 10000);
+}
+
+static struct judge_row judge_moves(const struct pauses_move moves[PAUSES])
+{
+	static const int64_t right[PAUSES + 1] = {0, 300, 300, 300};
+	struct judge_row row;
+	struct guest g;
+
+	make(&g, false, right);
+	for (int i = 0; i < PAUSES; i++)
+		assert_int_equal(pauses_add_move(&g.pauses, &moves[i]), 0);
+	row = judge(&g, false);
+	free(g.pauses.moves);
+	end(&g);
+	return row;
+}
+
+static void of_moves_the_middle_one_and_the_longest_are_shown(void **state)
+{
+	static const struct pauses_move moves[PAUSES] = {{90, 1000}, {20, 4000}, {30, 2000}};
+	const struct judge_row row = judge_moves(moves);
+
+	(void)state;
+	assert_false(row.known[JUDGE_PAUSES] || row.known[JUDGE_WORST_PAUSE]);
+	assert_int_equal(row.value[JUDGE_MIGRATIONS], PAUSES);
+	assert_int_equal(row.value[JUDGE_WORST_MIGRATION], 300 - 2 * BOUND_NS);
+	assert_int_equal(row.value[JUDGE_DOWNTIME], 30);
+	assert_int_equal(row.value[JUDGE_DOWNTIME_MAX], 90);
+	assert_int_equal(row.value[JUDGE_TOTAL], 2000);
+	assert_int_equal(row.value[JUDGE_TOTAL_MAX], 4000);
+	assert_true(row.known[JUDGE_DOWNTIME_MAX] && row.known[JUDGE_TOTAL_MAX]);
+}
+
+static void moves_of_which_one_did_not_tell_have_no_figure(void **state)
+{
+	static const struct pauses_move moves[PAUSES] = {{90, 1000}, {0, 4000}, {30, 2000}};
+	const struct judge_row row = judge_moves(moves);
+
+	(void)state;
+	assert_false(row.known[JUDGE_DOWNTIME] || row.known[JUDGE_DOWNTIME_MAX]);
+	assert_true(row.known[JUDGE_TOTAL]);
 }
 
 static void lengths_differ_and_come_again(void **state)
@@ -274,6 +321,8 @@ int main(void)
 		cmocka_unit_test(every_cpu_has_to_look),
 		cmocka_unit_test(a_cpu_of_which_nothing_is_known_does_not_fail),
 		cmocka_unit_test(the_limit_grows_with_the_number),
+		cmocka_unit_test(of_moves_the_middle_one_and_the_longest_are_shown),
+		cmocka_unit_test(moves_of_which_one_did_not_tell_have_no_figure),
 		cmocka_unit_test(lengths_differ_and_come_again),
 	};
 

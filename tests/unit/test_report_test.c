@@ -291,6 +291,13 @@ static void what_a_move_took_stands_below_the_table(void **state)
 				     "61.5 ms, moving it took 2.13 s\n"));
 	assert_null(strstr(text, "vmtime, tsc, migrate freeze: the guest"));
 	assert_non_null(strstr(printed(&report, repeated_table), "migrate freeze, run 1: the"));
+	report.results[0].row.value[JUDGE_DOWNTIME_MAX] = 99000000;
+	report.results[0].row.value[JUDGE_TOTAL_MAX] = 3000000000;
+	report.results[0].row.known[JUDGE_DOWNTIME_MAX] = true;
+	report.results[0].row.known[JUDGE_TOTAL_MAX] = true;
+	assert_non_null(
+		strstr(printed(&report, test_report_table),
+		       "61.5 ms (at most 99.0 ms), moving it took 2.13 s (at most 3.00 s)"));
 	test_report_free(&report);
 }
 

@@ -52,6 +52,8 @@ if [ $# -eq 0 ]; then
 		--limit pause=1us -- --on-pause auto
 	refused 'nor is one of a snapshot' 2 '--on-restore auto' \
 		--scenario snapshot -- --on-restore auto
+	refused 'nor is one of a migration' 2 '--on-migrate auto' \
+		--scenario migrations -- --on-migrate auto
 	refused 'files that a suspended lab loses are refused' 2 'loses the files' \
 		--scenario suspend --keep "$work"
 	export VMTIME_LAB=1
@@ -60,6 +62,7 @@ if [ $# -eq 0 ]; then
 	unset VMTIME_LAB
 	refused 'no pause at all is refused' 2 '--pauses 0' --scenario pauses --pauses 0
 	refused 'a number of pauses needs its scenario' 2 'give --scenario pauses' --pauses 10
+	refused 'so does a number of migrations' 2 'give --scenario migrations' --migrations 10
 	refused 'clones need their scenario' 2 'give --scenario snapshot' \
 		--scenario boot --clones 2
 	refused 'a limit of faces needs its scenario' 2 'faces: that scenario is not run' \
