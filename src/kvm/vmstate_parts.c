@@ -8,7 +8,7 @@
 
 bool vmstate_parts_knows(uint32_t kind, uint16_t version)
 {
-	return kind <= VMSTATE_TAKEN && version == 1;
+	return kind <= VMSTATE_FEATURES && version == 1;
 }
 
 static int make_room(struct vmstate_parts *p)

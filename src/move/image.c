@@ -212,6 +212,11 @@ int image_look(const struct stream_reader *r, const struct stream_section *s,
 	return 0;
 }
 
+bool image_has(const struct stream_section *s, uint32_t n)
+{
+	return bit(s->bytes + DATA_AT, n) || bit(s->bytes + ZERO_AT, n);
+}
+
 int image_unpack(struct image *i, const char *name, const struct stream_section *s,
 		 const struct image_piece *p, const struct guest_memory *memory, bool fresh,
 		 struct why *why)

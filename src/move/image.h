@@ -50,6 +50,9 @@ struct image_piece {
 int image_look(const struct stream_reader *r, const struct stream_section *section,
 	       const struct guest_memory *memory, struct image_piece *ret_piece, struct why *why);
 
+/* Whether page n of a section that was looked at is in it. */
+bool image_has(const struct stream_section *section, uint32_t n);
+
 /* Takes it in.  `fresh`: the memory is zero where nothing was taken in.  0, or -EINVAL, and the
  * pages that it covers may hold anything. */
 int image_unpack(struct image *image, const char *name, const struct stream_section *section,

@@ -82,7 +82,8 @@ void migrate_target_running(struct migrate_target *t, int result, const struct w
 /* It is not wanted any more, and ends soon, FAILED, unless GO has come. */
 void migrate_target_give_up(struct migrate_target *t);
 
-/* Waits for its end and frees it; NULL is taken.  Why it failed is in *why. */
+/* Waits for its end and frees it; NULL is taken.  *why: why it FAILED; of one that is DONE it is
+ * empty, or says why the source may not know that the machine runs here. */
 enum migrate_target_stage migrate_target_end(struct migrate_target *t, struct why *why);
 
 #endif

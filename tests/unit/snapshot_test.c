@@ -415,7 +415,7 @@ static void state_that_is_not_known_is_refused_unless_it_may_be_left_out(void **
 		uint16_t version;
 		const char *words;
 	} cases[] = {
-		{VMSTATE_TAKEN + 1, 1, "type 267, version 1, that this vmtime does not know"},
+		{VMSTATE_FEATURES + 1, 1, "type 269, version 1, that this vmtime does not know"},
 		{UINT32_MAX - STREAM_STATE, 1, "type 4294967295, version 1"},
 		{VMSTATE_CLOCK, 2, "type 257, version 2, that this vmtime does not know"},
 		{VMSTATE_CLOCK, 0, "type 257, version 0, that this vmtime does not know"},

@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* migrate_target_test.c - a machine that comes is put together and run here after GO, and never
+ * before; and who is no source, or breaks off, is told why it does not run. */
+#include "migrate_bench.h"
+
+#include <sys/socket.h>
+
+#include "../random.h"
+#include "kvm/bytes.h"
+
+#define PATIENCE (5 * BENCH_S)
+#define SHORT (300 * BENCH_MS)
+
+/* What there is at the source. */
+static struct guest_memory there(void)
+{
+	struct random random = {.state = 11};
+	struct guest_memory m;
+
+	assert_int_equal(memory_create(BENCH_SIZE, &m, NULL), 0);
+	for (int i = 0; i < 300; i++)
+		put64(m.low + random_below(&random, BENCH_SIZE / 8) * 8, random_next(&random));
+	return m;
+}
+
+/* Up to a stage, without a fault. */
+static struct peer *advance(struct bench *b, const struct guest_memory *m,
+			    enum migrate_target_stage stage)
+{
+	struct peer *p = peer_new(b);
+
+	peer_ask(p);
+	bench_await(b, MIGRATE_TARGET_ASKED);
+	if (stage == MIGRATE_TARGET_ASKED)
+		return p;
+	migrate_target_prepared(b->target, 0, NULL);
+	peer_hear_word(p, MESSAGE_READY);
+	peer_begin(p);
+	bench_await(b, MIGRATE_TARGET_ACTIVE);
+	if (stage == MIGRATE_TARGET_ACTIVE)
+		return p;
+	peer_memory(p, m);
+	peer_round(p, 2, 0);
+	peer_time(p);
+	bench_await(b, MIGRATE_TARGET_TIME);
+	if (stage == MIGRATE_TARGET_TIME)
+		return p;
+	peer_state(p);
+	peer_say(p, MESSAGE_WHOLE);
+	bench_await(b, MIGRATE_TARGET_WHOLE);
+	if (stage == MIGRATE_TARGET_WHOLE)
+		return p;
+	migrate_target_loaded(b->target, 0, NULL);
+	peer_hear_word(p, MESSAGE_LOADED);
+	bench_await(b, MIGRATE_TARGET_LOADED);
+	if (stage == MIGRATE_TARGET_LOADED)
+		return p;
+	peer_say(p, MESSAGE_GO);
+	bench_await(b, MIGRATE_TARGET_GO);
+	return p;
+}
+
+static void a_machine_that_has_come_whole_runs_here_after_go(void **state)
+{
+	struct guest_memory m = there();
+	struct bench *b = bench_new(PATIENCE);
+	struct peer *p = advance(b, &m, MIGRATE_TARGET_LOADED);
+	const struct vmstate_parts *parts = migrate_target_state(b->target);
+	struct migrate_target_stats stats;
+	struct hosts_window window;
+	struct stream_section s;
+
+	(void)state;
+	assert_int_equal(migrate_target_description(b->target)->n, 2);
+	assert_false(migrate_target_stands(b->target));
+	migrate_target_window(b->target, &window);
+	assert_true(window.known);
+	assert_in_range(0 - window.lo_ns, 0, 10 * BENCH_S);
+	assert_in_range(window.hi_ns, 0, 10 * BENCH_S);
+	assert_int_equal(parts->n, 7);
+	assert_memory_equal(vmstate_parts_find(parts, VMSTATE_CPU, 1)->bytes, "state", 5);
+	assert_memory_equal(m.low, b->memory.low, BENCH_SIZE);
+	migrate_target_stats(b->target, &stats);
+	assert_int_equal(stats.image.pages, BENCH_PAGES);
+	assert_int_equal(stats.rounds, 2);
+	assert_int_equal(stats.remaining_bytes, 0);
+	assert_int_equal(stats.come_bytes, p->w.bytes);
+	peer_say(p, MESSAGE_GO);
+	bench_await(b, MIGRATE_TARGET_GO);
+	migrate_target_running(b->target, 0, NULL);
+	peer_hear_word(p, MESSAGE_RUNNING);
+	assert_int_equal(stream_end(&p->w, NULL), 0);
+	assert_int_equal(stream_next(&p->r, &s, NULL), 0);
+	peer_free(p);
+	bench_end(b, MIGRATE_TARGET_DONE, "");
+	memory_destroy(&m);
+}
+
+/* A page of zeros as well. */
+static void what_came_last_of_a_page_stays(void **state)
+{
+	struct random random = random_start();
+	struct guest_memory m = there();
+	struct bench *b = bench_new(PATIENCE);
+	struct peer *p = advance(b, &m, MIGRATE_TARGET_ACTIVE);
+
+	(void)state;
+	peer_memory(p, &m);
+	for (uint32_t round = 2; round < 12; round++) {
+		uint64_t first = random_below(&random, BENCH_PAGES - 5);
+
+		peer_round(p, round, 6 * BENCH_PAGE);
+		memset(m.low + first * BENCH_PAGE, round % 3 ? (int)round : 0, 5 * BENCH_PAGE);
+		peer_pages(p, &m, first, 5);
+	}
+	peer_time(p);
+	peer_say(p, MESSAGE_WHOLE);
+	bench_await(b, MIGRATE_TARGET_WHOLE);
+	assert_memory_equal(m.low, b->memory.low, BENCH_SIZE);
+	peer_free(p);
+	migrate_target_loaded(b->target, -EIO, &(struct why){"no CPUs left"});
+	bench_end(b, MIGRATE_TARGET_FAILED, "no CPUs left");
+	memory_destroy(&m);
+}
+
+/* One that comes after them is let in, each time. */
+static void who_is_no_source_is_turned_away_and_the_next_may_come(void **state)
+{
+	static const struct {
+		const char *bytes, *words;
+	} cases[] = {
+		{"", "nothing moves"},
+		{"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "is no stream of vmtime"},
+		{"GET / HT", "nothing moves"},
+	};
+	struct guest_memory m = there();
+	struct bench *b = bench_new(SHORT);
+	struct peer *p;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct why why;
+		int fd = address_connect(&b->config.address, BENCH_S, &bench_never, &why);
+
+		assert_true(fd >= 0);
+		assert_int_equal(write(fd, cases[i].bytes, strlen(cases[i].bytes)),
+				 strlen(cases[i].bytes));
+		bench_await_turned_away(b, i + 1, cases[i].words);
+		close(fd);
+	}
+	p = advance(b, &m, MIGRATE_TARGET_ASKED);
+	peer_free(p);
+	migrate_target_give_up(b->target);
+	bench_end(b, MIGRATE_TARGET_FAILED, "given up");
+	memory_destroy(&m);
+}
+
+/* Each byte comes before patience with one byte is over. */
+static void a_greeting_that_is_spread_for_ever_is_turned_away(void **state)
+{
+	struct bench *b = bench_new(SHORT);
+	struct why why;
+	int fd = address_connect(&b->config.address, BENCH_S, &bench_never, &why);
+
+	(void)state;
+	for (int i = 0; i < 1000 && !__atomic_load_n(&b->turned_away, __ATOMIC_SEQ_CST); i++) {
+		(void)!send(fd, "\x89VMT\r\n\x1a\n" + i % 8, 1, MSG_NOSIGNAL);
+		poll(NULL, 0, 20);
+	}
+	bench_await_turned_away(b, 1, "nothing moves");
+	close(fd);
+	migrate_target_give_up(b->target);
+	bench_end(b, MIGRATE_TARGET_FAILED, "given up");
+}
+
+static void another_source_is_refused_while_one_machine_comes(void **state)
+{
+	struct guest_memory m = there();
+	struct bench *b = bench_new(PATIENCE);
+	struct peer *p = advance(b, &m, MIGRATE_TARGET_ACTIVE);
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct peer *second = peer_new(b);
+
+		peer_ask(second);
+		peer_hear_failed(second, "another machine is coming here");
+		peer_free(second);
+	}
+	peer_memory(p, &m);
+	peer_time(p);
+	peer_say(p, MESSAGE_WHOLE);
+	bench_await(b, MIGRATE_TARGET_WHOLE);
+	peer_free(p);
+	migrate_target_give_up(b->target);
+	bench_end(b, MIGRATE_TARGET_FAILED, "given up");
+	memory_destroy(&m);
+}
+
+static void one_that_does_not_fit_is_told_before_its_memory_comes(void **state)
+{
+	struct bench *b = bench_new(PATIENCE);
+	struct peer *p = peer_new(b);
+
+	(void)state;
+	peer_hello(p, 2 * BENCH_SIZE, false);
+	peer_hear_failed(p, "that machine has 32768 KiB of memory and this one 16384");
+	peer_free(p);
+	bench_await_turned_away(b, 1, "give --memory as it is there");
+	p = peer_new(b);
+	peer_ask(p);
+	bench_await(b, MIGRATE_TARGET_ASKED);
+	migrate_target_prepared(b->target, -EINVAL, &(struct why){"it has an HPET (--hpet)"});
+	peer_hear_failed(p, "it has an HPET (--hpet)");
+	peer_free(p);
+	bench_await(b, MIGRATE_TARGET_LISTENS);
+	bench_await_turned_away(b, 2, "it has an HPET (--hpet)");
+	p = peer_new(b);
+	peer_hello(p, BENCH_SIZE, true);
+	peer_part(p, VMSTATE_MACHINE, 0);
+	peer_say(p, MESSAGE_ASK);
+	bench_await(b, MIGRATE_TARGET_ASKED);
+	assert_true(migrate_target_stands(b->target));
+	assert_int_equal(migrate_target_description(b->target)->n, 1);
+	peer_free(p);
+	migrate_target_give_up(b->target);
+	bench_end(b, MIGRATE_TARGET_FAILED, "given up");
+}
+
+/* A later vmtime's, in the description. */
+static void what_is_not_known_is_refused_by_name_before_memory_comes(void **state)
+{
+	static const uint32_t types[] = {27, 255, STREAM_STATE + 200};
+	struct bench *b = bench_new(PATIENCE);
+	struct stream_section s = {.version = 1};
+	struct peer *p;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		char words[80];
+
+		s.type = types[i];
+		p = peer_new(b);
+		peer_hello(p, BENCH_SIZE, false);
+		peer_section(p, &s);
+		snprintf(words, sizeof(words), "type %u, version 1, that this vmtime does not know",
+			 s.type);
+		peer_hear_failed(p, words);
+		peer_free(p);
+		bench_await_turned_away(b, i + 1, words);
+	}
+	p = peer_new(b);
+	s = (struct stream_section){.type = MESSAGE_HELLO, .version = 2};
+	peer_section(p, &s);
+	peer_hear_failed(p, "type 16, version 2, that this vmtime does not know");
+	peer_free(p);
+	bench_await_turned_away(b, i + 1, "type 16");
+	migrate_target_give_up(b->target);
+	bench_end(b, MIGRATE_TARGET_FAILED, "given up");
+}
+
+static void what_may_be_left_out_is_anywhere(void **state)
+{
+	static const struct stream_section extra[] = {
+		{.type = 27, .version = 1, .flags = STREAM_OPTIONAL},
+		{.type = STREAM_STATE + 200, .version = 9, .flags = STREAM_OPTIONAL},
+		{.type = STREAM_MEMORY, .version = 2, .flags = STREAM_OPTIONAL},
+	};
+	struct guest_memory m = there();
+	struct bench *b = bench_new(PATIENCE);
+	struct peer *p = peer_new(b);
+
+	(void)state;
+	peer_section(p, &extra[0]);
+	peer_hello(p, BENCH_SIZE, false);
+	peer_section(p, &extra[1]);
+	peer_say(p, MESSAGE_ASK);
+	bench_await(b, MIGRATE_TARGET_ASKED);
+	assert_int_equal(migrate_target_description(b->target)->n, 0);
+	migrate_target_prepared(b->target, 0, NULL);
+	peer_section(p, &extra[0]);
+	peer_begin(p);
+	peer_memory(p, &m);
+	for (int i = 0; i < 3; i++)
+		peer_section(p, &extra[i]);
+	peer_time(p);
+	peer_section(p, &extra[1]);
+	peer_say(p, MESSAGE_WHOLE);
+	bench_await(b, MIGRATE_TARGET_WHOLE);
+	migrate_target_loaded(b->target, 0, NULL);
+	peer_section(p, &extra[0]);
+	peer_say(p, MESSAGE_GO);
+	bench_await(b, MIGRATE_TARGET_GO);
+	assert_int_equal(migrate_target_state(b->target)->n, 3);
+	migrate_target_running(b->target, 0, NULL);
+	assert_int_equal(stream_end(&p->w, NULL), 0);
+	bench_await(b, MIGRATE_TARGET_DONE);
+	peer_free(p);
+	bench_end(b, MIGRATE_TARGET_DONE, "");
+	memory_destroy(&m);
+}
+
+static const struct {
+	enum migrate_target_stage stage;
+	const char *where;
+} stages[] = {
+	{MIGRATE_TARGET_ACTIVE, "while memory came: "},
+	{MIGRATE_TARGET_TIME, "while its state came: "},
+	{MIGRATE_TARGET_LOADED, "when all but GO had come: "},
+};
+enum { STAGES = sizeof(stages) / sizeof(stages[0]) };
+
+static void one_that_breaks_off_before_go_never_runs(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 3 * STAGES; i++) {
+		struct guest_memory m = there();
+		struct bench *b = bench_new(i % 3 == 1 ? SHORT : PATIENCE);
+		struct peer *p = advance(b, &m, stages[i / 3].stage);
+
+		if (i % 3 == 0)
+			peer_raw(p, "half", 4);
+		if (i % 3 == 2)
+			message_put_text(&p->w, MESSAGE_CANCEL, "not today", NULL);
+		if (i % 3 != 1)
+			shutdown(p->wire.fd, SHUT_WR);
+		peer_hear_failed(p, stages[i / 3].where);
+		peer_free(p);
+		bench_end(b, MIGRATE_TARGET_FAILED,
+			  i % 3 == 0   ? "the other side has closed the connection"
+			  : i % 3 == 1 ? "nothing moves"
+				       : "the source gave it up: not today");
+		memory_destroy(&m);
+	}
+}
+
+static void one_that_is_given_up_here_fails_unless_go_has_come(void **state)
+{
+	(void)state;
+	for (int i = 0; i < STAGES; i++) {
+		struct guest_memory m = there();
+		struct bench *b = bench_new(PATIENCE);
+		struct peer *p = advance(b, &m, stages[i].stage);
+
+		migrate_target_give_up(b->target);
+		peer_hear_failed(p, "given up");
+		peer_free(p);
+		bench_end(b, MIGRATE_TARGET_FAILED, stages[i].where);
+		memory_destroy(&m);
+	}
+}
+
+static void after_go_it_runs_though_nobody_hears_it(void **state)
+{
+	struct guest_memory m = there();
+	struct bench *b = bench_new(PATIENCE);
+	struct peer *p = advance(b, &m, MIGRATE_TARGET_LOADED);
+
+	(void)state;
+	peer_say(p, MESSAGE_GO);
+	peer_free(p);
+	bench_await(b, MIGRATE_TARGET_GO);
+	migrate_target_give_up(b->target);
+	poll(NULL, 0, 20);
+	assert_int_equal(migrate_target_stage(b->target), MIGRATE_TARGET_GO);
+	migrate_target_running(b->target, 0, NULL);
+	bench_end(b, MIGRATE_TARGET_DONE, "when it ran here: the other side has closed");
+	memory_destroy(&m);
+}
+
+static void half_of_go_is_none(void **state)
+{
+	struct guest_memory m = there();
+	struct bench *b = bench_new(PATIENCE);
+	struct peer *p = advance(b, &m, MIGRATE_TARGET_LOADED);
+	struct buffer {
+		uint8_t bytes[STREAM_SECTION];
+	} go = {{MESSAGE_GO, 0, 0, 0, 1}};
+
+	(void)state;
+	peer_raw(p, go.bytes, sizeof(go.bytes) - 1);
+	shutdown(p->wire.fd, SHUT_WR);
+	peer_hear_failed(p, "when all but GO had come");
+	peer_free(p);
+	bench_end(b, MIGRATE_TARGET_FAILED, "has closed the connection");
+	memory_destroy(&m);
+}
+
+static void one_that_cannot_run_after_go_is_given_back(void **state)
+{
+	struct guest_memory m = there();
+	struct bench *b = bench_new(PATIENCE);
+	struct peer *p = advance(b, &m, MIGRATE_TARGET_GO);
+
+	(void)state;
+	migrate_target_running(b->target, -EIO, &(struct why){"KVM_RUN: no"});
+	peer_hear_failed(p, "KVM_RUN: no");
+	peer_free(p);
+	bench_end(b, MIGRATE_TARGET_FAILED, "KVM_RUN: no");
+	memory_destroy(&m);
+}
+
+enum lack { PAGE_LACKS, TIME_LACKS, PAGE_TWICE, ROUND_LACKS, PART_TWICE, NOT_WHOLE, LACKS };
+
+static void say_wrongly(struct peer *p, const struct guest_memory *m, enum lack lack)
+{
+	peer_memory(p, m);
+	if (lack == PAGE_TWICE)
+		peer_pages(p, m, 77, 1);
+	peer_round(p, lack == ROUND_LACKS ? 3 : 2, 0);
+	peer_part(p, VMSTATE_CLOCK, 0);
+	peer_part(p, VMSTATE_TSC, 0);
+	if (lack != TIME_LACKS)
+		peer_part(p, VMSTATE_HOST, 0);
+	if (lack == PART_TWICE)
+		peer_part(p, VMSTATE_TSC, 0);
+	peer_say(p, lack == NOT_WHOLE ? MESSAGE_GO : MESSAGE_WHOLE);
+}
+
+static void one_that_is_not_whole_is_refused(void **state)
+{
+	static const char *const words[LACKS] = {
+		[PAGE_LACKS] = "the page at 0xfff000 has never come",
+		[TIME_LACKS] = "its clocks have not come",
+		[PAGE_TWICE] = "the page at 0x4d000 a second time",
+		[ROUND_LACKS] = "round 3 came where 2 should",
+		[PART_TWICE] = "two sections of type 258 and index 0",
+		[NOT_WHOLE] = "GO was said at a wrong time",
+	};
+
+	(void)state;
+	for (enum lack lack = 0; lack < LACKS; lack++) {
+		struct guest_memory m = there();
+		struct bench *b = bench_new(PATIENCE);
+		struct peer *p = advance(b, &m, MIGRATE_TARGET_ACTIVE);
+
+		if (lack == PAGE_LACKS) {
+			for (uint64_t at = 0; at < BENCH_PAGES - IMAGE_PAGES; at += IMAGE_PAGES)
+				peer_pages(p, &m, at, IMAGE_PAGES);
+			peer_pages(p, &m, BENCH_PAGES - IMAGE_PAGES, IMAGE_PAGES - 1);
+			peer_time(p);
+			peer_say(p, MESSAGE_WHOLE);
+		} else {
+			say_wrongly(p, &m, lack);
+		}
+		peer_hear_failed(p, words[lack]);
+		peer_free(p);
+		bench_end(b, MIGRATE_TARGET_FAILED, words[lack]);
+		memory_destroy(&m);
+	}
+}
+
+static void a_place_that_is_taken_is_refused(void **state)
+{
+	struct bench *b = bench_new(PATIENCE);
+	struct migrate_target *second;
+	struct why why = {""};
+
+	(void)state;
+	assert_int_equal(migrate_target_begin(&b->config, &second, &why), -EADDRINUSE);
+	assert_non_null(strstr(why.text, b->folder.file));
+	migrate_target_give_up(b->target);
+	bench_end(b, MIGRATE_TARGET_FAILED, "given up");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_machine_that_has_come_whole_runs_here_after_go),
+		cmocka_unit_test(what_came_last_of_a_page_stays),
+		cmocka_unit_test(who_is_no_source_is_turned_away_and_the_next_may_come),
+		cmocka_unit_test(a_greeting_that_is_spread_for_ever_is_turned_away),
+		cmocka_unit_test(another_source_is_refused_while_one_machine_comes),
+		cmocka_unit_test(one_that_does_not_fit_is_told_before_its_memory_comes),
+		cmocka_unit_test(what_is_not_known_is_refused_by_name_before_memory_comes),
+		cmocka_unit_test(what_may_be_left_out_is_anywhere),
+		cmocka_unit_test(one_that_breaks_off_before_go_never_runs),
+		cmocka_unit_test(one_that_is_given_up_here_fails_unless_go_has_come),
+		cmocka_unit_test(after_go_it_runs_though_nobody_hears_it),
+		cmocka_unit_test(half_of_go_is_none),
+		cmocka_unit_test(one_that_cannot_run_after_go_is_given_back),
+		cmocka_unit_test(one_that_is_not_whole_is_refused),
+		cmocka_unit_test(a_place_that_is_taken_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
