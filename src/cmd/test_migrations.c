@@ -10,18 +10,29 @@ enum { NS_PER_MS = 1000000 };
 
 static const uint64_t least_between_ns = 300 * NS_PER_MS, most_between_ns = 1000 * NS_PER_MS;
 
-/* What the guest counts from when the move was asked for until it is surely elsewhere says nothing
- * of when it was: it may come again after that. */
+static struct test_span *last_span(struct test_event_run *r)
+{
+	return &r->pauses->spans[r->pauses->count - 1];
+}
+
+/* What the guest counts from now on until it is surely elsewhere says nothing of when it was: it
+ * may come again after that. */
+static int begin_one(struct test_event_run *r)
+{
+	int error = test_move_begin(r);
+
+	last_span(r)->to = r->move.asked_tsc;
+	return error;
+}
+
 static int finish(struct test_event_run *r)
 {
 	struct pauses *p = r->pauses;
 	struct test_move *m = &r->move;
 	const struct pauses_move took = {m->downtime_ns, m->total_ns};
-	struct test_span *last = &p->spans[p->count - 1], next = {.to = UINT64_MAX};
+	struct test_span next = {.from = test_event_count(&r->map), .to = UINT64_MAX};
 	int error;
 
-	last->to = m->asked_tsc;
-	next.from = test_event_count(&last->map);
 	p->least_ns += m->downtime_ns / 2;
 	p->most_ns += hostclock_monotonic_ns() - m->since_ns;
 	error = test_move_end(r);
@@ -42,12 +53,13 @@ static int step(struct test_event_run *r)
 	int result;
 
 	if (r->move.next.pid) {
+		r->last_news_ns = hostclock_monotonic_ns(); /* its readings do not count */
 		result = test_move_step(r);
 		return result > 0 ? finish(r) : result;
 	}
 	if (hostclock_monotonic_ns() < r->pauses->next_ns)
 		return 0;
-	return r->pauses->done == r->options->migrations ? 1 : test_move_begin(r);
+	return r->pauses->done == r->options->migrations ? 1 : begin_one(r);
 }
 
 const struct test_event test_migrations = {

@@ -162,6 +162,8 @@ int test_move_step(struct test_event_run *r)
 
 	if (result > 0)
 		result = ask_new(r);
+	if (result < 0 && test_machine_has_ended(&r->machine))
+		return test_machine_complain_of_end(&r->machine, &r->why);
 	if (result < 0 && test_machine_has_ended(&m->next))
 		return test_machine_complain_of_end(&m->next, &r->why);
 	if (result == 0 && hostclock_monotonic_ns() - m->since_ns > test_move_patience_ns)
