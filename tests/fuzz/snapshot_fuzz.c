@@ -6,40 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kvm/bytes.h"
-#include "move/crc32c.h"
 #include "move/snapshot.h"
+#include "stream_seal.h"
 #include "unit/buffer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PAGE = 4096, LOW = 16 << 20, HIGH_PAGES = 5 };
-
-static void seal_section(uint8_t *at, uint32_t number, uint32_t length)
-{
-	put32(at + 12, number);
-	put32(at + 16, length);
-	put32(at + 20, crc32c(0, at + STREAM_SECTION, length));
-	put32(at + 28, crc32c(0, at, 28));
-}
-
-/* Lengths are cut down to what is there. */
-static void seal(uint8_t *bytes, size_t size)
-{
-	size_t at = STREAM_HEADER;
-
-	if (size < STREAM_HEADER)
-		return;
-	put32(bytes + 28, crc32c(0, bytes, 28));
-	for (uint32_t number = 0; size - at >= STREAM_SECTION; number++) {
-		size_t left = size - at - STREAM_SECTION;
-		uint32_t length = get32(bytes + at + 16);
-
-		length = length < left ? length : (uint32_t)left;
-		seal_section(bytes + at, number, length);
-		at += STREAM_SECTION + length;
-	}
-}
 
 static void read_it(struct buffer *b)
 {
@@ -81,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	b.piece = data[0] / 2 * 7u;
 	memcpy(b.bytes, data + 1, size - 1);
 	if (data[0] & 1)
-		seal(b.bytes, b.length);
+		seal_stream(b.bytes, b.length);
 	read_it(&b);
 	free(b.bytes);
 	return 0;
