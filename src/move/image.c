@@ -81,52 +81,64 @@ static void set_bit(uint8_t *bits, uint32_t n)
 	bits[n / 8] = (uint8_t)(bits[n / 8] | 1U << n % 8);
 }
 
-/* Sorts the pages by what they are; how many bytes of those that are there lie in i->pages. */
-static size_t gather(struct image *i, const uint8_t *from, uint32_t pages, const uint8_t *touched)
+/* Sorts the pages by what they are, and copies those that are there to `to`; how many bytes that
+ * makes. */
+static size_t gather(struct image *i, const uint8_t *from, const struct image_run *run, uint8_t *to)
 {
 	size_t used = 0;
 
-	for (uint32_t n = 0; n < pages; n++) {
+	for (uint32_t n = 0; n < run->pages; n++) {
 		const uint8_t *page = from + n * MEMORY_PAGE;
 
-		if ((touched && !bit(touched, n)) || is_zero(page)) {
+		if (run->wanted && !bit(run->wanted, n))
+			continue;
+		i->stats.pages++;
+		if ((run->touched && !bit(run->touched, n)) || is_zero(page)) {
 			set_bit(i->bytes + ZERO_AT, n);
 			i->stats.zero_pages++;
 			continue;
 		}
 		set_bit(i->bytes + DATA_AT, n);
-		memcpy(i->pages + used, page, MEMORY_PAGE);
+		memcpy(to + used, page, MEMORY_PAGE);
 		used += MEMORY_PAGE;
 	}
-	i->stats.pages += pages;
 	return used;
 }
 
-int image_pack(struct image *i, const struct guest_memory *memory, uint64_t gpa, uint32_t pages,
-	       const uint8_t *touched, struct stream_section *ret_section)
+/* What the pages that are there have, at its place in the section; how many bytes.  What is to be
+ * stored as it is goes there at once. */
+static size_t pack(struct image *i, const uint8_t *from, const struct image_run *run)
 {
-	const uint8_t *from = memory_at(memory, gpa, pages * MEMORY_PAGE);
 	size_t content, length;
 
-	if (!from || gpa % MEMORY_PAGE || pages < 1 || pages > IMAGE_PAGES)
-		return -EINVAL;
-	memset(i->bytes, 0, HEAD);
-	put64(i->bytes + GPA_AT, gpa);
-	put32(i->bytes + PAGES_AT, pages);
-	content = gather(i, from, pages, touched);
+	if (!run->compress)
+		return gather(i, from, run, i->bytes + HEAD);
+	content = gather(i, from, run, i->pages);
 	/* Room for what was there: what does not become less is stored as it is. */
 	length = content ? ZSTD_compress2(i->compress, i->bytes + HEAD, content, i->pages, content)
 			 : 0;
 	if (content && !ZSTD_isError(length)) {
 		put32(i->bytes + METHOD_AT, METHOD_ZSTD);
-	} else {
-		memcpy(i->bytes + HEAD, i->pages, content);
-		length = content;
+		return length;
 	}
+	memcpy(i->bytes + HEAD, i->pages, content);
+	return content;
+}
+
+int image_pack(struct image *i, const struct guest_memory *memory, const struct image_run *run,
+	       struct stream_section *ret_section)
+{
+	const uint8_t *from = memory_at(memory, run->gpa, run->pages * MEMORY_PAGE);
+
+	if (!from || run->gpa % MEMORY_PAGE || run->pages < 1 || run->pages > IMAGE_PAGES)
+		return -EINVAL;
+	memset(i->bytes, 0, HEAD);
+	put64(i->bytes + GPA_AT, run->gpa);
+	put32(i->bytes + PAGES_AT, run->pages);
 	*ret_section = (struct stream_section){
 		.type = STREAM_MEMORY,
 		.version = VERSION,
-		.length = (uint32_t)(HEAD + length),
+		.length = (uint32_t)(HEAD + pack(i, from, run)),
 		.bytes = i->bytes,
 	};
 	i->stats.bytes += STREAM_SECTION + ret_section->length;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* image.h - guest memory in sections: pages of zeros are named, the others compressed.
+/* image.h - guest memory in sections: pages of zeros are named, the others stored or compressed.
  *
  * A section covers up to IMAGE_PAGES pages in a row and says of each whether it is there, or zero,
  * or not in this section at all (as it was; live migration sends what has changed only). */
@@ -26,11 +26,28 @@ struct image; /* what one thread works with: 1 MiB, a section, and what zstd nee
 struct image *image_new(void);
 void image_free(struct image *image); /* takes NULL */
 
-/* The section of `pages` (1..IMAGE_PAGES) from gpa on, which all lie in one piece of the memory;
- * its bytes are good until the next call.  `touched` has a bit for each (bit n % 8 of byte n / 8):
- * 0, the page is known to be zero and is not looked at; NULL: nothing is known.  0 or -EINVAL. */
-int image_pack(struct image *image, const struct guest_memory *memory, uint64_t gpa, uint32_t pages,
-	       const uint8_t *touched, struct stream_section *ret_section);
+/* Pages in a row, and what of them goes into a section.  A bit a page: bit n % 8 of byte n / 8. */
+struct image_run {
+	uint64_t gpa;
+	uint32_t pages;         /* 1..IMAGE_PAGES, which all lie in one piece of the memory */
+	const uint8_t *wanted;  /* 0: the section says nothing of it; NULL: all are wanted */
+	const uint8_t *touched; /* 0: it is known to be zero and is not looked at; NULL: nothing is
+				 * known */
+	bool compress;
+};
+
+/* The section of a run; its bytes are good until the next call.  Pages may be written meanwhile:
+ * the section holds what one of them had at some time, and is whole.  0 or -EINVAL. */
+int image_pack(struct image *image, const struct guest_memory *memory, const struct image_run *run,
+	       struct stream_section *ret_section);
+
+/* Which pages of this process's memory were never touched, so that they are zero (Linux,
+ * admin-guide/mm/pagemap); a descriptor for image_touched(), -1: nobody tells. */
+int image_pagemap(void);
+
+/* `bits`, filled in; or NULL: nothing is known. */
+const uint8_t *image_touched(int pagemap, const struct guest_memory *memory, uint64_t gpa,
+			     uint32_t pages, uint8_t bits[IMAGE_PAGES / 8]);
 
 /* All of the memory, in the order of addresses, packed by several threads (crew_hands() tells how
  * many).  Nobody changes it meanwhile.  *give_up, which another thread may set at any time:

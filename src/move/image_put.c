@@ -31,22 +31,27 @@ struct put {
 	uint64_t next, end; /* of the piece that is being taken */
 };
 
+int image_pagemap(void)
+{
+	return open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+}
+
 /* Guest memory is private and anonymous: a page that is neither here nor in the swap was never
  * touched, is zero, and need not be brought into being to see it.  Without a pagemap each is looked
  * at. */
-static const uint8_t *find_touched(const struct put *p, const struct hand *h,
-				   uint8_t bits[IMAGE_PAGES / 8])
+const uint8_t *image_touched(int pagemap, const struct guest_memory *memory, uint64_t gpa,
+			     uint32_t pages, uint8_t bits[IMAGE_PAGES / 8])
 {
-	const uint8_t *at = memory_at(p->memory, h->gpa, h->pages * MEMORY_PAGE);
+	const uint8_t *at = memory_at(memory, gpa, pages * MEMORY_PAGE);
 	const uint64_t first = (uintptr_t)at / MEMORY_PAGE;
 	uint64_t entries[IMAGE_PAGES];
-	ssize_t size = (ssize_t)h->pages * ENTRY;
+	const ssize_t size = (ssize_t)pages * ENTRY;
 
-	if (p->pagemap < 0 ||
-	    pread(p->pagemap, entries, (size_t)size, (off_t)first * ENTRY) != size)
+	if (pagemap < 0 || !at ||
+	    pread(pagemap, entries, (size_t)size, (off_t)first * ENTRY) != size)
 		return NULL;
 	memset(bits, 0, IMAGE_PAGES / 8);
-	for (uint32_t n = 0; n < h->pages; n++)
+	for (uint32_t n = 0; n < pages; n++)
 		if (entries[n] & (PRESENT | SWAPPED))
 			bits[n / 8] = (uint8_t)(bits[n / 8] | 1U << n % 8);
 	return bits;
@@ -76,12 +81,17 @@ static int pack(void *owner, void *hand)
 	const struct put *p = owner;
 	struct hand *h = hand;
 	uint8_t bits[IMAGE_PAGES / 8];
+	const struct image_run run = {
+		.gpa = h->gpa,
+		.pages = h->pages,
+		.touched = image_touched(p->pagemap, p->memory, h->gpa, h->pages, bits),
+		.compress = true,
+	};
 	int result;
 
 	if (!h->image && !(h->image = image_new()))
 		return why_set(&h->why, -ENOMEM, "%s: no memory to write it", p->w->name);
-	result = image_pack(h->image, p->memory, h->gpa, h->pages, find_touched(p, h, bits),
-			    &h->section);
+	result = image_pack(h->image, p->memory, &run, &h->section);
 	return result < 0 ? why_set(&h->why, result,
 				    "%s: %" PRIu32 " pages of memory at 0x%" PRIx64 " are none",
 				    p->w->name, h->pages, h->gpa)
@@ -109,7 +119,7 @@ int image_put_all(struct stream_writer *w, const struct guest_memory *memory, co
 	*ret_stats = (struct image_stats){0};
 	for (unsigned i = 0; i < n; i++)
 		pointers[i] = &hands[i];
-	p.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	p.pagemap = image_pagemap();
 	result = crew_run(&crew, pointers, n, &failed);
 	if (p.pagemap >= 0)
 		close(p.pagemap);

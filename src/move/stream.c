@@ -54,6 +54,7 @@ static int put(struct stream_writer *w, const void *bytes, size_t count, struct 
 {
 	int result = w->sink.put(w->sink.to, bytes, count);
 
+	w->torn |= result < 0;
 	if (result < 0 && w->sink.live)
 		return broken(w->name, result, why);
 	if (result < 0)

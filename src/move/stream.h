@@ -60,6 +60,7 @@ struct stream_writer {
 	const char *name; /* for what goes wrong: the file's */
 	uint32_t sections;
 	uint64_t bytes; /* written so far */
+	bool torn;      /* a section was not written whole, so that none can follow */
 };
 
 /* Writes the header.  All of these: 0, or negative errno. */

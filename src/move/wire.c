@@ -63,17 +63,17 @@ static int wait_ready(const struct wire *w, short events, uint64_t *since_ns)
 	return 0;
 }
 
-/* How many of `count` bytes may go now, at least 1, once it is time for them. */
-static int by_limit(struct wire *w, size_t count, size_t *ret_count)
+/* How many of `count` bytes may go now, at least 1, once it is time for them; for one that was
+ * given up it is. */
+static size_t by_limit(struct wire *w, size_t count)
 {
 	for (;;) {
 		const uint64_t limit = __atomic_load_n(&w->limit, __ATOMIC_RELAXED);
 		const size_t piece = limit > PIECES ? limit / PIECES : 1;
 		uint64_t now;
 
-		*ret_count = limit && count > piece ? piece : count;
-		if (!limit)
-			return 0;
+		if (!limit || given_up(w))
+			return count;
 		now = hostclock_monotonic_ns();
 		if (w->due_ns <= now) {
 			/* What was not used for longer is lost. */
@@ -81,10 +81,8 @@ static int by_limit(struct wire *w, size_t count, size_t *ret_count)
 
 			if (w->due_ns + burst < now)
 				w->due_ns = now - burst;
-			return 0;
+			return count < piece ? count : piece;
 		}
-		if (given_up(w))
-			return -ECANCELED;
 		wait_a_bit(-1, 0, w->due_ns - now);
 	}
 }
@@ -98,20 +96,33 @@ static void has_sent(struct wire *w, size_t count)
 		w->due_ns += (uint64_t)((unsigned __int128)count * SECOND_NS / limit);
 }
 
+/* Time is up for one that was given up.  What has begun may end meanwhile, so that the other side
+ * can still be told why. */
+static bool is_over(const struct wire *w, uint64_t *until_ns)
+{
+	uint64_t now;
+
+	if (!given_up(w))
+		return false;
+	now = hostclock_monotonic_ns();
+	if (*until_ns == 0)
+		*until_ns = now + SLICE_NS;
+	return now >= *until_ns;
+}
+
 static int put(void *to, const void *bytes, size_t count)
 {
 	struct wire *w = to;
 	const uint8_t *at = bytes;
-	uint64_t since_ns = 0;
+	uint64_t since_ns = 0, until_ns = 0;
 
 	while (count) {
-		size_t most;
+		int result = 0;
 		ssize_t sent;
-		int result = given_up(w) ? -ECANCELED : by_limit(w, count, &most);
 
-		if (result < 0)
-			return result;
-		sent = send(w->fd, at, most, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (is_over(w, &until_ns))
+			return -ECANCELED;
+		sent = send(w->fd, at, by_limit(w, count), MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (sent >= 0) {
 			has_sent(w, (size_t)sent);
 			at += sent;
@@ -134,18 +145,16 @@ static ssize_t get(void *from, void *bytes, size_t most)
 	uint64_t since_ns = 0;
 
 	for (;;) {
+		int result = 0;
 		ssize_t got;
-		int result = given_up(w) ? -ECANCELED : 0;
 
-		if (result < 0)
-			return result;
 		got = recv(w->fd, bytes, most, MSG_DONTWAIT);
 		if (got >= 0) {
 			__atomic_fetch_add(&w->come, (uint64_t)got, __ATOMIC_RELAXED);
 			return got;
 		}
 		if (errno == EAGAIN)
-			result = wait_ready(w, POLLIN, &since_ns);
+			result = given_up(w) ? -ECANCELED : wait_ready(w, POLLIN, &since_ns);
 		else if (errno != EINTR)
 			result = -errno;
 		if (result < 0)

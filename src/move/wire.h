@@ -15,7 +15,8 @@ struct wire {
 	int fd; /* non-blocking; its own */
 	/* No byte has gone or come for so long: -ETIMEDOUT.  UINT64_MAX: as long as it takes. */
 	uint64_t patience_ns;
-	const bool *give_up; /* set: -ECANCELED within 50 ms */
+	/* Set: -ECANCELED within 50 ms, unless all has gone, or something has come, by then. */
+	const bool *give_up;
 	uint64_t limit;      /* bytes a second that are written; 0: none; atomic */
 	uint64_t sent, come; /* bytes; atomic */
 	uint64_t due_ns;     /* when the next byte may be written, by the limit */

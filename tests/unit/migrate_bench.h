@@ -249,11 +249,12 @@ static inline void peer_begin(struct peer *p)
 static inline void peer_pages(struct peer *p, const struct guest_memory *m, uint64_t first,
 			      uint32_t pages)
 {
+	const struct image_run run = {.gpa = first * BENCH_PAGE, .pages = pages, .compress = true};
 	struct image *image = image_new();
 	struct stream_section s;
 
 	assert_non_null(image);
-	assert_int_equal(image_pack(image, m, first * BENCH_PAGE, pages, NULL, &s), 0);
+	assert_int_equal(image_pack(image, m, &run, &s), 0);
 	peer_section(p, &s);
 	image_free(image);
 }

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* image_round.c - pages that were written, into a stream. */
+#include "move/image_round.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "move/crew.h"
+
+static_assert(DIRTY_PAGES == IMAGE_PAGES, "what is taken at once is one section");
+
+struct hand {
+	struct image *image; /* NULL until it is needed */
+	struct stream_section section;
+	uint64_t gpa;
+	uint32_t pages;
+	uint8_t wanted[DIRTY_PAGES / 8];
+	struct image_stats before; /* this piece */
+	struct why why;
+};
+
+struct image_round {
+	struct image_round_config c;
+	struct hand hands[CREW_MOST];
+	int pagemap;
+	bool fresh, compress; /* of this round */
+	bool through;         /* nothing is left to be taken in it */
+};
+
+struct image_round *image_round_new(const struct image_round_config *config)
+{
+	struct image_round *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->c = *config;
+	r->pagemap = image_pagemap();
+	/* One at least, so that the last round needs no memory that it may not get. */
+	r->hands[0].image = image_new();
+	if (!r->hands[0].image) {
+		image_round_free(r);
+		return NULL;
+	}
+	return r;
+}
+
+void image_round_free(struct image_round *r)
+{
+	if (!r)
+		return;
+	for (unsigned i = 0; i < CREW_MOST; i++)
+		image_free(r->hands[i].image);
+	if (r->pagemap >= 0)
+		close(r->pagemap);
+	free(r);
+}
+
+static int take(void *owner, void *hand)
+{
+	struct image_round *r = owner;
+	struct hand *h = hand;
+	int result = r->c.may_go_on(r->c.owner, &h->why);
+
+	if (result < 0 || r->through)
+		return result;
+	result = dirty_take(r->c.dirty, &h->gpa, &h->pages, h->wanted, &h->why);
+	/* The next thread that asked would begin anew, and a page comes once in a round. */
+	r->through = result == 0;
+	return result;
+}
+
+static int pack(void *owner, void *hand)
+{
+	const struct image_round *r = owner;
+	struct hand *h = hand;
+	uint8_t touched[IMAGE_PAGES / 8];
+	struct image_run run = {
+		.gpa = h->gpa,
+		.pages = h->pages,
+		.wanted = h->wanted,
+		.compress = r->compress,
+	};
+	int result;
+
+	if (!h->image && !(h->image = image_new()))
+		return why_set(&h->why, -ENOMEM, "%s: no memory to send it", r->c.w->name);
+	/* Read after the piece was taken: what is touched later is to be sent again. */
+	if (r->fresh)
+		run.touched = image_touched(r->pagemap, r->c.memory, h->gpa, h->pages, touched);
+	h->before = (struct image_stats){0};
+	image_add_stats(h->image, &h->before);
+	result = image_pack(h->image, r->c.memory, &run, &h->section);
+	return result < 0 ? why_set(&h->why, result,
+				    "%s: %" PRIu32 " pages of memory at 0x%" PRIx64 " are none",
+				    r->c.w->name, h->pages, h->gpa)
+			  : 0;
+}
+
+static int give(void *owner, void *hand)
+{
+	const struct image_round *r = owner;
+	struct hand *h = hand;
+	struct image_stats piece = {0};
+	int result = stream_put(r->c.w, &h->section, &h->why);
+
+	if (result < 0)
+		return result;
+	image_add_stats(h->image, &piece);
+	piece.pages -= h->before.pages;
+	piece.zero_pages -= h->before.zero_pages;
+	piece.bytes -= h->before.bytes;
+	r->c.gone(r->c.owner, &piece);
+	return 0;
+}
+
+int image_round_send(struct image_round *r, uint64_t pages, bool fresh, bool compress,
+		     struct why *why)
+{
+	const struct crew crew = {take, pack, give, r};
+	void *pointers[CREW_MOST];
+	unsigned failed = 0;
+	int result;
+
+	for (unsigned i = 0; i < CREW_MOST; i++)
+		pointers[i] = &r->hands[i];
+	r->through = false;
+	r->fresh = fresh;
+	r->compress = compress;
+	result = crew_run(&crew, pointers, crew_hands(pages * MEMORY_PAGE), &failed);
+	if (result < 0)
+		why_set(why, result, "%s", r->hands[failed].why.text);
+	return result;
+}

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* migrate_send.c - the thread that talks to the target: message.h from the source's side. */
+#include "move/migrate_send.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/hostclock.h"
+#include "move/message.h"
+#include "move/state.h"
+
+#define SECOND_NS UINT64_C(1000000000)
+
+/* A round that is shorter than both says nothing about the link: the socket's own memory takes it.
+ */
+#define TELLING_NS (SECOND_NS / 50)
+#define TELLING_BYTES (UINT64_C(4) << 20)
+
+static void reach(struct migrate_source *s, enum migrate_source_stage stage)
+{
+	const uint64_t one = 1;
+
+	__atomic_store_n(&s->stage, stage, __ATOMIC_SEQ_CST);
+	(void)!write(s->fd, &one, sizeof(one));
+}
+
+static struct migrate_params params(struct migrate_source *s)
+{
+	struct migrate_params p;
+
+	pthread_mutex_lock(&s->lock);
+	p = s->params;
+	pthread_mutex_unlock(&s->lock);
+	return p;
+}
+
+static bool is_cancelled(struct migrate_source *s)
+{
+	return __atomic_load_n(&s->give_up, __ATOMIC_SEQ_CST);
+}
+
+static int cancelled(const struct migrate_source *s, struct why *why)
+{
+	return why_set(why, -ECANCELED, "%s: was cancelled", s->name);
+}
+
+/* The target's next word, which is to be `wanted`.  -EREMOTEIO: it has said FAILED. */
+static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section *ret_section,
+		struct why *why)
+{
+	const struct stream_source source = wire_source(&s->wire);
+	struct stream_section *word = ret_section;
+	char text[MESSAGE_TEXT + 1], buf[2][32];
+	int result;
+
+	if (!s->listens) {
+		result = stream_open(&s->r, &source, s->name, why);
+		if (result < 0)
+			return result;
+		s->listens = true;
+	}
+	do {
+		result = stream_next(&s->r, word, why);
+	} while (result > 0 && word->flags & STREAM_OPTIONAL);
+	if (result < 0 || word->type == wanted)
+		return result < 0 ? result : 0;
+	if (word->type != MESSAGE_FAILED)
+		return why_set(why, -EPROTO, "%s: says %s in place of %s (is it a vmtime?)",
+			       s->name, message_name(word->type, buf[0]),
+			       message_name(wanted, buf[1]));
+	result = message_text(&s->r, word, text, why);
+	if (result < 0)
+		return result;
+	s->refused = true;
+	return why_set(why, -EREMOTEIO, "%s: the other side has failed: %s", s->name, text);
+}
+
+static int await_word(struct migrate_source *s, enum message_type type, struct why *why)
+{
+	struct stream_section word;
+	int result = hear(s, type, &word, why);
+
+	return result < 0 ? result : message_word(&s->r, &word, why);
+}
+
+static int read_host(const struct migrate_source *s, struct hosts_reading *ret_reading,
+		     struct why *why)
+{
+	int result = s->c.read_host(s->c.owner, ret_reading);
+
+	return result < 0 ? why_set(why, result, "this host's clocks cannot be read: %s",
+				    strerror(-result))
+			  : 0;
+}
+
+static int open_wire(struct migrate_source *s, struct why *why)
+{
+	const struct stream_sink sink = wire_sink(&s->wire);
+	const struct migrate_params p = params(s);
+	int fd = address_connect(&s->c.address, p.patience_ns, &s->give_up, why);
+
+	if (fd < 0)
+		return fd;
+	pthread_mutex_lock(&s->lock);
+	wire_init(&s->wire, fd, p.patience_ns, &s->give_up);
+	s->wire.limit = s->params.max_bandwidth;
+	pthread_mutex_unlock(&s->lock);
+	return stream_begin(&s->w, &sink, s->name, why);
+}
+
+/* HELLO to BEGIN. */
+static int set_up(struct migrate_source *s, struct why *why)
+{
+	const struct guest_memory *m = s->c.memory;
+	struct message_hello hello = {
+		.low_size = m->low_size, .high_size = m->high_size, .stands = s->c.stands};
+	struct hosts_reading asked, answered, come;
+	struct stream_section ready;
+	int result = open_wire(s, why);
+
+	if (result == 0)
+		result = read_host(s, &hello.at, why);
+	if (result == 0)
+		result = message_put_hello(&s->w, &hello, why);
+	if (result == 0)
+		result = state_put(&s->w, s->c.description, why);
+	if (result == 0)
+		result = message_put_word(&s->w, MESSAGE_ASK, why);
+	if (result == 0)
+		result = hear(s, MESSAGE_READY, &ready, why);
+	if (result == 0)
+		result = read_host(s, &come, why);
+	if (result == 0)
+		result = message_ready(&s->r, &ready, &asked, &answered, why);
+	if (result == 0)
+		result = message_put_begin(&s->w, &come, why);
+	if (result < 0)
+		return result;
+	pthread_mutex_lock(&s->lock);
+	hosts_window(&hello.at, &asked, &answered, &come, &s->stats.window);
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+/* Nothing is to be heard while memory goes out, unless it is the end. */
+static int may_go_on(void *owner, struct why *why)
+{
+	struct migrate_source *s = owner;
+	struct stream_section word;
+
+	if (is_cancelled(s))
+		return cancelled(s, why);
+	return wire_waits(&s->wire) ? hear(s, MESSAGE_FAILED, &word, why) : 0;
+}
+
+static void gone(void *owner, const struct image_stats *piece)
+{
+	struct migrate_source *s = owner;
+	const uint64_t bytes = piece->pages * MEMORY_PAGE;
+	struct migrate_stats *stats = &s->stats;
+
+	pthread_mutex_lock(&s->lock);
+	stats->image.pages += piece->pages;
+	stats->image.zero_pages += piece->zero_pages;
+	stats->image.bytes += piece->bytes;
+	stats->remaining_bytes -= bytes < stats->remaining_bytes ? bytes : stats->remaining_bytes;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* How much of the wire a page that is not zero has taken so far. */
+static uint64_t bytes_a_page(const struct image_stats *i)
+{
+	const uint64_t pages = i->pages - i->zero_pages;
+	const uint64_t bytes = pages ? i->bytes / pages : MEMORY_PAGE;
+
+	return bytes < MEMORY_PAGE ? bytes + 1 : MEMORY_PAGE;
+}
+
+/* How fast the last round was, and how long what is left would take. */
+static void note_round(struct migrate_source *s, uint64_t took_ns, uint64_t sent, uint64_t pages)
+{
+	struct migrate_stats *stats = &s->stats;
+	uint64_t rate;
+
+	took_ns = took_ns ? took_ns : 1;
+	pthread_mutex_lock(&s->lock);
+	rate = (uint64_t)((unsigned __int128)sent * SECOND_NS / took_ns);
+	if (!stats->bytes_s || took_ns >= TELLING_NS || sent >= TELLING_BYTES)
+		stats->bytes_s = rate ? rate : 1;
+	stats->dirty_pages_s = (uint64_t)((unsigned __int128)pages * SECOND_NS / took_ns);
+	stats->remaining_bytes = pages * MEMORY_PAGE;
+	stats->expected_downtime_ns =
+		(uint64_t)((unsigned __int128)pages * bytes_a_page(&stats->image) * SECOND_NS /
+			   stats->bytes_s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* One round over `pages`. */
+static int one_round(struct migrate_source *s, uint64_t pages, struct why *why)
+{
+	const struct migrate_params p = params(s);
+	bool first;
+
+	pthread_mutex_lock(&s->lock);
+	first = s->stats.rounds++ == 0;
+	if (first)
+		s->stats.setup_ns = hostclock_monotonic_ns() - s->began_ns;
+	s->stats.remaining_bytes = pages * MEMORY_PAGE;
+	pthread_mutex_unlock(&s->lock);
+	s->wire.patience_ns = p.patience_ns;
+	return image_round_send(s->round, pages, first, p.compress, why);
+}
+
+/* One while the machine runs, and *pages: how many it has written since. */
+static int live_round(struct migrate_source *s, uint64_t *pages, struct why *why)
+{
+	const uint64_t began = hostclock_monotonic_ns(), before = s->wire.sent;
+	int result = one_round(s, *pages, why);
+
+	if (result == 0)
+		result = dirty_collect(s->c.dirty, pages, why);
+	if (result == 0)
+		note_round(s, hostclock_monotonic_ns() - began, s->wire.sent - before, *pages);
+	return result;
+}
+
+static int next_round(struct migrate_source *s, uint64_t pages, struct why *why)
+{
+	const struct message_round round = {.number = s->stats.rounds + 1,
+					    .remaining_bytes = pages * MEMORY_PAGE};
+
+	return message_put_round(&s->w, &round, why);
+}
+
+/* Both figures, since the remedy depends on which of them is out of place. */
+static int gets_no_less(const struct migrate_source *s, const struct migrate_params *p,
+			struct why *why)
+{
+	const uint64_t tenth = 100000; /* of a megabyte */
+	const uint64_t writes = s->stats.dirty_pages_s * MEMORY_PAGE / tenth;
+	const uint64_t takes = s->stats.bytes_s / tenth;
+
+	return why_set(why, -ETIME,
+		       "%s: what is left gets no less: the guest writes %" PRIu64 ".%" PRIu64
+		       " MB/s, the link takes %" PRIu64 ".%" PRIu64
+		       " MB/s (raise %sdowntime-limit%s)",
+		       s->name, writes / 10, writes % 10, takes / 10, takes % 10,
+		       p->max_bandwidth ? "max-bandwidth or " : "",
+		       p->max_bandwidth ? "" : ", or take a faster link");
+}
+
+/* Round after round, until the rest takes no longer than the machine may stand still. */
+static int converge(struct migrate_source *s, struct why *why)
+{
+	uint64_t pages = s->stats.total_bytes / MEMORY_PAGE, smallest = UINT64_MAX;
+	unsigned no_gain = 0;
+
+	for (;;) {
+		struct migrate_params p;
+		int result = live_round(s, &pages, why);
+
+		if (result < 0)
+			return result;
+		p = params(s);
+		if (s->stats.expected_downtime_ns <= p.downtime_limit_ns)
+			return 0;
+		no_gain = pages < smallest ? 0 : no_gain + 1;
+		smallest = pages < smallest ? pages : smallest;
+		if (s->stats.rounds >= MIGRATE_ROUNDS || no_gain >= MIGRATE_NO_GAIN)
+			return gets_no_less(s, &p, why);
+		result = next_round(s, pages, why);
+		if (result < 0)
+			return result;
+	}
+}
+
+/* What was written until the machine stood still, or by us since. */
+static int last_pages(struct migrate_source *s, struct why *why)
+{
+	uint64_t pages;
+	int result = dirty_collect(s->c.dirty, &pages, why);
+
+	if (result < 0 || pages == 0)
+		return result;
+	result = next_round(s, pages, why);
+	return result < 0 ? result : one_round(s, pages, why);
+}
+
+/* For an answer of the owner's. */
+static int await_owner(struct migrate_source *s, const bool *has, struct why *why)
+{
+	int result = 0;
+
+	pthread_mutex_lock(&s->lock);
+	while (!*has && !s->cannot && !s->cancelled)
+		pthread_cond_wait(&s->answered, &s->lock);
+	if (s->cancelled)
+		result = cancelled(s, why);
+	else if (s->cannot)
+		result = why_set(why, -EIO, "%s", s->reason.text);
+	pthread_mutex_unlock(&s->lock);
+	return result;
+}
+
+/* What is left is little, and each byte of it keeps the machine from running. */
+static void hurry(struct migrate_source *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->hurries = true;
+	__atomic_store_n(&s->wire.limit, 0, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* HALT to LOADED.  Time goes first; the last pages while the owner saves the rest of the state, and
+ * those that this has changed after it. */
+static int hand_over(struct migrate_source *s, struct why *why)
+{
+	int result;
+
+	reach(s, MIGRATE_SOURCE_HALT);
+	result = await_owner(s, &s->has_time, why);
+	hurry(s);
+	if (result == 0)
+		result = state_put(&s->w, &s->time, why);
+	if (result == 0)
+		result = last_pages(s, why);
+	if (result == 0)
+		result = await_owner(s, &s->has_state, why);
+	if (result < 0)
+		return result;
+	reach(s, MIGRATE_SOURCE_DEVICE);
+	result = state_put(&s->w, &s->state, why);
+	if (result == 0)
+		result = last_pages(s, why);
+	if (result == 0)
+		result = message_put_word(&s->w, MESSAGE_WHOLE, why);
+	return result == 0 ? await_word(s, MESSAGE_LOADED, why) : result;
+}
+
+/* From here on it cannot be cancelled: nothing gives the wire up any more, so GO fails only when
+ * the socket does, or takes no byte for as long as patience lasts.  A GO that was written in part
+ * cannot have come whole, and the target runs the machine by nothing else: its section of 32 bytes
+ * ends with the checksum of the others.  That is why an error here gives the machine back, and one
+ * after it does not. */
+static int go(struct migrate_source *s, struct why *why)
+{
+	int result;
+
+	pthread_mutex_lock(&s->lock);
+	s->too_late = !s->cancelled;
+	pthread_mutex_unlock(&s->lock);
+	if (!s->too_late)
+		return cancelled(s, why);
+	reach(s, MIGRATE_SOURCE_GONE);
+	result = message_put_word(&s->w, MESSAGE_GO, why);
+	s->told_go = result == 0;
+	return result;
+}
+
+static void note_end(struct migrate_source *s, bool runs_there)
+{
+	pthread_mutex_lock(&s->lock);
+	s->ended_ns = hostclock_monotonic_ns();
+	if (runs_there) {
+		s->stats.downtime_ns = s->ended_ns - s->stood_ns;
+		s->stats.remaining_bytes = 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+static int converse(struct migrate_source *s, struct why *why)
+{
+	const struct image_round_config config = {
+		.w = &s->w,
+		.memory = s->c.memory,
+		.dirty = s->c.dirty,
+		.may_go_on = may_go_on,
+		.gone = gone,
+		.owner = s,
+	};
+	int result;
+
+	s->round = image_round_new(&config);
+	if (!s->round)
+		return why_set(why, -ENOMEM, "%s: no memory to send it", s->name);
+	result = set_up(s, why);
+	if (result < 0)
+		return result;
+	reach(s, MIGRATE_SOURCE_ACTIVE);
+	result = converge(s, why);
+	if (result == 0)
+		result = hand_over(s, why);
+	if (result == 0)
+		result = go(s, why);
+	return result == 0 ? await_word(s, MESSAGE_RUNNING, why) : result;
+}
+
+/* The target may have said why before it closed the connection, or before it stopped listening. */
+static void ask_why(struct migrate_source *s, int result, struct why *why)
+{
+	struct stream_section word;
+	struct why other;
+
+	if (result != -EPIPE && result != -ECONNRESET && result != -ETIMEDOUT)
+		return;
+	if (!s->refused && wire_waits(&s->wire) &&
+	    hear(s, MESSAGE_FAILED, &word, &other) == -EREMOTEIO)
+		*why = other;
+}
+
+/* A section that was cut off has no other behind it: then the target sees the end of the
+ * connection alone. */
+static void say_why(struct migrate_source *s, int result, const struct why *why)
+{
+	const bool cut_off = result == -EPIPE || result == -ECONNRESET || result == -ETIMEDOUT;
+
+	if (!s->refused && !cut_off && !s->w.torn)
+		(void)message_put_text(&s->w, MESSAGE_CANCEL, why->text, NULL);
+}
+
+static void not_known(struct migrate_source *s, int result)
+{
+	const struct why why = s->why;
+
+	why_set(&s->why, result,
+		"%.200s (it had been told to go: see whether the machine runs there)", why.text);
+}
+
+/* Where it ends that has failed. */
+static enum migrate_source_stage whose(const struct migrate_source *s)
+{
+	if (s->told_go && !s->refused)
+		return MIGRATE_SOURCE_UNKNOWN;
+	return !s->told_go && s->cancelled ? MIGRATE_SOURCE_CANCELLED : MIGRATE_SOURCE_FAILED;
+}
+
+/* The machine is the target's; that it knows that we know is a courtesy. */
+static void part(struct migrate_source *s)
+{
+	struct stream_section word;
+
+	if (s->wire.patience_ns > SECOND_NS)
+		s->wire.patience_ns = SECOND_NS;
+	if (stream_end(&s->w, NULL) == 0)
+		(void)hear(s, STREAM_END, &word, NULL);
+}
+
+void *migrate_send(void *arg)
+{
+	struct migrate_source *s = arg;
+	int result = converse(s, &s->why);
+
+	if (result < 0 && s->wire.fd >= 0) {
+		ask_why(s, result, &s->why);
+		if (!s->told_go)
+			say_why(s, result, &s->why);
+		else if (!s->refused)
+			not_known(s, result);
+	}
+	s->result = result;
+	note_end(s, result == 0);
+	if (result == 0) {
+		reach(s, MIGRATE_SOURCE_COMPLETED);
+		part(s);
+	}
+	if (s->listens)
+		stream_close(&s->r);
+	image_round_free(s->round);
+	wire_close(&s->wire);
+	if (result < 0)
+		reach(s, whose(s));
+	return NULL;
+}

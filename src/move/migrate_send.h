@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* migrate_send.h - what migrate_source.c and migrate_send.c share: the two halves of one thing. */
+#ifndef MOVE_MIGRATE_SEND_H
+#define MOVE_MIGRATE_SEND_H
+
+#include <pthread.h>
+
+#include "move/image_round.h"
+#include "move/migrate_source.h"
+#include "move/stream.h"
+#include "move/wire.h"
+
+struct migrate_source {
+	struct migrate_source_config c;
+	char *name;
+	pthread_t thread;
+	uint64_t began_ns;
+	int fd;                          /* eventfd */
+	enum migrate_source_stage stage; /* atomic */
+	bool give_up;                    /* atomic */
+
+	pthread_mutex_t lock; /* of what follows, up to the blank line */
+	pthread_cond_t answered;
+	struct migrate_params params;
+	struct migrate_stats stats;
+	uint64_t stood_ns, ended_ns; /* 0: not yet */
+	struct vmstate_parts time, state;
+	bool has_time, has_state, cannot;
+	struct why reason; /* it cannot */
+	bool cancelled;
+	bool too_late; /* to cancel: GO is about to be written */
+	bool hurries;  /* the machine stands still: there is no limit of speed */
+	/* Its limit and its counters are others' as well. */
+	struct wire wire;
+
+	/* The thread's. */
+	struct stream_writer w;
+	struct stream_reader r;
+	bool listens; /* r is open */
+	bool told_go; /* GO was written whole */
+	bool refused; /* the target has said FAILED, and why */
+	struct image_round *round;
+	int result;
+	struct why why;
+};
+
+/* The thread. */
+void *migrate_send(void *arg);
+
+#endif
