@@ -18,25 +18,47 @@ static json_t *size(uint64_t value)
 	return json_integer(value < INT64_MAX ? (json_int_t)value : INT64_MAX);
 }
 
-/* Of a machine that did not run for a while. */
-static json_t *gap(const struct chipset_change *c)
-{
-	static const struct {
-		const char *kind, *why;
-	} names[] = {
-		[VMT_CHANGE_RESUME] = {"pause", "qmp"},
-		[VMT_CHANGE_LOAD] = {"restore", "incoming"},
-		[VMT_CHANGE_SUSPEND] = {"suspend", "host-suspend"},
-	};
-	json_t *change = json_pack(
-		"{s:s,s:s,s:s,s:o,s:o,s:{s:o,s:o},s:{s:o,s:o},s:o}", "kind", names[c->kind].kind,
-		"why", names[c->kind].why, "policy",
-		c->policy == VMT_POLICY_FREEZE ? "freeze" : "continue", "at_ns", size(c->at_ns),
-		"gap_ns", size(c->gap_ns), "before", "now_ns", integer(c->before_ns),
-		"utc_offset_ns", integer(c->utc_before_ns), "after", "now_ns", integer(c->after_ns),
-		"utc_offset_ns", integer(c->utc_after_ns), "bound_ns", size(c->bound_ns));
+static const struct gap_name {
+	uint32_t kind;
+	const char *name, *why;
+} gap_names[] = {
+	{VMT_CHANGE_RESUME, "pause", "qmp"},
+	{VMT_CHANGE_LOAD, "restore", "incoming"},
+	{CHIPSET_CHANGE_MIGRATE, "migrate", "incoming"},
+	{VMT_CHANGE_SUSPEND, "suspend", "host-suspend"},
+};
 
-	if (c->kind == VMT_CHANGE_LOAD)
+/* NULL: no gap. */
+static const struct gap_name *gap_name(uint32_t kind)
+{
+	for (size_t i = 0; i < sizeof(gap_names) / sizeof(gap_names[0]); i++)
+		if (gap_names[i].kind == kind)
+			return &gap_names[i];
+	return NULL;
+}
+
+static void add_hosts(json_t *change, const struct chipset_change *c)
+{
+	json_object_set_new(change, "clock", json_string(c->by_tai ? "tai" : "utc"));
+	json_object_set_new(change, "bounded", json_boolean(c->bounded));
+	json_object_set_new(change, "negative", json_boolean(c->negative));
+	json_object_set_new(change, "apart_ns", integer(c->apart_ns));
+}
+
+/* Of a machine that did not run for a while. */
+static json_t *gap(const struct chipset_change *c, const struct gap_name *name)
+{
+	json_t *change = json_pack(
+		"{s:s,s:s,s:s,s:o,s:o,s:{s:o,s:o},s:{s:o,s:o},s:o}", "kind", name->name, "why",
+		name->why, "policy", c->policy == VMT_POLICY_FREEZE ? "freeze" : "continue",
+		"at_ns", size(c->at_ns), "gap_ns", size(c->gap_ns), "before", "now_ns",
+		integer(c->before_ns), "utc_offset_ns", integer(c->utc_before_ns), "after",
+		"now_ns", integer(c->after_ns), "utc_offset_ns", integer(c->utc_after_ns),
+		"bound_ns", size(c->bound_ns));
+
+	if (c->kind == CHIPSET_CHANGE_MIGRATE)
+		add_hosts(change, c);
+	if (c->kind == VMT_CHANGE_LOAD || c->kind == CHIPSET_CHANGE_MIGRATE)
 		json_object_set_new(change, "tsc_ppb", integer(c->tsc_ppb));
 	if (c->future_ns)
 		json_object_set_new(change, "future_ns", size(c->future_ns));
@@ -62,9 +84,8 @@ json_t *run_qmp_change(const struct chipset_change *c, bool has_bound)
 				 "host-step", "at_ns", size(c->at_ns), "before", "utc_offset_ns",
 				 integer(c->before_ns), "after", "utc_offset_ns",
 				 integer(c->after_ns), "bound_ns", size(c->bound_ns));
-	if (c->kind == VMT_CHANGE_RESUME || c->kind == VMT_CHANGE_LOAD ||
-	    c->kind == VMT_CHANGE_SUSPEND)
-		return gap(c);
+	if (gap_name(c->kind))
+		return gap(c, gap_name(c->kind));
 	return json_pack("{s:s,s:s,s:o,s:{s:o,s:o},s:o*}", "kind", "start", "why", "power-on",
 			 "at_ns", size(c->at_ns), "after", "now_ns", size(c->at_ns),
 			 "utc_offset_ns", integer(c->after_ns), "bound_ns",

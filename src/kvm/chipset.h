@@ -22,7 +22,7 @@
 #include "kvm/vm.h"
 
 /* A change of the machine's time: of its clock, or of what its guest has set the RTC to. */
-enum { CHIPSET_CHANGE_RTC = 256 }; /* beside enum vmt_change_kind */
+enum { CHIPSET_CHANGE_RTC = 256, CHIPSET_CHANGE_MIGRATE = 257 }; /* beside enum vmt_change_kind */
 struct chipset_change {
 	uint32_t kind;
 	vmt_ns at_ns;
@@ -30,8 +30,8 @@ struct chipset_change {
 	 * virtual time */
 	int64_t before_ns, after_ns;
 	uint64_t bound_ns; /* half width of the error that it adds to UTC */
-	/* RESUME, LOAD, SUSPEND: the policy applied, how long the guest did not run or the host
-	 * was suspended, and UTC - now before and after. */
+	/* RESUME, LOAD, MIGRATE, SUSPEND: the policy applied, how long the guest did not run or the
+	 * host was suspended, and UTC - now before and after. */
 	uint32_t policy;
 	uint64_t gap_ns;
 	int64_t utc_before_ns, utc_after_ns;
@@ -39,6 +39,9 @@ struct chipset_change {
 	 * how far the saved time was ahead of this host's UTC. */
 	int64_t tsc_ppb;
 	uint64_t future_ns;
+	/* MIGRATE, as LOAD, but for future_ns; bound_ns is the gap's.  As in struct hosts_gap. */
+	int64_t apart_ns;
+	bool by_tai, negative, bounded;
 };
 
 struct suspend;

@@ -65,8 +65,9 @@ struct hosts_gap {
 	int64_t apart_ns;
 	bool by_tai;
 	bool negative; /* the target's clock was behind: the gap is 0, or the window's */
-	bool bounded;  /* bound_ns means what it says: by the network, or by both hosts' word that
-			* their clocks are synchronised, if nothing contradicts it */
+	/* bound_ns means what it says: by the network, or by both hosts' word that their clocks are
+	 * synchronised, if nothing contradicts it. */
+	bool bounded;
 };
 
 /* The source wrote at `sent`, which the target had at `asked`; the target wrote at `answered`,
@@ -86,8 +87,8 @@ int hosts_gap(const struct hosts_reading *from, const struct hosts_reading *to,
 void hosts_put(const struct hosts_reading *reading, uint8_t bytes[HOSTS_READING_BYTES]);
 int hosts_get(const uint8_t bytes[HOSTS_READING_BYTES], struct hosts_reading *ret_reading);
 
-/* This host now.  tsc_khz 0: not known yet; then the bracket is taken for as many ns as counts.  0 or
- * negative errno. */
+/* This host now.  tsc_khz 0: not known yet; then the bracket is taken for as many ns as counts.
+ * 0 or negative errno. */
 int hosts_read(uint32_t tsc_khz, struct hosts_reading *ret_reading);
 
 /* Of an instant at which the clocks were read already, UTC within bracket_ns, and what the kernel

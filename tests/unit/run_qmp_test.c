@@ -159,6 +159,34 @@ static void a_pause_tells_its_policy(void **state)
 		"\"tsc_ppb\":-250,\"future_ns\":7}");
 }
 
+static void a_migration_tells_what_both_hosts_said(void **state)
+{
+	struct chipset_change change = two_seconds(CHIPSET_CHANGE_MIGRATE);
+
+	(void)state;
+	change.by_tai = true;
+	change.bounded = true;
+	change.tsc_ppb = 5;
+	becomes(run_qmp_change(&change, true),
+		"{\"kind\":\"migrate\",\"why\":\"incoming\",\"policy\":\"continue\","
+		"\"at_ns\":5000000000,\"gap_ns\":2000000000,"
+		"\"before\":{\"now_ns\":3000000000,\"utc_offset_ns\":40},"
+		"\"after\":{\"now_ns\":5000000000,\"utc_offset_ns\":41},\"bound_ns\":70,"
+		"\"clock\":\"tai\",\"bounded\":true,\"negative\":false,\"apart_ns\":0,"
+		"\"tsc_ppb\":5}");
+	change.by_tai = false;
+	change.bounded = false;
+	change.negative = true;
+	change.apart_ns = -3;
+	becomes(run_qmp_change(&change, true),
+		"{\"kind\":\"migrate\",\"why\":\"incoming\",\"policy\":\"continue\","
+		"\"at_ns\":5000000000,\"gap_ns\":2000000000,"
+		"\"before\":{\"now_ns\":3000000000,\"utc_offset_ns\":40},"
+		"\"after\":{\"now_ns\":5000000000,\"utc_offset_ns\":41},\"bound_ns\":70,"
+		"\"clock\":\"utc\",\"bounded\":false,\"negative\":true,\"apart_ns\":-3,"
+		"\"tsc_ppb\":5}");
+}
+
 static void what_befell_the_host_is_told(void **state)
 {
 	struct chipset_change change = two_seconds(VMT_CHANGE_SUSPEND);
@@ -185,6 +213,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_known_is_absent),
 		cmocka_unit_test(another_counter_is_told),
 		cmocka_unit_test(a_pause_tells_its_policy),
+		cmocka_unit_test(a_migration_tells_what_both_hosts_said),
 		cmocka_unit_test(what_befell_the_host_is_told),
 		cmocka_unit_test(seconds_of_rtc_change_are_the_nearest),
 	};

@@ -25,8 +25,10 @@ static struct vmt_tsc tscs(uint32_t khz, uint32_t frac)
 	return tsc;
 }
 
-/* A machine that has run for 100 s, and whose second CPU's guest has moved its TSC by 7. */
-static struct vmstate_parts saved_with(int64_t ppt, uint64_t limit_ns)
+/* A machine that has run for 100 s, and whose second CPU's guest has moved its TSC by 7.  Its host
+ * takes it for `host_ns` later than the machine does, and says more of itself if it migrates. */
+static struct vmstate_parts saved_from(int64_t ppt, uint64_t limit_ns, int64_t host_ns,
+				       struct hosts_reading *host)
 {
 	struct vmt_reading start = {.counter = 1000, .utc_ns = UTC, .utc_bound_ns = 40};
 	struct vmstate_instant at = {.tsc = 1000 + UINT64_C(100) * KHZ * 1000,
@@ -40,13 +42,24 @@ static struct vmstate_parts saved_with(int64_t ppt, uint64_t limit_ns)
 	assert_int_equal(vmt_clock_pause(&clock, at.tsc, &clock, NULL), 0);
 	at.at = (struct vmt_reading){
 		.counter = at.tsc,
-		.utc_ns = vmt_clock_utc(&clock, clock.base_ns),
+		.utc_ns = vmt_clock_utc(&clock, clock.base_ns) + host_ns,
 		.utc_bound_ns = 50,
 	};
 	vmt_tsc_set(&tsc, at.tsc, COUNT);
 	tsc.adjust[1] = 7;
+	if (host) {
+		host->tsc = at.tsc;
+		host->tsc_khz = KHZ;
+		host->utc_ns = at.at.utc_ns;
+		at.host = host;
+	}
 	assert_int_equal(vmstate_time_save(&clock, &at, &tsc, &parts, NULL), 0);
 	return parts;
+}
+
+static struct vmstate_parts saved_with(int64_t ppt, uint64_t limit_ns)
+{
+	return saved_from(ppt, limit_ns, 0, NULL);
 }
 
 static struct vmstate_parts saved(int64_t ppt)
@@ -213,6 +226,179 @@ static void a_date_of_its_own_goes_on(void **state)
 }
 
 /* 100 ppm: KVM runs it as it is. */
+/* Two hosts that know TAI, and are good to 100 us each. */
+static struct hosts_reading good_host(void)
+{
+	return (struct hosts_reading){.tai_s = 37, .bound_ns = 100000, .synchronized = true};
+}
+
+/* What migrates to this host, which is so much later there. */
+static struct vmstate_time migrate(struct vmstate_time_config *config, struct vmt_tsc *tsc,
+				   int64_t host_ns, struct hosts_reading from,
+				   struct hosts_reading to)
+{
+	struct vmstate_parts parts = saved_from(0, INT64_C(60) * S, host_ns, &from);
+	struct vmstate_time t;
+	struct why why = {""};
+
+	to.tsc = config->now.tsc;
+	to.tsc_khz = KHZ;
+	to.utc_ns = config->now.at.utc_ns;
+	config->now.host = &to;
+	if (vmstate_time_load(&parts, config, tsc, &t, &why) < 0)
+		fail_msg("%s", why.text);
+	vmstate_parts_free(&parts);
+	config->now.host = NULL;
+	return t;
+}
+
+/* The machine's own UTC was 30 us behind its host's, a slew that it had not followed yet.  That is
+ * no part of the gap, and its RTC shows this host's date. */
+static void what_migrates_goes_on_by_the_hosts_gap(void **state)
+{
+	struct vmstate_time_config config = later(50000000 + 30000, VMT_POLICY_CONTINUE);
+	struct vmt_tsc tsc = tscs(KHZ, 0);
+	struct vmstate_time t = migrate(&config, &tsc, 30000, good_host(), good_host());
+	const vmt_ns now = INT64_C(100) * S + 50000000;
+
+	(void)state;
+	assert_true(t.migrated);
+	assert_int_equal(t.gap.gap_ns, 50000000);
+	assert_int_equal(t.passed_ns, 50000000);
+	assert_int_equal(vmt_clock_now(&t.clock, 77), now);
+	assert_int_equal(vmt_clock_utc(&t.clock, now), UTC + (int64_t)now + 30000);
+	assert_int_equal(t.clock.utc_bound_ns, 60);
+	assert_int_equal(t.change.gap_ns, 50000000);
+	assert_int_equal(t.change.bound_ns, 200000);
+	assert_int_equal(t.change.utc_step_ns, 30000);
+	assert_int_equal(t.change.epoch, t.clock.epoch);
+	assert_int_equal(t.future_ns, 0);
+	assert_true(vmt_tsc_at(&tsc, 0, 77) == COUNT + UINT64_C(50) * KHZ);
+	assert_true(vmt_tsc_at(&tsc, 1, 77) == COUNT + UINT64_C(50) * KHZ + 7);
+}
+
+static void what_migrates_may_stand_still_meanwhile(void **state)
+{
+	struct vmstate_time_config config = later(50000000, VMT_POLICY_FREEZE);
+	struct vmt_tsc tsc = tscs(KHZ, 0);
+	struct vmstate_time t = migrate(&config, &tsc, 0, good_host(), good_host());
+
+	(void)state;
+	assert_int_equal(vmt_clock_now(&t.clock, 77), INT64_C(100) * S);
+	assert_int_equal(vmt_clock_utc(&t.clock, INT64_C(100) * S),
+			 UTC + INT64_C(100) * S + 50000000);
+	assert_int_equal(t.gap.gap_ns, 50000000);
+	assert_true(vmt_tsc_at(&tsc, 0, 77) == COUNT);
+}
+
+/* By a snapshot's rule it would be a second short. */
+static void a_leap_second_on_the_way_is_no_time(void **state)
+{
+	struct vmstate_time_config config = later(50000000 - S, VMT_POLICY_CONTINUE);
+	struct vmt_tsc tsc = tscs(KHZ, 0);
+	struct hosts_reading leapt = good_host();
+	struct vmstate_time t;
+
+	(void)state;
+	leapt.tai_s++;
+	t = migrate(&config, &tsc, 0, good_host(), leapt);
+	assert_int_equal(t.passed_ns, 50000000);
+	assert_int_equal(t.change.policy, VMT_POLICY_CONTINUE);
+	assert_int_equal(vmt_clock_utc(&t.clock, vmt_clock_now(&t.clock, 77)),
+			 config.now.at.utc_ns);
+	assert_true(vmt_tsc_at(&tsc, 0, 77) == COUNT + UINT64_C(50) * KHZ);
+}
+
+/* This host's clock is three seconds ahead of the other's, by the network: the guest goes on by
+ * what passed, and its date is this host's. */
+static void clocks_that_are_apart_move_the_date_alone(void **state)
+{
+	struct vmstate_time_config config = later(INT64_C(3) * S + 50000000, VMT_POLICY_CONTINUE);
+	struct vmt_tsc tsc = tscs(KHZ, 0);
+	struct hosts_reading from = good_host(), to = good_host();
+	struct vmstate_time t;
+	struct hosts_window w;
+
+	(void)state;
+	from.utc_ns = UTC + INT64_C(100) * S;
+	from.tsc = 1000 + UINT64_C(100) * KHZ * 1000;
+	from.tsc_khz = to.tsc_khz = KHZ;
+	to.utc_ns = from.utc_ns + INT64_C(3) * S;
+	config.now.tsc = config.now.at.counter = UINT64_C(50) * KHZ;
+	hosts_window(&from, &to, &to, &from, &w);
+	config.window = &w;
+	t = migrate(&config, &tsc, 0, from, to);
+	assert_int_equal(t.passed_ns, 50000000);
+	assert_int_equal(t.gap.apart_ns, INT64_C(3) * S);
+	assert_int_equal(vmt_clock_utc(&t.clock, t.clock.base_ns), config.now.at.utc_ns);
+	assert_int_equal(t.change.utc_step_ns, INT64_C(3) * S);
+}
+
+static void a_negative_gap_is_none_whatever_the_policy(void **state)
+{
+	struct vmstate_time_config config = later(-INT64_C(5) * S, VMT_POLICY_CONTINUE);
+	struct vmt_tsc tsc = tscs(KHZ, 0);
+	struct vmstate_time t = migrate(&config, &tsc, 0, good_host(), good_host());
+
+	(void)state;
+	assert_int_equal(t.passed_ns, 0);
+	assert_true(t.gap.negative);
+	assert_int_equal(t.gap.apart_ns, -INT64_C(5) * S);
+	assert_int_equal(t.change.policy, VMT_POLICY_CONTINUE);
+	assert_int_equal(vmt_clock_utc(&t.clock, INT64_C(100) * S), UTC + INT64_C(95) * S);
+	assert_int_equal(t.future_ns, 0);
+}
+
+/* --date, and the gap is the hosts'. */
+static void a_date_of_its_own_migrates(void **state)
+{
+	struct vmstate_time_config config =
+		later(50000000 + 7 * INT64_C(86400) * S, VMT_POLICY_FREEZE);
+	struct vmt_tsc tsc = tscs(KHZ, 0);
+	struct vmstate_time t;
+
+	(void)state;
+	config.own_utc = true;
+	t = migrate(&config, &tsc, 7 * INT64_C(86400) * S, good_host(), good_host());
+	assert_int_equal(t.gap.gap_ns, 50000000);
+	assert_int_equal(vmt_clock_utc(&t.clock, INT64_C(100) * S),
+			 UTC + INT64_C(100) * S + 50000000);
+}
+
+static void hosts_that_say_nothing_sensible_are_refused(void **state)
+{
+	struct hosts_reading from = good_host(), to = good_host();
+	struct vmstate_time_config config = later(0, VMT_POLICY_FREEZE);
+	struct vmt_tsc tsc = tscs(KHZ, 0);
+	const struct vmt_tsc before = tsc;
+
+	(void)state;
+	config.now.host = &to;
+	to.utc_ns = UTC;
+	for (int what = 0; what < 5; what++) {
+		static const int errors[] = {-EINVAL, -EINVAL, -ENOTSUP, -ERANGE, -EINVAL};
+		struct vmstate_parts parts = saved_from(0, 0, 0, &from);
+		struct vmstate_part *part = &parts.parts[2];
+		struct vmstate_time t;
+
+		assert_int_equal(part->kind, VMSTATE_HOST);
+		if (what == 0)
+			part->bytes[part->length - 1] = 1;
+		else if (what == 1)
+			part->length--;
+		else if (what == 2)
+			part->version = 2;
+		else if (what == 3)
+			to.utc_ns = INT64_MIN;
+		else /* a gap that the machine's dates do not have */
+			to.utc_ns = INT64_MAX - 2 * S, to.tai_s = from.tai_s,
+			part->bytes[23] = 0x10;
+		assert_int_equal(vmstate_time_load(&parts, &config, &tsc, &t, NULL), errors[what]);
+		vmstate_parts_free(&parts);
+	}
+	assert_memory_equal(&tsc, &before, sizeof(before));
+}
+
 static void a_frequency_that_is_near_goes_and_is_stated(void **state)
 {
 	struct vmstate_time_config config = later(INT64_C(10) * S, VMT_POLICY_CONTINUE);
@@ -310,6 +496,13 @@ int main(void)
 		cmocka_unit_test(an_hour_is_no_less_exact),
 		cmocka_unit_test(a_saved_time_in_the_future_freezes_and_is_told),
 		cmocka_unit_test(a_date_of_its_own_goes_on),
+		cmocka_unit_test(what_migrates_goes_on_by_the_hosts_gap),
+		cmocka_unit_test(what_migrates_may_stand_still_meanwhile),
+		cmocka_unit_test(a_leap_second_on_the_way_is_no_time),
+		cmocka_unit_test(clocks_that_are_apart_move_the_date_alone),
+		cmocka_unit_test(a_negative_gap_is_none_whatever_the_policy),
+		cmocka_unit_test(a_date_of_its_own_migrates),
+		cmocka_unit_test(hosts_that_say_nothing_sensible_are_refused),
 		cmocka_unit_test(a_frequency_that_is_near_goes_and_is_stated),
 		cmocka_unit_test(another_frequency_is_refused_with_both_figures),
 		cmocka_unit_test(a_portable_one_goes_on_at_this_hosts_own),
