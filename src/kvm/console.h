@@ -28,7 +28,7 @@ enum console_kind { CONSOLE_NONE = 0, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_UNIX 
 
 struct console_config {
 	enum console_kind kind;
-	const char *path; /* FILE: created or emptied; UNIX: a listening socket, mode 0600 */
+	const char *path; /* FILE: created, or kept; UNIX: a listening socket, mode 0600 */
 };
 
 /* Where input goes; called in the loop's thread. */
@@ -46,6 +46,9 @@ struct console;
  * on which nobody listens is replaced. */
 int console_open(const struct console_config *config, struct event_base *base,
 		 const struct console_port *port, struct console **ret_console, struct why *why);
+
+/* A file is emptied, once it is sure that there will be output.  Takes NULL. */
+void console_empty(struct console *console);
 
 /* Writes out what it can without waiting longer than a second for a stalled reader or five in all,
  * restores the terminal, removes the socket.  Takes NULL.  Returns how many bytes were dropped in

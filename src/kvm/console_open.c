@@ -12,13 +12,20 @@
 
 int console_open_file(struct console *c, struct why *why)
 {
-	c->out_fd = open(c->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666);
+	c->out_fd = open(c->path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
 	if (c->out_fd < 0)
 		return why_set(why, -errno, "serial output file %s: %s (give another path)",
 			       c->path, strerror(errno));
 	c->own_out = true;
 	console_attach(c);
 	return 0;
+}
+
+/* What cannot be emptied is no file, or one that takes what it is given (append only). */
+void console_empty(struct console *c)
+{
+	if (c && c->kind == CONSOLE_FILE && c->out_fd >= 0)
+		(void)!ftruncate(c->out_fd, 0);
 }
 
 /* A second description of the same terminal or pipe, which can be made non-blocking without

@@ -137,6 +137,14 @@ int machine_resume(struct machine *m, bool *ret_changed, struct chipset_change *
 		   struct why *why);
 bool machine_is_paused(const struct machine *m);
 
+/* kHz of the host's TSC, as KVM counts it; 0: it has no VM yet. */
+uint32_t machine_tsc_khz(const struct machine *m);
+
+/* Of one that is paused: what its CPUs left the guest for is completed, so that machine_save() will
+ * not say -EAGAIN.  0; -EAGAIN: one of them waits for an answer, and may do so until the machine
+ * goes on; -EIO. */
+int machine_settle(struct machine *m, struct why *why);
+
 /* The state of a machine that is paused; its memory is machine_memory().  As vmstate_save(). */
 struct vmstate_parts;
 int machine_save(struct machine *m, struct vmstate_parts *parts, struct why *why);

@@ -4,9 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kvm/dirty.h"
 #include "kvm/gaptext.h"
 #include "kvm/machine_impl.h"
 #include "kvm/vmstate.h"
+#include "kvm/vmstate_features.h"
+#include "kvm/vmstate_machine.h"
 
 void machine_stop(struct machine *m)
 {
@@ -49,14 +52,14 @@ int machine_thread(const struct machine *m, uint32_t cpu)
 	return __atomic_load_n(&m->vcpus[cpu].tid, __ATOMIC_SEQ_CST);
 }
 
+uint32_t machine_tsc_khz(const struct machine *m)
+{
+	return m->vm.tsc_khz;
+}
+
 const struct guest_memory *machine_memory(const struct machine *m)
 {
 	return &m->memory;
-}
-
-void machine_arrive(struct machine *m, const struct vmstate_parts *state)
-{
-	m->incoming = state;
 }
 
 static int at_its_end(struct why *why)
@@ -82,13 +85,76 @@ int machine_pause(struct machine *m, bool *ret_changed, struct why *why)
 	return pause_begin(&m->pause, &config, why);
 }
 
-int machine_save(struct machine *m, struct vmstate_parts *parts, struct why *why)
+static int must_stand(const struct machine *m, struct why *why)
 {
 	if (!m->running)
 		return at_its_end(why);
-	if (!m->pause.paused)
-		return why_set(why, -EBUSY, "the machine runs (send stop first)");
-	return vmstate_save(m, parts, why);
+	return m->pause.paused ? 0 : why_set(why, -EBUSY, "the machine runs (send stop first)");
+}
+
+int machine_settle(struct machine *m, struct why *why)
+{
+	int result = must_stand(m, why);
+
+	return result < 0 ? result : vmstate_settle(m, why);
+}
+
+int machine_save_time(struct machine *m, struct vmstate_parts *parts, struct why *why)
+{
+	int result = must_stand(m, why);
+
+	return result < 0 ? result : vmstate_save_time(m, parts, why);
+}
+
+int machine_save(struct machine *m, struct vmstate_parts *parts, struct why *why)
+{
+	int result = must_stand(m, why);
+
+	return result < 0 ? result : vmstate_save(m, parts, why);
+}
+
+/* CPU 0 is asked where it cannot be in the guest: else it would answer when it comes out. */
+int machine_describe(struct machine *m, struct vmstate_parts *parts, struct why *why)
+{
+	const struct vmstate_cpu_ours ours = vmstate_ours(m->config);
+	const bool runs = !m->pause.paused;
+	int result;
+
+	if (!m->running)
+		return at_its_end(why);
+	if (runs)
+		pvclock_shut(&m->pvclock);
+	result = vmstate_machine_save(m->config, m->tsc.khz, parts, why);
+	if (result == 0)
+		result = vmstate_features_save(&m->vm, &m->vcpus[0], &ours, parts, why);
+	if (runs)
+		gate_open(&m->gate);
+	return result;
+}
+
+int machine_log_begin(struct machine *m, struct dirty *dirty, struct why *why)
+{
+	struct dirty_log log;
+	int result;
+
+	*dirty = (struct dirty){0};
+	if (!m->running)
+		return at_its_end(why);
+	result = vm_log_begin(&m->vm, &m->memory, &log, why);
+	if (result == 0)
+		result = dirty_init(dirty, &m->memory, &log, why);
+	if (result == 0)
+		memory_tell(&m->memory, dirty);
+	else
+		vm_log_end(&m->vm, &m->memory);
+	return result;
+}
+
+void machine_log_end(struct machine *m, struct dirty *dirty)
+{
+	memory_tell(&m->memory, NULL);
+	vm_log_end(&m->vm, &m->memory);
+	dirty_free(dirty);
 }
 
 int machine_resume(struct machine *m, bool *ret_changed, struct chipset_change *ret_change,

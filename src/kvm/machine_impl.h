@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* machine_impl.h - what a machine consists of: between machine.c and machine_control.c. */
+/* machine_impl.h - what a machine consists of: between the files machine*.c. */
 #ifndef KVM_MACHINE_IMPL_H
 #define KVM_MACHINE_IMPL_H
 
@@ -7,6 +7,7 @@
 
 #include "kvm/deadline.h"
 #include "kvm/gate.h"
+#include "kvm/hosts.h"
 #include "kvm/machine.h"
 #include "kvm/memory.h"
 #include "kvm/pause.h"
@@ -15,6 +16,8 @@
 #include "kvm/suspend.h"
 #include "kvm/vmstate_parts.h"
 #include "kvm/vmstate_time.h"
+
+enum machine_arrival { MACHINE_NOT_HERE = 0, MACHINE_PREPARED, MACHINE_LOADED, MACHINE_FINISHED };
 
 struct machine {
 	const struct machine_config *config;
@@ -45,7 +48,11 @@ struct machine {
 	int step_error;   /* errno: it is not told of that; 0: it is, or a notice went out */
 	struct event *step, *held;            /* of that timer; and of suspend.fd */
 	const struct vmstate_parts *incoming; /* it begins so; NULL: at power-on, or has begun */
-	struct vmstate_time arrived;          /* what became of its time then */
+	enum machine_arrival arrival;         /* how far it is */
+	bool migrates;                        /* from another host ... */
+	bool stands;                          /* ... where it stood still, as it shall here */
+	struct hosts_window window;
+	struct vmstate_time arrived; /* what became of its time then */
 
 	pthread_mutex_t lock; /* of the next two */
 	struct vcpu_end vcpu_end;
@@ -62,6 +69,19 @@ struct machine {
 
 /* Ends everything that runs and closes the KVM VM; memory, board and clock stay. */
 void machine_tear_down(struct machine *m);
+
+/* What it is made of, in this order (machine_start.c): the KVM VM and its CPUs; the image, in
+ * memory; the clock and the board, once a machine; consoles; then all threads, the first time or
+ * not.  0, or negative errno, and machine_tear_down() is the way out. */
+struct boot_state;
+int machine_make(struct machine *m, struct why *why);
+int machine_load_image(struct machine *m, struct boot_state *ret_state, struct why *why);
+int machine_power_on(struct machine *m, struct why *why);
+int machine_open_consoles(struct machine *m, struct why *why);
+int machine_begin(struct machine *m, bool first, struct why *why);
+
+/* In place of all but the last: what m->incoming has, as far as it has not been done. */
+int machine_arrived(struct machine *m, struct why *why);
 
 /* After that: the machine as after a bus reset, running.  0, or negative errno and its reason in
  * m->end. */

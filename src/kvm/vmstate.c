@@ -15,7 +15,7 @@
 #include "kvm/vmstate_machine.h"
 #include "kvm/vmstate_msrs.h"
 
-enum { VERSION = 1, SETTLE_TRIES = 200, SETTLE_US = 1000 };
+enum { VERSION = 1, SETTLE_TRIES = 200, FEW_TRIES = 3, SETTLE_US = 1000 };
 
 /* Virtual time stands, but KVM's timers do not know: one that had time left when it stopped has not
  * fired, and must not while KVM puts what it owes into the registers, from where it may get on,
@@ -30,11 +30,11 @@ static int hold_timer(struct machine *m, uint32_t cpu, struct why *why)
 	return 0;
 }
 
-static int settle(struct vcpu *v, struct why *why)
+static int settle(struct vcpu *v, int tries, struct why *why)
 {
 	int result = -EBUSY;
 
-	for (int i = 0; i < SETTLE_TRIES && result == -EBUSY; i++) {
+	for (int i = 0; i < tries && result == -EBUSY; i++) {
 		result = vcpu_settle(v);
 		if (result == -EBUSY)
 			usleep(SETTLE_US);
@@ -50,19 +50,34 @@ static int settle(struct vcpu *v, struct why *why)
 			  : 0;
 }
 
-static int settle_cpu(struct machine *m, uint32_t cpu, struct why *why)
+static int settle_all(struct machine *m, int tries, struct why *why)
 {
-	int result = hold_timer(m, cpu, why);
+	int result = 0;
 
-	return result < 0 ? result : settle(&m->vcpus[cpu], why);
+	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++) {
+		result = hold_timer(m, cpu, why);
+		if (result == 0)
+			result = settle(&m->vcpus[cpu], tries, why);
+	}
+	return result;
+}
+
+int vmstate_settle(struct machine *m, struct why *why)
+{
+	return settle_all(m, FEW_TRIES, why);
+}
+
+struct vmstate_cpu_ours vmstate_ours(const struct machine_config *config)
+{
+	return (struct vmstate_cpu_ours){
+		.kvm_clock = config->kvm_clock == MACHINE_KVM_CLOCK_USER,
+		.steal = config->steal == MACHINE_STEAL_USER,
+	};
 }
 
 static int save_cpu(struct machine *m, uint32_t cpu, struct vmstate_parts *parts, struct why *why)
 {
-	const struct vmstate_cpu_ours ours = {
-		.kvm_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
-		.steal = m->config->steal == MACHINE_STEAL_USER,
-	};
+	const struct vmstate_cpu_ours ours = vmstate_ours(m->config);
 
 	return vmstate_cpu_save(&m->vm, &m->vcpus[cpu], &ours, &m->pause.timers[cpu], parts, why);
 }
@@ -117,7 +132,7 @@ static int save_pages(struct machine *m, struct vmstate_parts *parts, struct why
 	return result;
 }
 
-int vmstate_save(struct machine *m, struct vmstate_parts *parts, struct why *why)
+int vmstate_save_time(struct machine *m, struct vmstate_parts *parts, struct why *why)
 {
 	const struct pause *p = &m->pause;
 	const struct vmt_clock paused = liveclock_get(&m->chipset.clock).clock;
@@ -125,12 +140,19 @@ int vmstate_save(struct machine *m, struct vmstate_parts *parts, struct why *why
 					   .at = p->from.at,
 					   .limit_ns =
 						   pause_limit(&p->config, paused.base_ns, NULL)};
+
+	return vmstate_time_save(&paused, &at, &m->tsc, parts, why);
+}
+
+int vmstate_save(struct machine *m, struct vmstate_parts *parts, struct why *why)
+{
+	const struct pause *p = &m->pause;
 	int result = vmstate_machine_save(m->config, m->tsc.khz, parts, why);
 
 	if (result == 0)
-		result = vmstate_time_save(&paused, &at, &m->tsc, parts, why);
-	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++)
-		result = settle_cpu(m, cpu, why);
+		result = vmstate_save_time(m, parts, why);
+	if (result == 0)
+		result = settle_all(m, SETTLE_TRIES, why);
 	/* What the CPUs have acknowledged is counted, which may raise a line again: then they and
 	 * the chips are as the board believes. */
 	(void)chipset_hold(&m->chipset);

@@ -15,25 +15,40 @@
 #include <vmtime/clock.h>
 
 #include "host/why.h"
+#include "kvm/vmstate_cpu.h"
 #include "kvm/vmstate_parts.h"
 
 struct machine;
+
+/* Whose registers are not KVM's, in such a machine. */
+struct machine_config;
+struct vmstate_cpu_ours vmstate_ours(const struct machine_config *config);
 
 /* The machine is paused.  What a CPU left the guest for is completed; KVM is without those of its
  * timers that had time left, until pause_end().  0; -EAGAIN: a CPU waits for an answer, and will
  * until the machine goes on; -EIO, -ENOMEM. */
 int vmstate_save(struct machine *m, struct vmstate_parts *parts, struct why *why);
 
+/* Pieces of that: the parts CLOCK, TSC and HOST; and what the CPUs are at, which another one of
+ * them need not wait for. */
+int vmstate_save_time(struct machine *m, struct vmstate_parts *parts, struct why *why);
+int vmstate_settle(struct machine *m, struct why *why);
+
+/* Whether a state, or a description, is of a machine with these options: -EINVAL and the first that
+ * differs. */
+int vmstate_check(const struct machine_config *config, const struct vmstate_parts *parts,
+		  struct why *why);
+
+/* Whether m->tsc, which is planned, can go on as that machine's: -EXDEV, -ENODEV. */
+int vmstate_check_tsc(const struct machine *m, const struct vmstate_parts *parts, struct why *why);
+
 /* These of m->incoming, in this order.
  *
- * Whether it is of a machine with these options: -EINVAL and the first that differs. */
-int vmstate_check(const struct machine *m, struct why *why);
-
-/* At power-on, when m->tsc is planned: the clock that is to run, m->tsc, and m->arrived. */
+ * At power-on, when m->tsc is planned: the clock that is to run, m->tsc, and m->arrived. */
 int vmstate_load_time(struct machine *m, bool counts_tsc, uint64_t counter_hz,
 		      struct vmt_clock *ret_clock, struct why *why);
 
-/* The vCPUs are created, and memory is what it was. */
+/* The vCPUs are created. */
 int vmstate_load_cpus(struct machine *m, struct why *why);
 
 /* Pages and chips are initialised, nothing is connected: they are afterwards. */

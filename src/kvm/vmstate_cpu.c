@@ -91,22 +91,24 @@ static int save_struct(const struct vcpu *v, struct record *r, uint32_t what, un
 }
 
 /* With AMX it is larger than it was once made for. */
+uint32_t vmstate_cpu_xsave(const struct vm *vm)
+{
+	const uint32_t least = sizeof(struct kvm_xsave);
+	const uint32_t larger = (uint32_t)vm_capability(vm, KVM_CAP_XSAVE2);
+
+	return larger > least && larger <= VMSTATE_CPU_XSAVE_MAX ? larger : least;
+}
+
 static int save_xsave(const struct vm *vm, const struct vcpu *v, struct record *r, struct why *why)
 {
-	size_t size = sizeof(struct kvm_xsave);
-	size_t larger = (size_t)vm_capability(vm, KVM_CAP_XSAVE2);
-	unsigned long request = KVM_GET_XSAVE;
-	void *bytes;
+	const uint32_t size = vmstate_cpu_xsave(vm);
+	void *bytes = calloc(1, size);
 	int result = 0;
 
-	if (larger > size && larger <= VMSTATE_CPU_XSAVE_MAX) {
-		size = larger;
-		request = KVM_GET_XSAVE2;
-	}
-	bytes = calloc(1, size);
 	if (!bytes)
 		return why_set(why, -ENOMEM, "no memory for a CPU's state");
-	if (ioctl(v->fd, request, bytes) < 0)
+	if (ioctl(v->fd, size > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, bytes) <
+	    0)
 		result = refused(v, why, "FPU");
 	else
 		add(r, VMSTATE_CPU_XSAVE, bytes, size);

@@ -52,6 +52,9 @@ struct vmstate_cpu_ours {
 struct cpuid_table;
 int vmstate_cpu_features(const struct vcpu *vcpu, struct cpuid_table *ret_table, struct why *why);
 
+/* Bytes of an FPU's state. */
+uint32_t vmstate_cpu_xsave(const struct vm *vm);
+
 /* Adds a CPU's part; it is kept out of the guest and settled.  *timer: its LAPIC's, which KVM has
  * not for now (lapic_hold()).  0, or negative errno. */
 int vmstate_cpu_save(const struct vm *vm, const struct vcpu *vcpu,

@@ -10,6 +10,7 @@
 #include "kvm/cpuid.h"
 #include "kvm/lapic.h"
 #include "kvm/vmstate_cpu.h"
+#include "kvm/vmstate_features.h"
 #include "kvm/vmstate_msrs.h"
 
 static int refused(const struct vcpu *v, struct why *why, const char *what)
@@ -35,81 +36,23 @@ static int set(const struct vcpu *v, const struct vmstate_cpu *s, uint32_t what,
 	return result;
 }
 
-/* What KVM itself fills in from other registers: OSXSAVE and the APIC's bit, OSPKE, the size of
- * what XCR0 and XSS have switched on. */
-static void clear_what_changes(struct kvm_cpuid_entry2 *e)
+static int compare(const struct vcpu *v, const struct vmstate_cpu *s,
+		   const struct cpuid_table *table, struct why *why)
 {
-	enum { EDX_APIC = 9, ECX_MWAIT = 3, ECX_OSXSAVE = 27, ECX_OSPKE = 4 };
-
-	if (e->function == 1) {
-		e->ecx &= ~(1U << ECX_OSXSAVE | 1U << ECX_MWAIT);
-		e->edx &= ~(1U << EDX_APIC);
-	} else if (e->function == 7 && e->index == 0) {
-		e->ecx &= ~(1U << ECX_OSPKE);
-	} else if (e->function == 0xd && e->index <= 1) {
-		e->ebx = 0;
-	} else if (e->function == 0x15 || e->function == 0x16 || e->function == 0x40000010) {
-		e->eax = e->ebx = e->ecx = 0; /* frequencies, which are compared elsewhere */
-	} else if (e->function == 0x80000001) {
-		e->edx &= ~(1U << EDX_APIC);
-	}
-}
-
-static int compare(const struct vcpu *v, const struct kvm_cpuid_entry2 *old,
-		   const struct kvm_cpuid_entry2 *new, struct why *why)
-{
-	static const char *const names[] = {"EAX", "EBX", "ECX", "EDX"};
-	const uint32_t *const was[] = {&old->eax, &old->ebx, &old->ecx, &old->edx};
-	const uint32_t *const is[] = {&new->eax, &new->ebx, &new->ecx, &new->edx};
-
-	for (int i = 0; i < 4; i++)
-		if (*was[i] != *is[i])
-			return why_set(why, -EXDEV,
-				       "CPU %u is not the one that it was: CPUID 0x%x.%u has 0x%x "
-				       "in %s and had 0x%x (use a host like the one that it comes "
-				       "from)",
-				       v->cpu, old->function, old->index, *is[i], names[i],
-				       *was[i]);
-	return 0;
-}
-
-static const struct kvm_cpuid_entry2 *find(const struct cpuid_table *table,
-					   const struct kvm_cpuid_entry2 *like)
-{
-	for (uint32_t i = 0; i < table->nent; i++)
-		if (table->entries[i].function == like->function &&
-		    table->entries[i].index == like->index)
-			return &table->entries[i];
-	return NULL;
-}
-
-static int compare_all(const struct vcpu *v, const struct vmstate_cpu *s,
-		       const struct cpuid_table *table, struct why *why)
-{
-	const uint8_t *at = s->record[VMSTATE_CPU_CPUID].bytes;
 	uint32_t n = s->record[VMSTATE_CPU_CPUID].length / sizeof(struct kvm_cpuid_entry2);
-	int result = 0;
+	struct vmstate_features_difference d;
 
-	for (uint32_t i = 0; i < n && result == 0; i++) {
-		static const struct kvm_cpuid_entry2 none;
-		const struct kvm_cpuid_entry2 *same;
-		struct kvm_cpuid_entry2 old, new;
-
-		memcpy(&old, at + i * sizeof(old), sizeof(old));
-		same = find(table, &old);
-		new = same ? *same : none;
-		new.function = old.function;
-		new.index = old.index;
-		clear_what_changes(&old);
-		clear_what_changes(&new);
-		result = compare(v, &old, &new, why);
-	}
-	if (result == 0 && n != table->nent)
-		result = why_set(why, -EXDEV,
-				 "CPU %u has %u leaves of CPUID and had %u (use a host like the "
-				 "one that it comes from)",
-				 v->cpu, table->nent, n);
-	return result;
+	if (vmstate_features_differ(s->record[VMSTATE_CPU_CPUID].bytes, n, table, &d))
+		return why_set(why, -EXDEV,
+			       "CPU %u is not the one that it was: CPUID 0x%x.%u has 0x%x in %s "
+			       "and had 0x%x (use a host like the one that it comes from)",
+			       v->cpu, d.leaf, d.subleaf, d.is, d.name, d.was);
+	if (n != table->nent)
+		return why_set(why, -EXDEV,
+			       "CPU %u has %u leaves of CPUID and had %u (use a host like the one "
+			       "that it comes from)",
+			       v->cpu, table->nent, n);
+	return 0;
 }
 
 int vmstate_cpu_compare(const struct vcpu *v, const struct vmstate_cpu *s, struct why *why)
@@ -119,7 +62,7 @@ int vmstate_cpu_compare(const struct vcpu *v, const struct vmstate_cpu *s, struc
 			   : why_set(why, -ENOMEM, "no memory for a CPU's state");
 
 	if (result == 0)
-		result = compare_all(v, s, table, why);
+		result = compare(v, s, table, why);
 	free(table);
 	return result;
 }

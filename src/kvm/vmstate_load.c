@@ -15,21 +15,44 @@
 #include "kvm/vmstate_machine.h"
 
 /* The part of that kind, which has to be there. */
-static int find(const struct machine *m, uint32_t kind, uint32_t index, const char *what,
+static int find(const struct vmstate_parts *parts, uint32_t kind, uint32_t index, const char *what,
 		const struct vmstate_part **ret_part, struct why *why)
 {
-	*ret_part = vmstate_parts_find(m->incoming, kind, index);
+	*ret_part = vmstate_parts_find(parts, kind, index);
 	return *ret_part ? 0 : why_set(why, -EINVAL, "the machine's %s is missing", what);
 }
 
-int vmstate_check(const struct machine *m, struct why *why)
+int vmstate_check(const struct machine_config *config, const struct vmstate_parts *parts,
+		  struct why *why)
 {
 	const struct vmstate_part *part;
-	int result = find(m, VMSTATE_MACHINE, 0, "description", &part, why);
+	int result = find(parts, VMSTATE_MACHINE, 0, "description", &part, why);
 
 	if (result == 0)
-		result = vmstate_machine_compare(m->config, part, why);
-	return result < 0 ? result : vmstate_machine_has(m->config, m->incoming, why);
+		result = vmstate_machine_compare(config, part, why);
+	return result < 0 ? result : vmstate_machine_has(config, parts, why);
+}
+
+static int check_class(const struct machine *m, struct why *why)
+{
+	if (m->tsc_host.tsc_class != PROBE_TSC_NONE)
+		return 0;
+	return why_set(why, -ENODEV,
+		       "a machine cannot be %s here: this KVM gives guests the host's own TSC "
+		       "(use a host with svm or vmx)",
+		       m->migrates ? "taken over" : "restored");
+}
+
+int vmstate_check_tsc(const struct machine *m, const struct vmstate_parts *parts, struct why *why)
+{
+	const struct vmstate_part *part;
+	int result = find(parts, VMSTATE_MACHINE, 0, "description", &part, why);
+
+	if (result == 0)
+		result = check_class(m, why);
+	return result < 0 ? result
+			  : vmstate_time_check(&m->tsc, vmstate_machine_khz(part),
+					       m->config->tsc.portable, why);
 }
 
 int vmstate_load_time(struct machine *m, bool counts_tsc, uint64_t counter_hz,
@@ -37,16 +60,14 @@ int vmstate_load_time(struct machine *m, bool counts_tsc, uint64_t counter_hz,
 {
 	struct vmstate_time_config config = {
 		.counter_hz = counter_hz,
-		.policy = m->config->on_restore,
+		.policy = m->migrates ? m->config->on_migrate : m->config->on_restore,
 		.own_utc = m->config->has_date,
 		.portable = m->config->tsc.portable,
 	};
-	int result;
+	int result = check_class(m, why);
 
-	if (m->tsc_host.tsc_class == PROBE_TSC_NONE)
-		return why_set(why, -ENODEV,
-			       "a machine cannot be restored here: this KVM gives guests the "
-			       "host's own TSC (use a host with svm or vmx)");
+	if (result < 0)
+		return result;
 	result = timestate_host(counts_tsc, counter_hz, &config.now.at);
 	if (result < 0)
 		return why_set(why, result, "cannot read the host's clocks");
@@ -103,6 +124,7 @@ static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct 
 		result = each(m, cpus, vmstate_cpu_load_msrs, why);
 	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++) {
 		result = vmstate_cpu_load_lapic(&m->vcpus[cpu], &cpus[cpu], passed(m), why);
+		m->vcpus[cpu].left_tsc = hostclock_tsc(); /* its timer runs from here on */
 	}
 	if (result == 0)
 		result = each(m, cpus, vmstate_cpu_load_deadline, why);
@@ -111,17 +133,14 @@ static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct 
 
 int vmstate_load_cpus(struct machine *m, struct why *why)
 {
-	const struct vmstate_cpu_ours ours = {
-		.kvm_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_USER,
-		.steal = m->config->steal == MACHINE_STEAL_USER,
-	};
+	const struct vmstate_cpu_ours ours = vmstate_ours(m->config);
 	struct vmstate_cpu *cpus = calloc(m->n_vcpus, sizeof(*cpus));
 	int result = cpus ? 0 : why_set(why, -ENOMEM, "no memory for the CPUs' state");
 
 	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++) {
 		const struct vmstate_part *part;
 
-		result = find(m, VMSTATE_CPU, cpu, "CPU", &part, why);
+		result = find(m->incoming, VMSTATE_CPU, cpu, "CPU", &part, why);
 		if (result == 0)
 			result = vmstate_cpu_parse(part, &ours, &cpus[cpu], why);
 	}
@@ -153,7 +172,7 @@ static int load_pages(struct machine *m, struct why *why)
 	int result = 0;
 
 	if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER) {
-		result = find(m, VMSTATE_KVMCLOCK, 0, "kvm-clock", &part, why);
+		result = find(m->incoming, VMSTATE_KVMCLOCK, 0, "kvm-clock", &part, why);
 		if (result == 0)
 			result = pvclock_load(&m->pvclock, part->bytes, part->length);
 		if (result < 0)
@@ -164,7 +183,7 @@ static int load_pages(struct machine *m, struct why *why)
 			return result;
 	}
 	if (m->config->steal == MACHINE_STEAL_USER) {
-		result = find(m, VMSTATE_STEAL, 0, "steal time", &part, why);
+		result = find(m->incoming, VMSTATE_STEAL, 0, "steal time", &part, why);
 		if (result == 0)
 			result = vmt_steal_load(&m->steal.face, part->bytes, part->length);
 		if (result < 0)
@@ -208,14 +227,14 @@ int vmstate_load_board(struct machine *m, struct why *why)
 	bool kernel_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_KERNEL;
 	const struct vmstate_part *chips, *board, *lines, *ports;
 	uint64_t clock_ns = 0;
-	int result = find(m, VMSTATE_CHIPS, 0, "interrupt chips", &chips, why);
+	int result = find(m->incoming, VMSTATE_CHIPS, 0, "interrupt chips", &chips, why);
 
 	if (result == 0)
-		result = find(m, VMSTATE_BOARD, 0, "board", &board, why);
+		result = find(m->incoming, VMSTATE_BOARD, 0, "board", &board, why);
 	if (result == 0)
-		result = find(m, VMSTATE_LINES, 0, "interrupt lines", &lines, why);
+		result = find(m->incoming, VMSTATE_LINES, 0, "interrupt lines", &lines, why);
 	if (result == 0)
-		result = find(m, VMSTATE_PORTS, 0, "serial ports", &ports, why);
+		result = find(m->incoming, VMSTATE_PORTS, 0, "serial ports", &ports, why);
 	if (result == 0)
 		result = vmstate_ports_load(&m->ports, ports, why);
 	if (result == 0)

@@ -98,6 +98,11 @@ int vmstate_machine_compare(const struct machine_config *config, const struct vm
 	return 0;
 }
 
+uint32_t vmstate_machine_khz(const struct vmstate_part *part)
+{
+	return (uint32_t)get64(part->bytes + KHZ * 8);
+}
+
 static bool has(const struct machine_config *config, const struct vmstate_part *part)
 {
 	switch (part->kind) {

@@ -16,6 +16,9 @@ int vmstate_machine_save(const struct machine_config *config, uint32_t khz,
 int vmstate_machine_compare(const struct machine_config *config, const struct vmstate_part *part,
 			    struct why *why);
 
+/* That of a description which has been compared. */
+uint32_t vmstate_machine_khz(const struct vmstate_part *part);
+
 /* Whether each of these, all of known kinds, is of such a machine: one that nobody looks at would
  * be lost without a word.  0, or -EINVAL. */
 int vmstate_machine_has(const struct machine_config *config, const struct vmstate_parts *parts,

@@ -175,6 +175,15 @@ static int frequencies_differ(const struct vmt_tsc *tsc, uint32_t khz, struct wh
 				      : "which nothing here scales");
 }
 
+int vmstate_time_check(const struct vmt_tsc *tsc, uint32_t khz, bool portable, struct why *why)
+{
+	struct vmt_tsc scaled = *tsc;
+
+	if (portable || vmt_tsc_tolerated(&tsc->host, khz) || vmt_tsc_scale(&scaled, 0, khz) == 0)
+		return 0;
+	return frequencies_differ(tsc, khz, why);
+}
+
 static int load_tsc(const struct vmstate_part *part, const struct vmt_clock *saved,
 		    const struct vmstate_time_config *config, struct vmt_tsc *tsc,
 		    struct vmstate_time *t, struct why *why)

@@ -63,6 +63,9 @@ struct vmstate_time {
 	int64_t tsc_ppb;   /* by how much the guest's TSC is faster than it was, in 10^-9 */
 };
 
+/* Whether a TSC of `khz` can go on here: *tsc is initialised for this host.  0, or -EXDEV. */
+int vmstate_time_check(const struct vmt_tsc *tsc, uint32_t khz, bool portable, struct why *why);
+
 /* *tsc is initialised for this host and for as many CPUs; it is changed on success alone.  0;
  * -EINVAL: no such state, damaged, or of another number of CPUs; -EXDEV: not with this host's
  * TSC; -ERANGE: the hosts' clocks have nothing to do with each other. */

@@ -62,7 +62,7 @@ static int load(struct machine *m, struct why *why)
 {
 	struct vmt_clock clock;
 	struct counted_clock now;
-	int result = vmstate_check(m, why);
+	int result = vmstate_check(m->config, m->incoming, why);
 
 	if (result == 0)
 		result = vmstate_load_time(m, false, 1000000000, &clock, why);

@@ -71,7 +71,7 @@ static void understood(struct machine *m, const struct vmstate_parts *state)
 	struct why why = {""};
 
 	m->incoming = state;
-	if (vmstate_check(m, &why) < 0)
+	if (vmstate_check(m->config, m->incoming, &why) < 0)
 		fail_msg("%s", why.text);
 	for (uint32_t kind = 0; kind <= VMSTATE_CPU; kind++)
 		assert_non_null(vmstate_parts_find(state, kind, 0));

@@ -297,6 +297,30 @@ static void one_turn_writes_a_part_of_much(void **state)
 	assert_int_equal(s.st_size, sizeof(bytes));
 }
 
+/* It may be that of a machine which another host goes on running. */
+static void a_file_is_kept_until_it_is_sure_that_there_will_be_output(void **state)
+{
+	struct fixture *f = *state;
+	struct stat s;
+	int fd = open(f->path, O_WRONLY | O_CREAT, 0600);
+
+	assert_int_equal(write(fd, "precious", 8), 8);
+	close(fd);
+	assert_int_equal(open_as(f, CONSOLE_FILE, f->path, NULL), 0);
+	turn(f);
+	assert_int_equal(console_close(f->console, NULL), 0);
+	assert_int_equal(stat(f->path, &s), 0);
+	assert_int_equal(s.st_size, 8);
+	assert_int_equal(open_as(f, CONSOLE_FILE, f->path, NULL), 0);
+	console_empty(f->console);
+	console_put(f->console, (const uint8_t *)"new", 3);
+	assert_int_equal(console_close(f->console, NULL), 0);
+	f->console = NULL;
+	assert_int_equal(stat(f->path, &s), 0);
+	assert_int_equal(s.st_size, 3);
+	console_empty(NULL);
+}
+
 static void a_full_disk_is_told_at_the_end(void **state)
 {
 	struct fixture *f = *state;
@@ -425,6 +449,7 @@ int main(void)
 		TEST(what_is_no_socket_is_left_alone),
 		TEST(a_socket_that_became_anothers_is_not_removed),
 		TEST(one_turn_writes_a_part_of_much),
+		TEST(a_file_is_kept_until_it_is_sure_that_there_will_be_output),
 		TEST(a_full_disk_is_told_at_the_end),
 		TEST(without_output_the_terminal_is_still_read),
 		unless(geteuid() ? "for root alone" : NULL,

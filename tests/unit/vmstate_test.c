@@ -144,9 +144,9 @@ static void state_that_the_machine_has_not_is_refused(void **state)
 
 	(void)state;
 	m->incoming = &parts;
-	assert_int_equal(vmstate_check(m, &why), 0);
+	assert_int_equal(vmstate_check(m->config, m->incoming, &why), 0);
 	assert_int_equal(vmstate_parts_add(&parts, VMSTATE_CPU, 1, BENCH_CPUS, "", 0), 0);
-	assert_int_equal(vmstate_check(m, &why), -EINVAL);
+	assert_int_equal(vmstate_check(m->config, m->incoming, &why), -EINVAL);
 	assert_non_null(strstr(why.text, "that such a one has not"));
 	vmstate_parts_free(&parts);
 	bench_free(m);

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* machine_arrive.c - a machine that does not boot: it comes from a file or from another host. */
+#include <errno.h>
+
+#include "kvm/machine_impl.h"
+#include "kvm/vmstate.h"
+#include "kvm/vmstate_features.h"
+#include "kvm/vmstate_machine.h"
+
+void machine_arrive(struct machine *m, const struct vmstate_parts *state)
+{
+	m->incoming = state;
+}
+
+void machine_arrive_from(struct machine *m, const struct vmstate_parts *state,
+			 const struct hosts_window *window, bool stands)
+{
+	m->incoming = state;
+	m->migrates = true;
+	m->window = *window;
+	m->stands = stands;
+}
+
+/* A file has no features: its CPUs are compared one by one when they are loaded. */
+static int compare_features(const struct machine *m, const struct vmstate_parts *description,
+			    struct why *why)
+{
+	const struct vmstate_cpu_ours ours = vmstate_ours(m->config);
+	const struct vmstate_part *part = vmstate_parts_find(description, VMSTATE_FEATURES, 0);
+
+	return part ? vmstate_features_compare(part, &m->vm, &m->vcpus[0], &ours, why) : 0;
+}
+
+int machine_prepare(struct machine *m, const struct vmstate_parts *description, struct why *why)
+{
+	int result;
+
+	if (m->arrival != MACHINE_NOT_HERE)
+		machine_tear_down(m); /* for another one, which has not come */
+	m->arrival = MACHINE_NOT_HERE;
+	result = vmstate_check(m->config, description, why);
+	if (result == 0)
+		result = machine_make(m, why);
+	if (result == 0)
+		result = vmstate_check_tsc(m, description, why);
+	if (result == 0)
+		result = compare_features(m, description, why);
+	if (result < 0)
+		machine_tear_down(m);
+	else
+		m->arrival = MACHINE_PREPARED;
+	return result;
+}
+
+int machine_load(struct machine *m, struct why *why)
+{
+	int result = vmstate_check(m->config, m->incoming, why);
+
+	if (result == 0)
+		result = machine_power_on(m, why);
+	if (result == 0)
+		result = vmstate_load_cpus(m, why);
+	if (result == 0)
+		m->arrival = MACHINE_LOADED;
+	return result;
+}
+
+/* Where it stood still it does here as well, before any thread of a CPU is there. */
+static int stand_still(struct machine *m, struct why *why)
+{
+	const struct pause_config config = machine_pause_config(m);
+
+	return pause_begin(&m->pause, &config, why);
+}
+
+int machine_finish(struct machine *m, struct why *why)
+{
+	int result = vmstate_load_board(m, why);
+
+	if (result == 0)
+		result = machine_open_consoles(m, why);
+	if (result == 0 && m->stands)
+		result = stand_still(m, why);
+	if (result == 0)
+		m->arrival = MACHINE_FINISHED;
+	return result;
+}
+
+int machine_arrived(struct machine *m, struct why *why)
+{
+	int result = 0;
+
+	if (m->arrival < MACHINE_PREPARED)
+		result = machine_prepare(m, m->incoming, why);
+	if (result == 0 && m->arrival < MACHINE_LOADED)
+		result = machine_load(m, why);
+	if (result == 0 && m->arrival < MACHINE_FINISHED)
+		result = machine_finish(m, why);
+	return result;
+}
