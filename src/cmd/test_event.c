@@ -215,7 +215,7 @@ static int finish(struct test_event_run *r)
 	if (!error && !kvmtsc_same(&now, &r->map))
 		error = why_set(&r->why, -ESTALE, "the guest's TSC offset changed after the event");
 	look_at_page(r, 1);
-	if (!error && r->config.subject == TEST_VMTIME && !r->event->runs)
+	if (!error && r->config.subject == TEST_VMTIME && (!r->event->runs || r->event->moves))
 		error = ask_downtime(r);
 	r->phase = TEST_EVENT_OVER;
 	return error;

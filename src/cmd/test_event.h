@@ -56,10 +56,10 @@ struct test_event_run {
 	size_t n_before;        /* readings before it */
 	size_t n_come;          /* that have come up to its end */
 	int64_t slept_ns;       /* for so long the host was suspended */
-	uint64_t downtime_ns;   /* for so long the guest did not run; 0: not known */
-	struct pvtrace trace;   /* of QEMU's kvm-clock */
-	struct why untraced;    /* why there is none */
-	struct pauses *pauses;  /* of many events: what they were; else NULL */
+	uint64_t downtime_ns; /* for so long the guest did not run, as its VMM says; 0: not known */
+	struct pvtrace trace; /* of QEMU's kvm-clock */
+	struct why untraced;  /* why there is none */
+	struct pauses *pauses; /* of many events: what they were; else NULL */
 	char alarm[160];
 	bool cannot; /* measuring is not possible here at all */
 	struct why why;

@@ -52,6 +52,34 @@ static void judge_freeze(const struct test_event_run *r, int64_t stood_ns, struc
 	event_judge_freeze(&seen, stood_ns, row);
 }
 
+static uint64_t told_downtime_ns(const struct test_event_run *r)
+{
+	return r->event->moves ? r->move.downtime_ns : r->downtime_ns;
+}
+
+static void show(struct judge_row *row, enum judge_figure figure, int64_t ns)
+{
+	row->value[figure] = ns;
+	row->known[figure] = ns > 0;
+}
+
+/* For how long what stood still. */
+static void show_times(const struct test_event_run *r, bool has_stood, int64_t stood_ns,
+		       struct judge_row *row)
+{
+	const int64_t down_ns = (int64_t)told_downtime_ns(r);
+
+	row->value[JUDGE_FROZEN] = stood_ns;
+	row->known[JUDGE_FROZEN] = has_stood;
+	if (r->event->moves) {
+		show(row, JUDGE_DOWNTIME, down_ns);
+		show(row, JUDGE_DOWNTIME_SAID, r->pauses ? 0 : (int64_t)r->downtime_ns);
+		show(row, JUDGE_TOTAL, (int64_t)r->move.total_ns);
+	} else if (has_stood) {
+		show(row, JUDGE_DOWNTIME, down_ns ? down_ns : stood_ns);
+	}
+}
+
 /* `policy` is what it is set against; NULL: nothing is to change. */
 static void judge(const struct test_event_run *r, const char *policy, struct judge_row *row)
 {
@@ -61,7 +89,7 @@ static void judge(const struct test_event_run *r, const char *policy, struct jud
 	const bool told = r->policy || r->seen.has_pages || r->slept_ns;
 	/* What the TSC counted of a suspend is not how long it was. */
 	const int64_t stood_ns = r->slept_ns ? r->slept_ns : event_stood_ns(&r->seen, hz);
-	const uint64_t down_ns = r->event->moves ? r->move.downtime_ns : r->downtime_ns;
+	const uint64_t down_ns = told_downtime_ns(r);
 	const uint64_t gap_ns = down_ns ? down_ns : r->seen.over_ns - r->seen.begun_ns;
 	const struct judge_promise promise = {.frozen_ns = freeze ? stood_ns : 0,
 					      .slept_ns = r->slept_ns,
@@ -89,14 +117,8 @@ static void judge(const struct test_event_run *r, const char *policy, struct jud
 	else
 		judge_skip(row, "there are no readings of it");
 	free(p);
-	row->value[JUDGE_FROZEN] = stood_ns;
-	row->known[JUDGE_FROZEN] = policy && told && row->judged != JUDGE_FIGURES;
-	row->value[JUDGE_DOWNTIME] = down_ns ? (int64_t)down_ns : stood_ns;
-	row->known[JUDGE_DOWNTIME] = row->known[JUDGE_FROZEN] && row->value[JUDGE_DOWNTIME] > 0;
-	if (r->event->moves)
-		row->known[JUDGE_DOWNTIME] = down_ns && row->judged != JUDGE_FIGURES;
-	row->value[JUDGE_TOTAL] = (int64_t)r->move.total_ns;
-	row->known[JUDGE_TOTAL] = r->move.total_ns && row->judged != JUDGE_FIGURES;
+	if (row->judged != JUDGE_FIGURES)
+		show_times(r, policy && told, stood_ns, row);
 	if (freeze && told && !r->slept_ns)
 		judge_freeze(r, stood_ns, row);
 	if (r->pauses && row->judged != JUDGE_FIGURES)

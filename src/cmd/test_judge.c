@@ -45,6 +45,7 @@ const char *const judge_figure_names[JUDGE_FIGURES] = {
 	[JUDGE_DURATION] = "duration_ns",
 	[JUDGE_DOWNTIME] = "downtime_ns",
 	[JUDGE_DOWNTIME_MAX] = "downtime_max_ns",
+	[JUDGE_DOWNTIME_SAID] = "downtime_said_ns",
 	[JUDGE_TOTAL] = "total_ns",
 	[JUDGE_TOTAL_MAX] = "total_max_ns",
 	[JUDGE_LIMIT] = "limit_ns",
