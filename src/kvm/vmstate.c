@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "host/hostclock.h"
 #include "kvm/bytes.h"
 #include "kvm/machine_impl.h"
 #include "kvm/vmstate_board.h"
@@ -132,16 +133,73 @@ static int save_pages(struct machine *m, struct vmstate_parts *parts, struct why
 	return result;
 }
 
-int vmstate_save_time(struct machine *m, struct vmstate_parts *parts, struct why *why)
+/* `host`: NULL for a file, which may be loaded when this host's clocks mean nothing any more. */
+static int save_time(struct machine *m, const struct hosts_reading *host,
+		     struct vmstate_parts *parts, struct why *why)
 {
 	const struct pause *p = &m->pause;
 	const struct vmt_clock paused = liveclock_get(&m->chipset.clock).clock;
-	const struct vmstate_instant at = {.tsc = p->from.tsc,
-					   .at = p->from.at,
-					   .limit_ns =
-						   pause_limit(&p->config, paused.base_ns, NULL)};
+	const struct vmstate_instant at = {
+		.tsc = p->from.tsc,
+		.at = p->from.at,
+		.limit_ns = pause_limit(&p->config, paused.base_ns, NULL),
+		.host = host,
+	};
 
 	return vmstate_time_save(&paused, &at, &m->tsc, parts, why);
+}
+
+/* How the host's clocks stand beside each other, and what the kernel says of UTC, all before or all
+ * after a leap second. */
+static int look_beside(struct hostclock_beside *beside, struct hostclock_kernel *kernel)
+{
+	enum { TRIES = 20, LOOKS = 2 };
+	struct hostclock_kernel before;
+	int result = 0;
+
+	for (int i = 0; i < LOOKS && result == 0; i++) {
+		result = hostclock_kernel(&before);
+		if (result == 0)
+			result = hostclock_beside(TRIES, beside);
+		if (result == 0)
+			result = hostclock_kernel(kernel);
+		if (result == 0 && before.tai_s == kernel->tai_s)
+			break;
+	}
+	return result;
+}
+
+/* The instant at which the machine stopped, by the clock that the host has now: one that stood for
+ * a while may have seen it set, or a leap second, which is a step by a second and a change of TAI
+ * minus UTC.  Less than STEP_NS is no step but how well both are known. */
+static int read_stop(const struct machine *m, struct hosts_reading *ret_reading)
+{
+	enum { STEP_NS = 10000 };
+	const struct pause_instant *from = &m->pause.from;
+	struct hostclock_kernel kernel;
+	struct hostclock_beside now;
+	int64_t step_ns;
+	int result = look_beside(&now, &kernel);
+
+	if (result < 0)
+		return result;
+	step_ns = now.realtime_ns - from->beside.realtime_ns -
+		  (now.suspended_ns - from->beside.suspended_ns);
+	if (step_ns < STEP_NS && step_ns > -STEP_NS)
+		step_ns = 0;
+	*ret_reading = hosts_reading_of(from->tsc, m->vm.tsc_khz, from->at.utc_ns + step_ns,
+					from->at.utc_bound_ns, &kernel);
+	return 0;
+}
+
+int vmstate_save_time(struct machine *m, struct vmstate_parts *parts, struct why *why)
+{
+	struct hosts_reading host;
+	int result = read_stop(m, &host);
+
+	if (result < 0)
+		return why_set(why, result, "cannot read the host's clocks");
+	return save_time(m, &host, parts, why);
 }
 
 int vmstate_save(struct machine *m, struct vmstate_parts *parts, struct why *why)
@@ -150,7 +208,7 @@ int vmstate_save(struct machine *m, struct vmstate_parts *parts, struct why *why
 	int result = vmstate_machine_save(m->config, m->tsc.khz, parts, why);
 
 	if (result == 0)
-		result = vmstate_save_time(m, parts, why);
+		result = save_time(m, NULL, parts, why);
 	if (result == 0)
 		result = settle_all(m, SETTLE_TRIES, why);
 	/* What the CPUs have acknowledged is counted, which may raise a line again: then they and

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/kvm.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
@@ -55,23 +56,50 @@ int vmstate_check_tsc(const struct machine *m, const struct vmstate_parts *parts
 					       m->config->tsc.portable, why);
 }
 
+/* This host now.  The kernel's word on UTC holds for that reading: no leap second is in between. */
+static int look(const struct machine *m, bool counts_tsc, uint64_t counter_hz,
+		struct vmstate_instant *ret_now, struct hosts_reading *ret_host)
+{
+	enum { LOOKS = 2 };
+	struct hostclock_kernel before, kernel;
+	int result = 0;
+
+	for (int i = 0; i < LOOKS && result == 0; i++) {
+		result = hostclock_kernel(&before);
+		if (result == 0)
+			result = timestate_host(counts_tsc, counter_hz, &ret_now->at);
+		ret_now->tsc = counts_tsc ? ret_now->at.counter : hostclock_tsc();
+		if (result == 0)
+			result = hostclock_kernel(&kernel);
+		if (result == 0 && before.tai_s == kernel.tai_s)
+			break;
+	}
+	if (result == 0)
+		*ret_host = hosts_reading_of(ret_now->tsc, m->vm.tsc_khz, ret_now->at.utc_ns,
+					     ret_now->at.utc_bound_ns, &kernel);
+	return result;
+}
+
 int vmstate_load_time(struct machine *m, bool counts_tsc, uint64_t counter_hz,
 		      struct vmt_clock *ret_clock, struct why *why)
 {
 	struct vmstate_time_config config = {
 		.counter_hz = counter_hz,
 		.policy = m->migrates ? m->config->on_migrate : m->config->on_restore,
+		.window = &m->window,
 		.own_utc = m->config->has_date,
 		.portable = m->config->tsc.portable,
 	};
+	struct hosts_reading host;
 	int result = check_class(m, why);
 
 	if (result < 0)
 		return result;
-	result = timestate_host(counts_tsc, counter_hz, &config.now.at);
+	result = look(m, counts_tsc, counter_hz, &config.now, &host);
 	if (result < 0)
 		return why_set(why, result, "cannot read the host's clocks");
-	config.now.tsc = counts_tsc ? config.now.at.counter : hostclock_tsc();
+	if (m->migrates)
+		config.now.host = &host;
 	result = vmstate_time_load(m->incoming, &config, &m->tsc, &m->arrived, why);
 	if (result == 0)
 		*ret_clock = m->arrived.clock;
@@ -208,7 +236,7 @@ static int load_kernel_clock(struct machine *m, uint64_t clock_ns, struct why *w
 static struct chipset_change change_of(const struct vmstate_time *t)
 {
 	return (struct chipset_change){
-		.kind = VMT_CHANGE_LOAD,
+		.kind = t->migrated ? CHIPSET_CHANGE_MIGRATE : VMT_CHANGE_LOAD,
 		.at_ns = t->change.after_ns,
 		.before_ns = (int64_t)t->change.before_ns,
 		.after_ns = (int64_t)t->change.after_ns,
@@ -219,6 +247,10 @@ static struct chipset_change change_of(const struct vmstate_time *t)
 		.utc_after_ns = t->clock.utc_offset_ns,
 		.tsc_ppb = t->tsc_ppb,
 		.future_ns = t->future_ns,
+		.apart_ns = t->gap.apart_ns,
+		.by_tai = t->gap.by_tai,
+		.negative = t->gap.negative,
+		.bounded = t->gap.bounded,
 	};
 }
 
@@ -254,35 +286,64 @@ int vmstate_load_board(struct machine *m, struct why *why)
 	return 0;
 }
 
-void vmstate_notices(const struct machine *m)
+/* "12.345 s". */
+static const char *seconds(uint64_t ns, char buf[32])
 {
 	enum { NS_PER_MS = 1000000, MS_PER_S = 1000 };
+	const uint64_t ms = ns / NS_PER_MS;
+
+	snprintf(buf, 32, "%" PRIu64 ".%03" PRIu64 " s", ms / MS_PER_S, ms % MS_PER_S);
+	return buf;
+}
+
+/* What the guest goes on by is then what passed, if the network knows that, or nothing. */
+static void tell_apart(const struct vmstate_time *t, struct why *ret_text)
+{
+	const int64_t ns = t->gap.apart_ns;
+	char buf[32];
+
+	why_set(ret_text, 0,
+		"this host's clock is at least %s %s the other host's: the machine's time %s, its "
+		"date is this host's (see that the clocks of both hosts are right)",
+		seconds(ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns, buf),
+		ns < 0 ? "behind" : "ahead of",
+		t->gap.bounded ? "went on by what really passed" : "goes on where it stood");
+}
+
+void vmstate_notices(const struct machine *m)
+{
 	const struct vmstate_time *t = &m->arrived;
-	const uint64_t future_ms = t->future_ns / NS_PER_MS;
 	struct why text;
+	char buf[32];
 
 	if (!m->watch)
 		return;
+	if (t->gap.apart_ns) {
+		tell_apart(t, &text);
+		m->watch->notice(m->watch->owner, text.text);
+	}
 	if (t->future_ns) {
 		why_set(&text, 0,
-			"the restored machine's time is %" PRIu64 ".%03" PRIu64
-			" s ahead of this host's: it goes on where it stood, and takes this host's "
-			"date (see that the clocks of both hosts are right)",
-			future_ms / MS_PER_S, future_ms % MS_PER_S);
+			"the restored machine's time is %s ahead of this host's: it goes on where "
+			"it "
+			"stood, and takes this host's date (see that the clocks of both hosts are "
+			"right)",
+			seconds(t->future_ns, buf));
 		m->watch->notice(m->watch->owner, text.text);
 	}
 	if (t->change.policy == VMT_POLICY_CONTINUE && t->change.gap_ns > t->limit_ns) {
 		gaptext_set(t->change.gap_ns, t->limit_ns, 0,
-			    "run with --on-restore auto or freeze", &text);
+			    t->migrated ? "run with --on-migrate auto or freeze"
+					: "run with --on-restore auto or freeze",
+			    &text);
 		m->watch->notice(m->watch->owner, text.text);
 	}
 	if (t->tsc_ppb) {
 		why_set(&text, 0,
-			"the restored machine's TSC is %" PRId64
+			"the %s machine's TSC is %" PRId64
 			" ppb faster than it was: what its guest has measured of it is off by "
-			"that, "
-			"kvm-clock is not",
-			t->tsc_ppb);
+			"that, kvm-clock is not",
+			t->migrated ? "migrated" : "restored", t->tsc_ppb);
 		m->watch->notice(m->watch->owner, text.text);
 	}
 }

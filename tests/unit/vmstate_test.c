@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmstate_test.c - a whole machine is saved, and begins anew. */
 #include "../machine_bench.h"
+#include "host/hostclock.h"
 #include "kvm/bytes.h"
 #include "kvm/vmstate_board.h"
 #include "kvm/vmstate_cpu.h"
@@ -136,6 +137,144 @@ static void kvms_clock_goes_on_with_the_time_that_has_run(void **state)
 	bench_free(m);
 }
 
+/* The time parts alone, and the host that its stop was read on. */
+static struct hosts_reading save_stop(struct machine *m, struct vmstate_parts *parts)
+{
+	struct hosts_reading host;
+	struct why why = {""};
+
+	if (vmstate_save_time(m, parts, &why) < 0)
+		fail_msg("%s", why.text);
+	assert_int_equal(parts->n, 3);
+	assert_non_null(vmstate_parts_find(parts, VMSTATE_CLOCK, 0));
+	assert_non_null(vmstate_parts_find(parts, VMSTATE_TSC, 0));
+	assert_non_null(vmstate_parts_find(parts, VMSTATE_HOST, 0));
+	assert_int_equal(hosts_get(vmstate_parts_find(parts, VMSTATE_HOST, 0)->bytes, &host), 0);
+	return host;
+}
+
+/* One that stood for a while, and whose host's clock was set forward meanwhile, stopped so much
+ * later by the clock that both hosts are compared by; a suspend is no step. */
+static void a_stop_is_told_by_the_clock_that_the_host_has_now(void **state)
+{
+	struct machine *m = bench_new();
+	struct vmstate_parts parts = {0};
+	struct pause_instant *from = &m->pause.from;
+	struct hosts_reading host;
+
+	(void)state;
+	assert_int_equal(hostclock_beside(50, &from->beside), 0);
+	host = save_stop(m, &parts);
+	assert_true(host.utc_ns == from->at.utc_ns);
+	assert_true(host.tsc == from->tsc);
+	vmstate_parts_free(&parts);
+
+	from->beside.realtime_ns -= 3600 * (int64_t)S;
+	host = save_stop(m, &parts);
+	assert_in_range(host.utc_ns - from->at.utc_ns, 3599 * S, 3601 * S);
+	vmstate_parts_free(&parts);
+
+	from->beside.suspended_ns -= 3600 * (int64_t)S;
+	host = save_stop(m, &parts);
+	assert_true(host.utc_ns == from->at.utc_ns);
+	vmstate_parts_free(&parts);
+	parts = bench_save(m); /* into a file: no host */
+	assert_null(vmstate_parts_find(&parts, VMSTATE_HOST, 0));
+	vmstate_parts_free(&parts);
+	bench_free(m);
+}
+
+static struct vmstate_time load_here(struct machine *m, struct vmstate_parts *parts, bool migrates)
+{
+	struct vmt_clock clock;
+	struct why why = {""};
+
+	m->incoming = parts;
+	m->migrates = migrates;
+	if (vmstate_load_time(m, false, S, &clock, &why) < 0)
+		fail_msg("%s", why.text);
+	assert_memory_equal(&clock, &m->arrived.clock, sizeof(clock));
+	return m->arrived;
+}
+
+/* Each has a policy of its own. */
+static void one_that_migrates_comes_by_both_hosts_clocks(void **state)
+{
+	struct machine *m = bench_new();
+	struct machine_config config = *m->config;
+	struct vmstate_parts parts = {0};
+	struct vmstate_time t;
+	int64_t before;
+
+	(void)state;
+	config.on_migrate = VMT_POLICY_CONTINUE;
+	config.on_restore = VMT_POLICY_FREEZE;
+	m->config = &config;
+	m->tsc_host.tsc_class = PROBE_TSC_OFFSET;
+	assert_int_equal(hostclock_beside(50, &m->pause.from.beside), 0);
+	before = hostclock_realtime_ns();
+	m->pause.from.at.utc_ns = before - (int64_t)S;
+	(void)save_stop(m, &parts);
+	t = load_here(m, &parts, true);
+	assert_true(t.migrated);
+	assert_in_range(t.gap.gap_ns, S, S + (uint64_t)(hostclock_realtime_ns() - before));
+	assert_int_equal(t.change.policy, VMT_POLICY_CONTINUE);
+	assert_int_equal(t.passed_ns, t.gap.gap_ns);
+	t = load_here(m, &parts, false);
+	assert_false(t.migrated);
+	assert_int_equal(t.change.policy, VMT_POLICY_FREEZE);
+	vmstate_parts_free(&parts);
+	bench_free(m);
+}
+
+/* What a person is told, and the change that all are. */
+static char told[4][512];
+static unsigned n_told;
+
+static void on_notice(void *owner, const char *text)
+{
+	(void)owner;
+	assert_true(n_told < 4);
+	strcpy(told[n_told++], text);
+}
+
+static const struct machine_watch listener = {.notice = on_notice};
+
+static void the_notice_says(struct machine *m, const char *words)
+{
+	n_told = 0;
+	vmstate_notices(m);
+	assert_int_equal(n_told, words ? 1 : 0);
+	if (words && !strstr(told[0], words))
+		fail_msg("\"%s\" is not in: %s", words, told[0]);
+}
+
+static void clocks_that_are_apart_are_told_of(void **state)
+{
+	struct machine *m = bench_new();
+
+	(void)state;
+	m->watch = &listener;
+	m->arrived.migrated = true;
+	m->arrived.gap.negative = true; /* by less than both bounds: as it should be */
+	the_notice_says(m, NULL);
+	m->arrived.gap.apart_ns = -2 * (int64_t)S;
+	the_notice_says(m, "this host's clock is at least 2.000 s behind the other host's: the "
+			   "machine's time goes on where it stood");
+	m->arrived.gap.apart_ns = 1234567890;
+	m->arrived.gap.bounded = true;
+	the_notice_says(m, "1.234 s ahead of the other host's: the machine's time went on by what "
+			   "really passed");
+	m->arrived.gap.apart_ns = 0;
+	m->arrived.tsc_ppb = 5;
+	the_notice_says(m, "the migrated machine's TSC is 5 ppb faster");
+	m->arrived.tsc_ppb = 0;
+	m->arrived.change.gap_ns = 5 * S;
+	m->arrived.change.policy = VMT_POLICY_CONTINUE;
+	the_notice_says(m, "run with --on-migrate auto or freeze");
+	bench_free(m);
+}
+
 static void state_that_the_machine_has_not_is_refused(void **state)
 {
 	struct machine *m = bench_new();
@@ -159,6 +298,9 @@ int main(void)
 		cmocka_unit_test(no_timer_runs_while_a_cpu_settles),
 		cmocka_unit_test(a_page_that_the_guest_took_is_its_own_for_ever),
 		cmocka_unit_test(kvms_clock_goes_on_with_the_time_that_has_run),
+		cmocka_unit_test(a_stop_is_told_by_the_clock_that_the_host_has_now),
+		cmocka_unit_test(one_that_migrates_comes_by_both_hosts_clocks),
+		cmocka_unit_test(clocks_that_are_apart_are_told_of),
 		cmocka_unit_test(state_that_the_machine_has_not_is_refused),
 	};
 
