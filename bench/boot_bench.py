@@ -11,30 +11,22 @@ Memory: Rss of all mappings in /proc/PID/smaps that are not the guest's memory.
 """
 import argparse
 import json
-import os
-import select
 import shutil
 import statistics
 import subprocess
-import sys
 import time
 
-MEMORY_MIB = 512
+from vmms import MEMORY_MIB, add_arguments, qemu_command, vmtime_command, wait_for
+
 APPEND = "console=ttyS0"
 MARK = b"process 1 runs"
-LIMIT_S = 120
 
 
 def commands(args):
-    memory = f"{MEMORY_MIB}M"
-    guest = ["-kernel", args.kernel, "-initrd", args.initrd, "-append", APPEND]
-    qemu = [args.qemu, "-accel", "kvm", "-cpu", "host", "-m", memory, "-smp", str(args.cpus),
-            "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"] + guest
-    yield "vmtime", [args.vmtime, "run", "--kernel", args.kernel, "--initrd", args.initrd,
-                     "--append", APPEND, "--memory", memory, "--cpus", str(args.cpus)]
+    yield "vmtime", vmtime_command(args, APPEND)
     if shutil.which(args.qemu):
-        yield "qemu microvm", qemu + ["-M", "microvm"]
-        yield "qemu q35", qemu + ["-M", "q35"]
+        yield "qemu microvm", qemu_command(args, APPEND, "microvm")
+        yield "qemu q35", qemu_command(args, APPEND)
 
 
 def own_rss_kib(pid):
@@ -53,18 +45,8 @@ def boot(command):
     """Seconds to the mark, and KiB."""
     start = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    seen = b""
     try:
-        while MARK not in seen:
-            left = start + LIMIT_S - time.monotonic()
-            if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-                sys.exit(f"{command[0]}: not booted in {LIMIT_S} s; the end of its output:\n"
-                         + seen[-2000:].decode(errors="replace"))
-            data = os.read(process.stdout.fileno(), 65536)
-            if not data:
-                sys.exit(f"{' '.join(command)}: ended with {process.wait()}; the end of its "
-                         "output:\n" + seen[-2000:].decode(errors="replace"))
-            seen += data
+        wait_for(process, MARK)
         return time.monotonic() - start, own_rss_kib(process.pid)
     finally:
         process.terminate()
@@ -74,13 +56,7 @@ def boot(command):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--vmtime", required=True)
-    parser.add_argument("--kernel", required=True)
-    parser.add_argument("--initrd", required=True)
-    parser.add_argument("--qemu", default="qemu-system-x86_64")
-    parser.add_argument("--cpus", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
+    add_arguments(parser, rounds=3)
     args = parser.parse_args()
 
     runs = {}

@@ -2,13 +2,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # boot_bench.sh [BUILD [OPTION...]] - boot_bench.py in the lab, with the stock kernel for guests.
 set -eu
-root=$(cd "$(dirname "$0")/.." && pwd)
-build=${1:-$root/build}
-[ $# -eq 0 ] || shift
-kernel=$(echo "${XDG_CACHE_HOME:-$HOME/.cache}"/vmtime/guest/boot/vmlinuz-*)
-if [ ! -r "$kernel" ]; then
-	echo "boot_bench: no kernel for guests was fetched (make setup)" >&2
-	exit 77
-fi
-exec "$build/vmtime" lab --timeout 20min -- python3 "$root/bench/boot_bench.py" \
-	--vmtime "$build/vmtime" --kernel "$kernel" --initrd "$build/bench/boot_init.cpio" "$@"
+. "$(dirname "$0")/bench_guest.sh"
+bench_guest boot "--timeout 20min" "$@"

@@ -12,46 +12,19 @@ are printed.  Needs a working /dev/kvm: elsewhere run it as `vmtime lab -- bench
 import argparse
 import json
 import os
-import select
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-MEMORY_MIB = 512
+from vmms import (MEMORY_MIB, Qmp, add_arguments, drain, qemu_command, vmtime_command,
+                  wait_for)
+
 APPEND = "console=ttyS0 quiet"
 MARK = b"process 1 runs"
-LIMIT_S = 120
 SETTLE_S = 0.5
-
-
-class Qmp:
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(LIMIT_S)
-        self.socket.connect(path)
-        self.lines = self.socket.makefile("r")
-        self.lines.readline()
-        self.ask("qmp_capabilities")
-
-    def line(self, *kinds):
-        while True:
-            text = self.lines.readline()
-            if not text:
-                sys.exit("the QMP connection was closed")
-            said = json.loads(text)
-            if "error" in said:
-                sys.exit(f"QMP: {said['error']}")
-            if any(kind in said for kind in kinds):
-                return said
-
-    def ask(self, command, fds=(), **arguments):
-        text = json.dumps({"execute": command, "arguments": arguments}) + "\n"
-        socket.send_fds(self.socket, [text.encode()], fds)
-        return self.line("return")["return"]
 
 
 class Vmm:
@@ -127,49 +100,20 @@ class Qemu(Vmm):
             self.qmp.ask("getfd", [file.fileno()], fdname="file")
         self.qmp.ask("migrate", uri="fd:file")
         while True:
-            event = self.qmp.line("event")
-            status = event.get("data", {}).get("status")
-            if event["event"] == "MIGRATION" and status == "failed":
+            status = self.qmp.event("MIGRATION")["data"]["status"]
+            if status == "failed":
                 sys.exit(f"{self.name}: cannot save: {self.qmp.ask('query-migrate')}")
-            if event["event"] == "MIGRATION" and status == "completed":
+            if status == "completed":
                 return
 
     def incoming(self, file):
         return ["-incoming", f"fd:{file.fileno()}"]
 
 
-def wait_for(process, mark):
-    """Until the guest has sent the mark; without one, anything."""
-    end, seen = time.monotonic() + LIMIT_S, b""
-    while not seen or mark not in seen:
-        left = end - time.monotonic()
-        if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-            sys.exit(f"{process.args[0]}: nothing in {LIMIT_S} s after: "
-                     + seen[-2000:].decode(errors="replace"))
-        data = os.read(process.stdout.fileno(), 65536)
-        if not data:
-            sys.exit(f"{' '.join(process.args)}: ended with {process.wait()} after: "
-                     + seen[-2000:].decode(errors="replace"))
-        seen += data
-
-
-def drain(process):
-    while select.select([process.stdout], [], [], 0)[0] and os.read(process.stdout.fileno(), 65536):
-        pass
-
-
 def vmms(args, folder):
-    memory = f"{MEMORY_MIB}M"
-    yield Vmtime("vmtime", folder,
-                 [args.vmtime, "run", "--kernel", args.kernel, "--initrd", args.initrd,
-                  "--append", APPEND, "--memory", memory, "--cpus", str(args.cpus)],
-                 lambda path: ["--qmp", path])
+    yield Vmtime("vmtime", folder, vmtime_command(args, APPEND), lambda path: ["--qmp", path])
     if shutil.which(args.qemu):
-        yield Qemu("qemu", folder,
-                   [args.qemu, "-accel", "kvm", "-cpu", "host", "-M", "q35", "-m", memory, "-smp",
-                    str(args.cpus), "-nodefaults", "-no-user-config", "-display", "none",
-                    "-serial", "stdio", "-kernel", args.kernel, "-initrd", args.initrd,
-                    "-append", APPEND],
+        yield Qemu("qemu", folder, qemu_command(args, APPEND),
                    lambda path: ["-qmp", f"unix:{path},server=on,wait=off"])
 
 
@@ -196,14 +140,8 @@ def measure(args, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--vmtime", required=True)
-    parser.add_argument("--kernel", required=True)
-    parser.add_argument("--initrd", required=True)
-    parser.add_argument("--qemu", default="qemu-system-x86_64")
-    parser.add_argument("--cpus", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
+    add_arguments(parser, rounds=5)
     parser.add_argument("--folder", default="/dev/shm", help="where the files go, a tmpfs")
-    parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
