@@ -46,6 +46,9 @@ static int cancelled(const struct migrate_source *s, struct why *why)
 	return why_set(why, -ECANCELED, "%s: was cancelled", s->name);
 }
 
+/* No word is awaited, so that only FAILED may come. */
+enum { NO_WORD = 0 };
+
 /* The target's next word, which is to be `wanted`.  -EREMOTEIO: it has said FAILED. */
 static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section *ret_section,
 		struct why *why)
@@ -69,12 +72,13 @@ static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section
 	if (word->type != MESSAGE_FAILED)
 		return why_set(why, -EPROTO, "%s: says %s in place of %s (is it a vmtime?)",
 			       s->name, message_name(word->type, buf[0]),
-			       message_name(wanted, buf[1]));
+			       wanted == NO_WORD ? "nothing" : message_name(wanted, buf[1]));
 	result = message_text(&s->r, word, text, why);
 	if (result < 0)
 		return result;
 	s->refused = true;
-	return why_set(why, -EREMOTEIO, "%s: the other side has failed: %s", s->name, text);
+	why_set(&s->refusal, 0, "%s: the other side has failed: %s", s->name, text);
+	return why_set(why, -EREMOTEIO, "%s", s->refusal.text);
 }
 
 static int await_word(struct migrate_source *s, enum message_type type, struct why *why)
@@ -152,7 +156,7 @@ static int may_go_on(void *owner, struct why *why)
 
 	if (is_cancelled(s))
 		return cancelled(s, why);
-	return wire_waits(&s->wire) ? hear(s, MESSAGE_FAILED, &word, why) : 0;
+	return wire_waits(&s->wire) ? hear(s, NO_WORD, &word, why) : 0;
 }
 
 static void gone(void *owner, const struct image_stats *piece)
@@ -397,17 +401,18 @@ static int converse(struct migrate_source *s, struct why *why)
 	return result == 0 ? await_word(s, MESSAGE_RUNNING, why) : result;
 }
 
-/* The target may have said why before it closed the connection, or before it stopped listening. */
+/* The target may have said why before it closed the connection, or before it stopped listening; or
+ * one thread has heard that while another one could not write any more. */
 static void ask_why(struct migrate_source *s, int result, struct why *why)
 {
 	struct stream_section word;
-	struct why other;
 
 	if (result != -EPIPE && result != -ECONNRESET && result != -ETIMEDOUT)
 		return;
-	if (!s->refused && wire_waits(&s->wire) &&
-	    hear(s, MESSAGE_FAILED, &word, &other) == -EREMOTEIO)
-		*why = other;
+	if (!s->refused && wire_waits(&s->wire))
+		(void)hear(s, NO_WORD, &word, NULL);
+	if (s->refused)
+		*why = s->refusal;
 }
 
 /* A section that was cut off has no other behind it: then the target sees the end of the
@@ -452,6 +457,8 @@ void *migrate_send(void *arg)
 	struct migrate_source *s = arg;
 	int result = converse(s, &s->why);
 
+	if (result == -ECANCELED)
+		(void)cancelled(s, &s->why);
 	if (result < 0 && s->wire.fd >= 0) {
 		ask_why(s, result, &s->why);
 		if (!s->told_go)

@@ -38,7 +38,8 @@ struct migrate_source {
 	struct stream_reader r;
 	bool listens; /* r is open */
 	bool told_go; /* GO was written whole */
-	bool refused; /* the target has said FAILED, and why */
+	bool refused; /* the target has said FAILED, and why: */
+	struct why refusal;
 	struct image_round *round;
 	int result;
 	struct why why;

@@ -15,7 +15,7 @@
 #define SECOND_NS UINT64_C(1000000000)
 
 /* With a limit: so many pieces a second, and no more than so many of them at once. */
-enum { PIECES = 100, BURST = 2 };
+enum { PIECES = 100, BURST = 1 };
 
 void wire_init(struct wire *w, int fd, uint64_t patience_ns, const bool *give_up)
 {
@@ -79,6 +79,8 @@ static size_t by_limit(struct wire *w, size_t count)
 			/* What was not used for longer is lost. */
 			const uint64_t burst = BURST * SECOND_NS / PIECES;
 
+			if (w->due_ns == 0)
+				w->due_ns = now;
 			if (w->due_ns + burst < now)
 				w->due_ns = now - burst;
 			return count < piece ? count : piece;
