@@ -8,11 +8,12 @@
 
 static const uint64_t longest_ns = 10ULL * 365 * 86400 * 1000000000; /* ten years */
 
-enum option_code { POLICY = 256, CLOCKSOURCE, TICKS, JSON };
+enum option_code { POLICY = 256, CLOCKSOURCE, TICKS, BOUND, JSON };
 
 static const struct option options[] = {{"policy", required_argument, NULL, POLICY},
 					{"clocksource", required_argument, NULL, CLOCKSOURCE},
 					{"ticks", required_argument, NULL, TICKS},
+					{"bound", required_argument, NULL, BOUND},
 					{"json", optional_argument, NULL, JSON},
 					{NULL, 0, NULL, 0}};
 
@@ -20,6 +21,7 @@ struct line {
 	struct plan_ask ask;
 	const char *event, *duration;
 	bool has_policy, json;
+	const char *bound;     /* NULL: not given */
 	const char *json_file; /* NULL: standard output */
 };
 
@@ -80,6 +82,9 @@ static int take_option(struct line *l, int option, const char *value)
 				   "discard, catchup, delay, merge", &n);
 		l->ask.ticks = (uint32_t)n;
 		return status;
+	case BOUND:
+		l->bound = value;
+		return CMD_OK;
 	case JSON:
 		l->json = true;
 		l->json_file = value;
@@ -185,6 +190,31 @@ static int take_duration(struct line *l)
 	return CMD_OK;
 }
 
+/* A clock that is synchronised is known to a minute, at the very worst (the kernel says to 16 s). */
+static int take_bound(struct line *l)
+{
+	const uint64_t most_ns = 60 * 1000000000ULL;
+	int error;
+
+	if (!l->bound)
+		return CMD_OK;
+	if (l->ask.event != PLAN_MIGRATE)
+		return cmd_error("plan", CMD_USAGE,
+				 "--bound is for migrate alone: only there two clocks are compared "
+				 "(leave it out)");
+	error = cmd_parse_duration(l->bound, &l->ask.bound_ns);
+	if (error == -EDOM)
+		return cmd_error("plan", CMD_USAGE,
+				 "--bound %s: it has no unit (write %sus or %sms)", l->bound,
+				 l->bound, l->bound);
+	if (error || !l->ask.bound_ns || l->ask.bound_ns > most_ns)
+		return cmd_error("plan", CMD_USAGE,
+				 "--bound %s: no such bound (give 1ns to 60s; the kernel's word is "
+				 "maxerror in adjtimex --print)",
+				 l->bound);
+	return CMD_OK;
+}
+
 static int main_plan(int argc, char **argv)
 {
 	struct line l = {.ask = {.policy = VMT_POLICY_AUTO, .ticks = VMT_TICKS_DISCARD}};
@@ -195,6 +225,8 @@ static int main_plan(int argc, char **argv)
 		status = take_event(&l);
 	if (!status)
 		status = take_duration(&l);
+	if (!status)
+		status = take_bound(&l);
 	if (status)
 		return status;
 	if (plan_make(&l.ask, &plan) < 0)
@@ -222,6 +254,7 @@ const struct cmd_verb cmd_plan = {
 	"  --clocksource C     what the guest tells the time by: kvm-clock (default), tsc, hpet,\n"
 	"                      acpi_pm or jiffies\n"
 	"  --ticks P           discard (default), catchup, delay or merge\n"
+	"  --bound DUR         of migrate: how wrong each host's clock may be\n"
 	"  --json[=FILE]       one JSON object instead of the table\n"
 	"\n"
 	"Exit: 0 the guest comes through right, 1 some of it would be wrong, 2 usage.\n"

@@ -34,6 +34,7 @@ struct plan_ask {
 	uint32_t policy;         /* enum vmt_policy */
 	enum plan_source source; /* what the guest tells the time by */
 	uint32_t ticks;          /* enum vmt_ticks */
+	uint64_t bound_ns;       /* of migrate: so wrong may each host's clock be; 0: not asked */
 };
 
 enum plan_name {
@@ -80,7 +81,8 @@ struct plan {
 	struct plan_ask ask;
 	bool has_policy;     /* not of a step of the host's clock */
 	uint32_t policy;     /* the one that is applied */
-	uint64_t gap_ns;     /* for which the guest did not run */
+	uint64_t gap_ns;     /* for which the guest did not run ... */
+	uint64_t bound_ns;   /* ... and how wrong both hosts may be about it; 0: nobody asked */
 	int64_t frozen_ns;   /* for which virtual time stood still */
 	uint64_t auto_ns;    /* the gap over which AUTO freezes ... */
 	uint32_t auto_clock; /* ... because of this one (enum vmt_gap_clock) */

@@ -7,6 +7,7 @@
 #include "cmd/plan_guest.h"
 #include "core/ns.h"
 #include "kvm/acpi.h"
+#include "host/hostclock.h"
 #include "kvm/vmstate_time.h"
 
 enum { HPET_INPUT = 20, PMTMR_BITS = 24, HZ_PER_KHZ = 1000, NS_PER_MS = 1000000 };
@@ -296,12 +297,27 @@ static int load_faces(struct plan_guest *to, struct plan_guest *from)
 	return 0;
 }
 
+/* Of two hosts whose clocks are synchronised, and that know TAI. */
+static struct hosts_reading host_of(const struct vmt_reading *at, uint64_t bound_ns)
+{
+	enum { TAI_S = 37 };
+	const struct hostclock_kernel kernel = {
+		.max_error_ns = bound_ns, .tai_s = TAI_S, .synchronized = true};
+
+	return hosts_reading_of(at->counter, PLAN_GUEST_KHZ, at->utc_ns, 0, &kernel);
+}
+
 /* Saved here, it goes on in another process, on a host that has another count. */
 static int move(struct plan_guest *g, const struct plan_ask *ask, uint64_t limit_ns,
-		struct vmt_change *ret_change)
+		struct vmt_change *ret_change, uint64_t *ret_bound_ns)
 {
-	const struct vmstate_instant from = {
-		.tsc = g->host.counter, .at = g->host, .limit_ns = limit_ns};
+	const bool migrates = ask->event == PLAN_MIGRATE;
+	const struct hosts_reading source = host_of(&g->host, ask->bound_ns);
+	const struct vmstate_instant from = {.tsc = g->host.counter,
+					     .at = g->host,
+					     .limit_ns = limit_ns,
+					     .host = migrates ? &source : NULL};
+	struct hosts_reading target;
 	struct vmstate_time_config config = {.counter_hz = (uint64_t)PLAN_GUEST_KHZ * HZ_PER_KHZ,
 					     .policy = ask->policy};
 	struct vmstate_parts parts = {0};
@@ -312,7 +328,9 @@ static int move(struct plan_guest *g, const struct plan_ask *ask, uint64_t limit
 
 	power_on(&there, NEW_HOST, vmt_ns_clamp((vmt_ns_i128)g->host.utc_ns + ask->duration_ns));
 	start_board(&there, g->board.config.ticks);
-	config.now = (struct vmstate_instant){.tsc = there.host.counter, .at = there.host};
+	target = host_of(&there.host, ask->bound_ns);
+	config.now = (struct vmstate_instant){
+		.tsc = there.host.counter, .at = there.host, .host = migrates ? &target : NULL};
 	if (result == 0)
 		result = vmstate_time_save(&paused, &from, &g->tsc, &parts, NULL);
 	if (result == 0)
@@ -327,6 +345,7 @@ static int move(struct plan_guest *g, const struct plan_ask *ask, uint64_t limit
 	go_on(&there);
 	there.deadline_tsc = g->deadline_tsc;
 	*ret_change = time.change;
+	*ret_bound_ns = migrates ? time.gap.bound_ns : 0;
 	*g = there;
 	return result;
 }
@@ -344,8 +363,9 @@ static int step_host(struct plan_guest *g, const struct plan_ask *ask,
 }
 
 int plan_guest_meet(struct plan_guest *g, const struct plan_ask *ask, uint64_t auto_limit_ns,
-		    struct vmt_change *ret_change)
+		    struct vmt_change *ret_change, uint64_t *ret_bound_ns)
 {
+	*ret_bound_ns = 0;
 	switch (ask->event) {
 	case PLAN_PAUSE:
 		return stand_still(g, ask, auto_limit_ns, ret_change);
@@ -354,7 +374,7 @@ int plan_guest_meet(struct plan_guest *g, const struct plan_ask *ask, uint64_t a
 	case PLAN_HOST_STEP:
 		return step_host(g, ask, ret_change);
 	default:
-		return move(g, ask, auto_limit_ns, ret_change);
+		return move(g, ask, auto_limit_ns, ret_change, ret_bound_ns);
 	}
 }
 

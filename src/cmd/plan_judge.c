@@ -428,7 +428,7 @@ int plan_make(const struct plan_ask *ask, struct plan *ret_plan)
 	tick_ns = plan_guest_tick_ns(&g);
 	p.auto_ns = limit_of(known_clocks(ask->source), ask, tick_ns, &p.auto_clock);
 	p.limit_ns = limit_of(used_clock(ask->source), ask, tick_ns, &p.limit_clock);
-	if (plan_guest_meet(&g, ask, p.auto_ns, &change) < 0)
+	if (plan_guest_meet(&g, ask, p.auto_ns, &change, &p.bound_ns) < 0)
 		return -ERANGE;
 	s.after = plan_guest_look(&g);
 	p.policy = change.policy;

@@ -92,6 +92,14 @@ int plan_print_table(const struct plan *plan)
 	if (plan->warning[0])
 		printf("warning: %s\n", plan->warning);
 	cmd_format_ns(duration, sizeof(duration), plan->ask.duration_ns, false);
+	if (plan->bound_ns) {
+		char bound[32];
+
+		cmd_format_ns(bound, sizeof(bound), (int64_t)plan->bound_ns, false);
+		printf("the gap, by both hosts' clocks, is right to %s: so far off may MONOTONIC "
+		       "be\n",
+		       bound);
+	}
 	printf("%s of %s on %s: %s; %u pass, %u fail\n", plan_event_names[plan->ask.event],
 	       duration, plan_source_names[plan->ask.source], plan->why, PLAN_ROWS - fails, fails);
 	return fflush(stdout) < 0 ? -errno : 0;
@@ -149,6 +157,8 @@ static void put_policy(json_t **o, const struct plan *plan)
 	jsonout_put(o, "auto_limit_ns", ns_json(plan->auto_ns));
 	jsonout_put(o, "limit_ns", ns_json(plan->limit_ns));
 	jsonout_put(o, "gap_ns", ns_json(plan->gap_ns));
+	if (plan->bound_ns)
+		jsonout_put(o, "gap_bound_ns", ns_json(plan->bound_ns));
 	jsonout_put(o, "frozen_ns", json_integer(plan->frozen_ns));
 }
 

@@ -62,6 +62,10 @@ def bad_input_is_named_with_its_remedy():
     refused("--ticks tock: unknown value (possible: discard", "pause", "5s", "--ticks=tock")
     refused("unknown option '--polici' (the nearest known one is '--policy')", "pause", "5s",
             "--polici", "freeze")
+    refused("--bound is for migrate alone", "restore", "5s", "--bound", "1ms")
+    refused("--bound 5: it has no unit (write 5us or 5ms)", "migrate", "50ms", "--bound", "5")
+    for bound in "0s", "61s", "good":
+        refused(f"--bound {bound}: no such bound", "migrate", "50ms", "--bound", bound)
     refused("--policy needs a value", "pause", "5s", "--policy")
     refused("'twice' is one word too many", "pause", "5s", "twice")
     refused("cannot write --json /nowhere/x.json", "pause", "5s", "--json=/nowhere/x.json")
@@ -86,6 +90,17 @@ def a_step_back_of_the_host_is_a_duration():
             check(said["duration_ns"] == -3600 * 10**9, said)
             check(said["realtime_change_ns"] == 3600 * 10**9 == said["realtime_expected_ns"], said)
             check(said["monotonic_gap_ns"] == 0 and "policy" not in said, said)
+
+
+def two_clocks_are_as_wrong_as_both():
+    exact, said = answer("migrate", "50ms"), answer("migrate", "50ms", "--bound", "1500us")
+    check(said.pop("gap_bound_ns") == 3 * 10**6, said)
+    check(said == exact and exact["gap_ns"] == 50 * 10**6, said)
+    # it cannot have gone on before it was stopped, so less can be too much than too little
+    check(answer("migrate", "1ms", "--bound", "1ms")["gap_bound_ns"] == 2 * 10**6, "too little")
+    lines = plan("migrate", "50ms", "--bound", "1500us").stdout.splitlines()
+    check(lines[-2] == "the gap, by both hosts' clocks, is right to 3.00 ms: so far off may "
+          "MONOTONIC be", lines)
 
 
 def the_table_is_worst_first_and_sums_up():
@@ -151,7 +166,8 @@ def every_answer_is_as_its_schema_says():
 
 def main():
     tests = [bad_input_is_named_with_its_remedy, options_may_stand_anywhere,
-             a_step_back_of_the_host_is_a_duration, the_table_is_worst_first_and_sums_up,
+             a_step_back_of_the_host_is_a_duration, two_clocks_are_as_wrong_as_both,
+             the_table_is_worst_first_and_sums_up,
              a_file_is_replaced_as_a_whole, every_answer_is_as_its_schema_says]
     failures = 0
     for test in tests:

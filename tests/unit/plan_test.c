@@ -362,11 +362,12 @@ static void the_guest_reads_that_date(void **state)
 		const struct plan_ask ask = {.event = PLAN_HOST_STEP, .duration_ns = steps[i]};
 		struct plan_guest g;
 		struct vmt_change change;
+		uint64_t bound_ns;
 		struct plan_sight sight;
 		struct tm t = {0};
 
 		plan_guest_boot(&g, VMT_TICKS_DISCARD);
-		assert_int_equal(plan_guest_meet(&g, &ask, 0, &change), 0);
+		assert_int_equal(plan_guest_meet(&g, &ask, 0, &change, &bound_ns), 0);
 		sight = plan_guest_look(&g);
 		vmt_board_advance(&g.board, g.board.now + 999 * (uint64_t)MS,
 				  &(struct vmt_board_out){0}); /* the next second has not come */
