@@ -54,7 +54,8 @@ static void now_does(struct talk *k, enum talk_doing doing)
 	k->reader.name = k->writer.name = k->names[doing];
 }
 
-/* The wire has patience with each byte, the greeting has none with all of them. */
+/* The wire has patience with each byte, the greeting has none with all of them.  And a wire that is
+ * given up reads on for a while, but GO must not come then. */
 static ssize_t get(void *from, void *bytes, size_t most)
 {
 	struct talk *k = from;
@@ -67,6 +68,8 @@ static ssize_t get(void *from, void *bytes, size_t most)
 		k->wire.patience_ns = k->until_ns - now;
 	}
 	got = k->from_wire.get(k->from_wire.from, bytes, most);
+	if (got >= 0 && __atomic_load_n(k->wire.give_up, __ATOMIC_SEQ_CST))
+		return -ECANCELED;
 	if (got > 0)
 		__atomic_fetch_add(&k->come_bytes, (uint64_t)got, __ATOMIC_RELAXED);
 	return got;
