@@ -169,14 +169,37 @@ static void on_reset(void *owner, bool by_guest)
 	run_qmp_reset(&r->qmp, by_guest);
 }
 
+static void on_closing(void *owner)
+{
+	struct run *r = owner;
+
+	run_qmp_closing(&r->qmp);
+}
+
+/* What came of the time of a machine that has come. */
+static void say_it_came(const struct run_incoming *in, const struct chipset_change *change)
+{
+	char gap[32];
+
+	cmd_format_ns(gap, sizeof(gap), (int64_t)change->gap_ns, false);
+	fprintf(stderr, "vmtime run: a machine has come to %s: it stood still for %s, %s\n",
+		in->uri, gap,
+		change->policy == VMT_POLICY_FREEZE
+			? "and so did virtual time: the guest's date is late by that"
+			: "and virtual time went on");
+}
+
 static void on_change(void *owner, const struct chipset_change *change)
 {
 	struct run *r = owner;
 
+	run_incoming_runs(&r->qmp.incoming);
 	if (change->kind == VMT_CHANGE_LOAD) {
 		snapshot_close(r->snapshot);
 		r->snapshot = NULL;
 	}
+	if (change->kind == CHIPSET_CHANGE_MIGRATE)
+		say_it_came(&r->qmp.incoming, change);
 	if (change->kind == VMT_CHANGE_COUNTER)
 		fprintf(stderr,
 			"vmtime run: the host no longer relies on its TSC: virtual time goes on by "
@@ -215,6 +238,62 @@ static int arrive(struct run *r, const char *path, struct why *why)
 	return result;
 }
 
+/* Nobody else writes on it: a console would. */
+static bool has_terminal(const struct machine_config *config)
+{
+	for (unsigned i = 0; i < PORTS_SERIAL; i++)
+		if (config->serial[i].kind == CONSOLE_STDIO)
+			return false;
+	return isatty(STDERR_FILENO);
+}
+
+/* From power-on, or from where it comes from, to its end. */
+static int run_to_the_end(struct run *r, const struct run_options *o, struct machine_end *ret_end,
+			  struct why *why)
+{
+	struct run_incoming *in = &r->qmp.incoming;
+	int result = 0;
+
+	if (o->from) {
+		*in = (struct run_incoming){.uri = o->from,
+					    .progress = has_terminal(&o->machine),
+					    .machine = r->machine,
+					    .base = r->base,
+					    .qmp = &r->qmp};
+		result = run_incoming_wait(in, &o->address, why);
+	}
+	if (result == 0) {
+		result = machine_run(r->machine, ret_end, why);
+		run_incoming_end(in, result, why);
+		return result;
+	}
+	ret_end->kind = MACHINE_END_STOPPED;
+	return result == -ECANCELED ? 0 : result;
+}
+
+static int prepare(struct run *r, const struct run_options *o, struct why *why)
+{
+	int result;
+
+	r->watch = (struct machine_watch){.reset = on_reset,
+					  .change = on_change,
+					  .notice = on_notice,
+					  .closing = on_closing,
+					  .owner = r};
+	machine_watch(r->machine, &r->watch);
+	r->qmp.machine = r->machine;
+	r->qmp.base = r->base;
+	result = watch_signals(r);
+	if (result < 0)
+		return why_set(why, result, "cannot watch signals: %s", strerror(-result));
+	if (o->incoming)
+		result = arrive(r, o->incoming, why);
+	if (result == 0 && o->qmp)
+		result = run_qmp_open(&r->qmp, o->qmp, why);
+	r->qmp.migrate.progress = has_terminal(&o->machine);
+	return result;
+}
+
 static int run_machine(struct run *r, const struct run_options *o)
 {
 	struct why why = {{0}};
@@ -226,18 +305,9 @@ static int run_machine(struct run *r, const struct run_options *o)
 
 	if (result < 0)
 		return cmd_error("run", status_of(result), "%s", why.text);
-	r->watch = (struct machine_watch){
-		.reset = on_reset, .change = on_change, .notice = on_notice, .owner = r};
-	machine_watch(r->machine, &r->watch);
-	result = watch_signals(r);
-	if (result < 0)
-		why_set(&why, result, "cannot watch signals: %s", strerror(-result));
-	else if (o->incoming)
-		result = arrive(r, o->incoming, &why);
-	if (result == 0 && o->qmp)
-		result = run_qmp_open(&r->qmp, o->qmp, r->base, r->machine, &why);
+	result = prepare(r, o, &why);
 	if (result == 0)
-		result = machine_run(r->machine, &end, &why);
+		result = run_to_the_end(r, o, &end, &why);
 	run_qmp_close(&r->qmp, result == 0 ? &end : NULL, r->signal != 0);
 	machine_stats(r->machine, &stats);
 	/* The terminal is itself again before anything is printed. */
@@ -269,7 +339,7 @@ static int check_images(const void *arg)
 static int main_run(int argc, char **argv)
 {
 	static struct run_options options; /* too large for the stack */
-	const char *written[PORTS_SERIAL + 1] = {NULL}, *sockets[PORTS_SERIAL + 2] = {NULL};
+	const char *written[PORTS_SERIAL + 1] = {NULL}, *sockets[PORTS_SERIAL + 3] = {NULL};
 	struct where_needs needs = {
 		.written = written,
 		.sockets = sockets,
@@ -290,6 +360,10 @@ static int main_run(int argc, char **argv)
 			sockets[n_sockets++] = options.machine.serial[i].path;
 	if (options.qmp)
 		sockets[n_sockets++] = options.qmp;
+	if (options.from && options.address.tcp)
+		needs.reached = options.from;
+	else if (options.from)
+		sockets[n_sockets++] = options.address.path;
 	needs.memory = options.machine.memory_bytes;
 	status = where_run(argc, argv, &needs);
 	if (status != WHERE_HERE)
@@ -315,7 +389,9 @@ const struct cmd_verb cmd_run = {
 	"usage: vmtime run [--kernel FILE] [--initrd FILE]... [--append STR] [--env K=V]...\n"
 	"                  [--cpus N] [--memory SIZE]\n"
 	"                  [--serial stdio|none|unix:PATH|file:PATH]... [--qmp PATH]\n"
-	"                  [--incoming file:PATH] [--on-restore auto|continue|freeze]\n"
+	"                  [--incoming file:PATH|unix:PATH|tcp:HOST:PORT]\n"
+	"                  [--on-restore auto|continue|freeze] [--on-migrate "
+	"auto|continue|freeze]\n"
 	"                  [--pit user|kernel|none] [--rtc exact|pc|none] [--hpet on|off]\n"
 	"                  [--pm-timer on|off] [--kvm-clock user|kernel|none]\n"
 	"                  [--steal kernel|user|none] [--invtsc on|off]\n"

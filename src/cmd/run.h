@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "kvm/machine.h"
+#include "move/address.h"
 
 enum { RUN_LIST_MAX = 64 };
 
@@ -13,7 +14,9 @@ struct run_options {
 	struct machine_config machine; /* points into what follows and into argv */
 	bool verbose;
 	const char *qmp;                       /* path of the socket; NULL: none */
-	const char *incoming;                  /* path of a snapshot; NULL: it boots */
+	const char *incoming;                  /* path of a snapshot; NULL: none */
+	const char *from;                      /* who has it now, as it was given; NULL: nobody */
+	struct address address;                /* of that */
 	const char *initrds[RUN_LIST_MAX + 1]; /* NULL-ended */
 	const char *env[RUN_LIST_MAX + 1];
 	char kernel[PATH_MAX];   /* the default one's path */

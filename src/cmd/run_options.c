@@ -65,7 +65,7 @@ static const struct {
 	[RATE] = {"--rate", {"1"}, {NULL}},
 	[ON_PAUSE] = {"--on-pause", {"auto", "continue", "freeze"}, {NULL}},
 	[ON_RESTORE] = {"--on-restore", {"auto", "continue", "freeze"}, {NULL}},
-	[ON_MIGRATE] = {"--on-migrate", {"auto"}, {"continue", "freeze"}},
+	[ON_MIGRATE] = {"--on-migrate", {"auto", "continue", "freeze"}, {NULL}},
 };
 
 /* Options with a free value, and those that this version does not have. */
@@ -194,13 +194,20 @@ static int take_serial(struct parse *p, const char *value)
 /* A machine that comes from another one. */
 static int take_incoming(struct parse *p, const char *value)
 {
-	if (strncmp(value, "unix:", 5) == 0 || strncmp(value, "tcp:", 4) == 0)
-		return cmd_error("run", CMD_USAGE,
-				 "--incoming %s is not in this version yet (possible: file:PATH)",
-				 value);
-	if (strncmp(value, "file:", 5) != 0 || !value[5])
-		return bad("--incoming", value, "not a place to come from (write file:PATH)");
-	p->o->incoming = value + 5;
+	struct why why;
+
+	p->o->incoming = p->o->from = NULL; /* an earlier one */
+	if (strncmp(value, "file:", 5) == 0 && value[5]) {
+		p->o->incoming = value + 5;
+		return CMD_OK;
+	}
+	if (strncmp(value, "unix:", 5) != 0 && strncmp(value, "tcp:", 4) != 0)
+		return bad("--incoming", value,
+			   "not a place to come from (write file:PATH, unix:PATH or "
+			   "tcp:HOST:PORT)");
+	if (address_parse(value, &p->o->address, &why) < 0)
+		return cmd_error("run", CMD_USAGE, "--incoming %s", why.text);
+	p->o->from = value;
 	return CMD_OK;
 }
 
@@ -259,6 +266,11 @@ static bool same_place(const struct console_config *a, const struct console_conf
 	       x.st_ino == y.st_ino;
 }
 
+static bool is_at(const char *a, const char *b)
+{
+	return a && b && strcmp(a, b) == 0;
+}
+
 static int check_places(const struct parse *p)
 {
 	const struct console_config *serial = p->o->machine.serial;
@@ -270,9 +282,17 @@ static int check_places(const struct parse *p)
 						 "--serial %s: both serial ports would write there "
 						 "(give two places)",
 						 serial[i].path);
-	for (unsigned i = 0; p->o->qmp && i < p->n_serial; i++)
-		if (serial[i].path && strcmp(serial[i].path, p->o->qmp) == 0)
+	for (unsigned i = 0; i < p->n_serial; i++)
+		if (is_at(p->o->qmp, serial[i].path))
 			return bad("--qmp", p->o->qmp,
+				   "a serial port is there (give another path)");
+	if (!p->o->from || p->o->address.tcp)
+		return CMD_OK;
+	if (is_at(p->o->qmp, p->o->address.path))
+		return bad("--incoming", p->o->from, "QMP is there (give another path)");
+	for (unsigned i = 0; i < p->n_serial; i++)
+		if (is_at(serial[i].path, p->o->address.path))
+			return bad("--incoming", p->o->from,
 				   "a serial port is there (give another path)");
 	return CMD_OK;
 }
@@ -360,10 +380,16 @@ static void settle_choices(struct parse *p)
 	m->ticks = ticks[p->picked[TICKS]];
 	m->on_pause = policies[p->picked[ON_PAUSE]];
 	m->on_restore = policies[p->picked[ON_RESTORE]];
+	m->on_migrate = policies[p->picked[ON_MIGRATE]];
 	m->tsc_hint = p->picked[TSC_HINT] == 0;
 	m->tsc.invariant = p->picked[INVTSC] == 1;
 	m->tsc.portable = p->picked[TSC] == 1;
 	m->tsc.uncounted = p->picked[COUNTER] == 1;
+}
+
+static bool comes(const struct run_options *o)
+{
+	return o->incoming || o->from;
 }
 
 /* The kernel that was fetched, or the one that this machine runs; with it the observer.  A machine
@@ -380,17 +406,17 @@ static int default_images(struct parse *p)
 		    snprintf(o->kernel, sizeof(o->kernel), "/boot/vmlinuz-%s", u.release) >=
 			    (int)sizeof(o->kernel) ||
 		    access(o->kernel, R_OK) < 0)
-			return o->incoming ? CMD_OK
-					   : cmd_error("run", CMD_CANNOT,
-						       "no kernel to boot: none was fetched (run "
-						       "`make setup` or "
-						       "give --kernel FILE)");
+			return comes(o) ? CMD_OK
+					: cmd_error("run", CMD_CANNOT,
+						    "no kernel to boot: none was fetched (run "
+						    "`make setup` or "
+						    "give --kernel FILE)");
 	}
 	o->machine.kernel = o->kernel;
 	if (p->n_initrds)
 		return CMD_OK;
 	if (files_data("observer.cpio", o->observer, sizeof(o->observer)) < 0) {
-		if (o->incoming) {
+		if (comes(o)) {
 			o->machine.kernel = NULL;
 			return CMD_OK;
 		}
@@ -508,8 +534,8 @@ int run_parse(int argc, char **argv, struct run_options *o)
 			"--counter", "monotonic",
 			"who does not rely on the TSC cannot promise an invariant one (leave out "
 			"--invtsc on)");
-	if (o->incoming && o->machine.tsc.khz)
-		return bad("--incoming", o->incoming,
+	if (comes(o) && o->machine.tsc.khz)
+		return bad("--incoming", o->incoming ? o->incoming : o->from,
 			   "a TSC has the frequency that it had (leave out --tsc)");
 	status = check_places(&p);
 	if (!status)

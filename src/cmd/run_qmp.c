@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cmd/cmd.h"
+#include "cmd/run_migrate_json.h"
 #include "cmd/run_qmp.h"
 #include "cmd/run_save.h"
 
@@ -149,13 +150,28 @@ json_t *run_qmp_time(const struct timestate *t)
 			 ticks_of(t));
 }
 
+/* Whether it is another's: yet to come, under way, or gone. */
+static bool is_not_ours(const struct run_qmp *qmp, const char *what, struct why *why)
+{
+	return run_incoming_refuses(&qmp->incoming, what, why) ||
+	       run_migrate_refuses(qmp, what, why);
+}
+
+/* The same of what it may be told as long as it runs here. */
+static bool has_no_state_here(const struct run_qmp *qmp, const char *what, struct why *why)
+{
+	return run_incoming_refuses(&qmp->incoming, what, why) ||
+	       run_migrate_has_state(qmp, what, why);
+}
+
 static json_t *query_vmtime(void *owner, const json_t *arguments, struct why *why)
 {
 	struct run_qmp *qmp = owner;
 	struct timestate time;
 
 	(void)arguments;
-	(void)why;
+	if (run_incoming_refuses(&qmp->incoming, "query-vmtime", why))
+		return NULL;
 	machine_time(qmp->machine, &time);
 	return run_qmp_time(&time);
 }
@@ -163,15 +179,18 @@ static json_t *query_vmtime(void *owner, const json_t *arguments, struct why *wh
 static json_t *query_status(void *owner, const json_t *arguments, struct why *why)
 {
 	struct run_qmp *qmp = owner;
-	bool paused = machine_is_paused(qmp->machine);
-	bool saving = paused && run_save_reads(qmp, "", NULL);
+	const bool comes = run_incoming_refuses(&qmp->incoming, "", NULL);
+	const bool paused = comes || machine_is_paused(qmp->machine);
+	const char *migrates = run_migrate_runstate(qmp);
 
 	(void)arguments;
 	(void)why;
 	return json_pack("{s:b,s:b,s:s}", "running", !paused, "singlestep", 0, "status",
-			 saving   ? "save-vm"
-			 : paused ? "paused"
-				  : "running");
+			 comes                                     ? "inmigrate"
+			 : paused && migrates                      ? migrates
+			 : paused && run_save_reads(qmp, "", NULL) ? "save-vm"
+			 : paused                                  ? "paused"
+								   : "running");
 }
 
 int run_qmp_stop(struct run_qmp *qmp, struct why *why)
@@ -202,16 +221,26 @@ static json_t *stop(void *owner, const json_t *arguments, struct why *why)
 	struct run_qmp *qmp = owner;
 
 	(void)arguments;
+	if (is_not_ours(qmp, "stop", why))
+		return NULL;
 	run_save_stay(qmp);
 	return run_qmp_stop(qmp, why) < 0 ? NULL : json_object();
 }
 
+static const char *const cont_arguments[] = {"force", NULL};
+
 static json_t *cont(void *owner, const json_t *arguments, struct why *why)
 {
 	struct run_qmp *qmp = owner;
+	int force = 0;
 
-	(void)arguments;
-	if (run_save_reads(qmp, "cont", why))
+	if (json_unpack((json_t *)arguments, "{s?b!}", "force", &force) < 0) {
+		why_set(why, -EINVAL, "\"force\" is true or false");
+		return NULL;
+	}
+	if (force)
+		run_migrate_take_back(qmp);
+	if (is_not_ours(qmp, "cont", why) || run_save_reads(qmp, "cont", why))
 		return NULL;
 	return run_qmp_go_on(qmp, why) < 0 ? NULL : json_object();
 }
@@ -220,7 +249,52 @@ static const char *const snapshot_arguments[] = {"file", "stop", NULL};
 
 static json_t *snapshot(void *owner, const json_t *arguments, struct why *why)
 {
+	if (is_not_ours(owner, "snapshot-save", why))
+		return NULL;
 	return run_save_begin(owner, arguments, why);
+}
+
+static const char *const migrate_arguments[] = {"uri", "detach", NULL};
+
+static json_t *migrate(void *owner, const json_t *arguments, struct why *why)
+{
+	const struct run_qmp *qmp = owner;
+
+	if (run_incoming_refuses(&qmp->incoming, "migrate", why) ||
+	    run_save_is_busy(qmp, "migrate", why))
+		return NULL;
+	return run_migrate_begin(owner, arguments, why);
+}
+
+static json_t *migrate_cancel(void *owner, const json_t *arguments, struct why *why)
+{
+	(void)arguments;
+	return run_migrate_cancel(owner, why);
+}
+
+/* Of the machine as it came, until it goes itself. */
+static json_t *query_migrate(void *owner, const json_t *arguments, struct why *why)
+{
+	const struct run_qmp *qmp = owner;
+	json_t *come = qmp->migrate.status ? NULL : run_incoming_query(&qmp->incoming);
+
+	(void)arguments;
+	(void)why;
+	return come ? come : run_migrate_query(qmp);
+}
+
+static json_t *set_migrate(void *owner, const json_t *arguments, struct why *why)
+{
+	return run_migrate_set(owner, arguments, why);
+}
+
+static json_t *query_migrate_params(void *owner, const json_t *arguments, struct why *why)
+{
+	const struct run_qmp *qmp = owner;
+
+	(void)arguments;
+	(void)why;
+	return run_migrate_params(&qmp->migrate.params);
 }
 
 /* Without --name there is none. */
@@ -264,7 +338,8 @@ static json_t *powerdown(void *owner, const json_t *arguments, struct why *why)
 	struct run_qmp *qmp = owner;
 
 	(void)arguments;
-	(void)why;
+	if (has_no_state_here(qmp, "system_powerdown", why))
+		return NULL;
 	machine_power_button(qmp->machine);
 	return json_object();
 }
@@ -274,7 +349,7 @@ static json_t *reset(void *owner, const json_t *arguments, struct why *why)
 	struct run_qmp *qmp = owner;
 
 	(void)arguments;
-	if (run_save_reads(qmp, "system_reset", why))
+	if (is_not_ours(qmp, "system_reset", why) || run_save_reads(qmp, "system_reset", why))
 		return NULL;
 	return machine_reset(qmp->machine, why) < 0 ? NULL : json_object();
 }
@@ -284,7 +359,8 @@ static json_t *forget_rtc_ticks(void *owner, const json_t *arguments, struct why
 	struct run_qmp *qmp = owner;
 
 	(void)arguments;
-	(void)why;
+	if (has_no_state_here(qmp, "rtc-reset-reinjection", why))
+		return NULL;
 	machine_forget_rtc_ticks(qmp->machine);
 	return json_object();
 }
@@ -301,9 +377,14 @@ static json_t *quit(void *owner, const json_t *arguments, struct why *why)
 }
 
 static const struct qmp_command commands[] = {
-	{"cont", NULL, cont},
+	{"cont", cont_arguments, cont},
+	{"migrate", migrate_arguments, migrate},
+	{"migrate-set-parameters", run_migrate_parameters, set_migrate},
+	{"migrate_cancel", NULL, migrate_cancel},
 	{"query-cpus-fast", NULL, query_cpus},
 	{"query-kvm", NULL, query_kvm},
+	{"query-migrate", NULL, query_migrate},
+	{"query-migrate-parameters", NULL, query_migrate_params},
 	{"query-name", NULL, query_name},
 	{"query-status", NULL, query_status},
 	{"query-vmtime", NULL, query_vmtime},
@@ -338,17 +419,19 @@ void run_qmp_changed(struct run_qmp *qmp, const struct chipset_change *change)
 	qmp_event(qmp->server, "VMTIME_CHANGE", run_qmp_change(change, true));
 }
 
-int run_qmp_open(struct run_qmp *qmp, const char *path, struct event_base *base,
-		 struct machine *machine, struct why *why)
+int run_qmp_open(struct run_qmp *qmp, const char *path, struct why *why)
 {
-	*qmp = (struct run_qmp){
-		.machine = machine,
-		.base = base,
-		.config = {.package = "vmtime " VMTIME_VERSION, .commands = commands, .owner = qmp},
-	};
+	qmp->config = (struct qmp_config){
+		.package = "vmtime " VMTIME_VERSION, .commands = commands, .owner = qmp};
+	run_migrate_init(&qmp->migrate);
 	(void)sscanf(VMTIME_VERSION, "%u.%u.%u", &qmp->config.version[0], &qmp->config.version[1],
 		     &qmp->config.version[2]);
-	return qmp_open(path, &qmp->config, base, &qmp->server, why);
+	return qmp_open(path, &qmp->config, qmp->base, &qmp->server, why);
+}
+
+void run_qmp_closing(struct run_qmp *qmp)
+{
+	run_migrate_closing(qmp);
 }
 
 /* In the words of the protocol. */
@@ -368,6 +451,7 @@ static const char *reason_of(const struct run_qmp *qmp, const struct machine_end
 
 void run_qmp_close(struct run_qmp *qmp, const struct machine_end *end, bool signalled)
 {
+	run_migrate_closing(qmp);
 	run_save_end(qmp);
 	if (end) {
 		bool guest = end->kind == MACHINE_END_POWEROFF || end->kind == MACHINE_END_EXIT;

@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include "cmd/run_incoming.h"
+#include "cmd/run_migrate.h"
 #include "kvm/machine.h"
 #include "link/qmp.h"
 
@@ -13,16 +15,20 @@ struct run_save;
 struct run_qmp {
 	struct machine *machine;
 	struct event_base *base;
-	struct run_save *save; /* a snapshot is being written; NULL: none */
-	struct qmp *server;    /* NULL: not open */
+	struct run_save *save;        /* a snapshot is being written; NULL: none */
+	struct run_migrate migrate;   /* it goes */
+	struct run_incoming incoming; /* it comes */
+	struct qmp *server;           /* NULL: not open */
 	struct qmp_config config;
 	bool quit; /* a client has ended the machine */
 };
 
-/* Before machine_run().  `path` and *qmp are kept by reference.  0 or negative errno and nothing
- * left behind. */
-int run_qmp_open(struct run_qmp *qmp, const char *path, struct event_base *base,
-		 struct machine *machine, struct why *why);
+/* Before machine_run().  `path` and *qmp, whose machine and base are set, are kept by reference.
+ * 0 or negative errno and nothing left behind. */
+int run_qmp_open(struct run_qmp *qmp, const char *path, struct why *why);
+
+/* The KVM VM is about to be closed, as in struct machine_watch. */
+void run_qmp_closing(struct run_qmp *qmp);
 
 /* What happens while the machine runs, as in struct machine_watch: told to the clients, if any. */
 void run_qmp_reset(struct run_qmp *qmp, bool by_guest);

@@ -133,11 +133,8 @@ json_t *run_save_begin(struct run_qmp *qmp, const json_t *arguments, struct why 
 	struct run_save *s;
 	int result;
 
-	if (qmp->save) {
-		why_set(why, -EBUSY, "%s is being written (wait until that is done)",
-			qmp->save->path);
+	if (run_save_is_busy(qmp, "snapshot-save", why))
 		return NULL;
-	}
 	s = parse(arguments, why);
 	if (!s)
 		return NULL;
@@ -163,6 +160,14 @@ bool run_save_reads(const struct run_qmp *qmp, const char *what, struct why *why
 	why_set(why, -EBUSY, "%s: not while the machine's memory is read into %s (try again)", what,
 		s->path);
 	return true;
+}
+
+bool run_save_is_busy(const struct run_qmp *qmp, const char *what, struct why *why)
+{
+	if (qmp->save)
+		why_set(why, -EBUSY, "%s: %s is being written (wait until that is done)", what,
+			qmp->save->path);
+	return qmp->save;
 }
 
 void run_save_stay(struct run_qmp *qmp)

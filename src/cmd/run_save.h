@@ -20,6 +20,9 @@ json_t *run_save_begin(struct run_qmp *qmp, const json_t *arguments, struct why 
 /* Whether the machine has to stay as it is: `why` says so then, and names what was asked for. */
 bool run_save_reads(const struct run_qmp *qmp, const char *what, struct why *why);
 
+/* The same until it is written. */
+bool run_save_is_busy(const struct run_qmp *qmp, const char *what, struct why *why);
+
 /* Somebody wants the machine to stand still, whatever was to become of it. */
 void run_save_stay(struct run_qmp *qmp);
 

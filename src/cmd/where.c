@@ -153,6 +153,12 @@ int where_run(int argc, char **argv, const struct where_needs *needs)
 		status = needs->check(needs->arg);
 	if (!status && needs->sockets && needs->sockets[0])
 		status = refuse_socket(argv[0], needs->sockets[0], &why);
+	if (!status && needs->reached)
+		status =
+			cmd_error(argv[0], CMD_CANNOT,
+				  "%s: no usable KVM here (%s), and nobody reaches the emulated "
+				  "lab machine there (run in `vmtime lab` what connects to it too)",
+				  needs->reached, why.text);
 	options.timeout_ns = needs->timeout_ns;
 	if (LAB_OWN_MEMORY + needs->memory > options.memory)
 		options.memory = (LAB_OWN_MEMORY + needs->memory) & ~((1ULL << 20) - 1);

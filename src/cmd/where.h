@@ -19,6 +19,7 @@ struct where_needs {
 	/* Sockets on which the verb listens, NULL-ended, or NULL.  The lab cannot lend one: with
 	 * any in it CMD_USAGE where it could not be had here either, else CMD_CANNOT. */
 	const char *const *sockets;
+	const char *reached; /* "tcp:HOST:PORT", where others are to reach it; nor that; NULL */
 	/* What else the verb can find wrong without KVM: CMD_OK, or the exit status after a line.
 	 * Asked before the lab is used, so that bad input costs no boot; NULL: nothing. */
 	int (*check)(const void *arg);

@@ -124,8 +124,6 @@ static void the_defaults_of_what_is_to_come_are_taken(void **state)
 	TAKES("--vmclock", "off", "--hyperv", "off", "--tsc", "host", "--rdtsc", "native", "--rate",
 	      "1", "--on-pause", "auto", "--on-restore", "auto", "--on-migrate=auto", "--date",
 	      "now");
-	REFUSES("--on-migrate freeze is not in this version yet", "--on-migrate", "freeze");
-	REFUSES("--incoming tcp:a:1 is not in this version yet", "--incoming", "tcp:a:1");
 	REFUSES("--incoming a.vmt: not a place to come from", "--incoming", "a.vmt");
 	REFUSES("--rate 1/2 is not in this version yet", "--rate", "1/2");
 	REFUSES("--qga is not in this version yet", "--qga", "/tmp/x");
@@ -145,6 +143,35 @@ static void a_machine_that_comes_from_another_needs_no_kernel_and_keeps_its_tsc(
 	REFUSES("--incoming a.vmt: a TSC has the frequency that it had (leave out --tsc)",
 		"--incoming=file:a.vmt", "--tsc=2000000");
 	TAKES("--incoming=file:a.vmt", "--tsc=portable");
+}
+
+static void a_machine_may_come_from_one_that_runs(void **state)
+{
+	char *argv[] = {(char *)(uintptr_t) "run", (char *)(uintptr_t) "--incoming=tcp:[::1]:4444",
+			NULL};
+
+	(void)state;
+	setenv("XDG_CACHE_HOME", "/nowhere", 1);
+	assert_int_equal(run_parse(2, argv, &options), CMD_OK);
+	unsetenv("XDG_CACHE_HOME");
+	assert_string_equal(options.from, "tcp:[::1]:4444");
+	assert_true(options.address.tcp && !options.incoming);
+	assert_string_equal(options.address.host, "::1");
+	assert_int_equal(options.machine.on_migrate, VMT_POLICY_AUTO);
+	TAKES("--incoming", "unix:/run/a", "--on-migrate", "freeze");
+	assert_string_equal(options.address.path, "/run/a");
+	assert_int_equal(options.machine.on_migrate, VMT_POLICY_FREEZE);
+	TAKES("--incoming", "unix:/run/a", "--incoming", "file:a.vmt", "--on-migrate", "continue");
+	assert_null(options.from);
+	assert_int_equal(options.machine.on_migrate, VMT_POLICY_CONTINUE);
+	REFUSES("--incoming tcp:a", "--incoming", "tcp:a");
+	REFUSES("--incoming unix:", "--incoming", "unix:");
+	REFUSES("--incoming unix:/run/a: QMP is there", "--incoming", "unix:/run/a", "--qmp",
+		"/run/a");
+	REFUSES("--incoming unix:/run/a: a serial port is there", "--incoming", "unix:/run/a",
+		"--serial", "unix:/run/a");
+	REFUSES("--incoming tcp:a:1: a TSC has the frequency that it had", "--incoming", "tcp:a:1",
+		"--tsc=2000000");
 }
 
 static void a_tsc_may_have_another_frequency_or_none_to_rely_on(void **state)
@@ -251,6 +278,7 @@ int main(void)
 		cmocka_unit_test(the_defaults_of_what_is_to_come_are_taken),
 		cmocka_unit_test(
 			a_machine_that_comes_from_another_needs_no_kernel_and_keeps_its_tsc),
+		cmocka_unit_test(a_machine_may_come_from_one_that_runs),
 		cmocka_unit_test(a_tsc_may_have_another_frequency_or_none_to_rely_on),
 		cmocka_unit_test(what_cannot_be_is_named),
 		cmocka_unit_test(consoles_need_places_of_their_own),

@@ -242,6 +242,19 @@ static void a_place_where_no_socket_can_be_is_bad_input(void **state)
 	assert_int_equal(lab_runs, 0);
 }
 
+static void who_is_to_be_reached_needs_a_kvm_here(void **state)
+{
+	char verb[] = "test";
+	char *argv[] = {verb, NULL};
+	const struct where_needs needs = {.reached = "tcp::4444"};
+
+	(void)state;
+	assert_int_equal(where_run(1, argv, &needs), CMD_CANNOT);
+	assert_int_equal(lab_runs, 0);
+	kvm_works = true;
+	assert_int_equal(where_run(1, argv, &needs), WHERE_HERE);
+}
+
 static void large_guests_get_a_larger_lab(void **state)
 {
 	(void)state;
@@ -268,6 +281,7 @@ int main(void)
 		WHERE_TEST(a_socket_needs_a_kvm_here),
 		WHERE_TEST(a_socket_left_behind_is_not_in_use),
 		WHERE_TEST(a_place_where_no_socket_can_be_is_bad_input),
+		WHERE_TEST(who_is_to_be_reached_needs_a_kvm_here),
 		WHERE_TEST(large_guests_get_a_larger_lab),
 	};
 

@@ -18,6 +18,7 @@ import termios
 import time
 
 import hpet_cases
+import migrate_cases
 import part
 import pause_cases
 import qmp_cases
@@ -453,6 +454,7 @@ CASES = [
     *qmp_cases.CASES,
     *pause_cases.CASES,
     *snapshot_cases.CASES,
+    *migrate_cases.CASES,
     wrong_options_are_named,
     what_is_not_built_yet_is_refused_by_name,
     bad_images_are_named,
