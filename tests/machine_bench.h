@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <cmocka.h>
 
+#include "host/hostclock.h"
 #include "kvm/machine_impl.h"
 #include "kvm/vmstate.h"
 
@@ -27,7 +28,9 @@ static struct {
 	unsigned settled;     /* CPUs that were in KVM_RUN */
 	unsigned asked_early; /* what is saved, before all of them had been */
 	uint64_t clock_ns;    /* that was set */
-	uint64_t waits_for;   /* each CPU's TSC deadline; one that it has in KVM_RUN gets lost */
+	uint64_t clock_late;  /* ... so many counts later; 0: KVM does not tell when it was */
+	uint64_t clock_tsc;
+	uint64_t waits_for; /* each CPU's TSC deadline; one that it has in KVM_RUN gets lost */
 	uint64_t deadlines[BENCH_CPUS];
 	unsigned armed_in_run;
 } bench;
@@ -85,6 +88,13 @@ static inline int bench_serve(unsigned long request, void *arg)
 		return 0;
 	case KVM_SET_CLOCK:
 		bench.clock_ns = ((struct kvm_clock_data *)arg)->clock;
+		bench.clock_tsc = hostclock_tsc() + bench.clock_late;
+		return 0;
+	case KVM_GET_CLOCK:
+		*(struct kvm_clock_data *)arg =
+			(struct kvm_clock_data){.clock = bench.clock_ns,
+						.flags = bench.clock_late ? KVM_CLOCK_HOST_TSC : 0,
+						.host_tsc = bench.clock_tsc};
 		return 0;
 	case KVM_CHECK_EXTENSION:
 		return 0;

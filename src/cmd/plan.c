@@ -190,7 +190,7 @@ static int take_duration(struct line *l)
 	return CMD_OK;
 }
 
-/* A clock that is synchronised is known to a minute, at the very worst (the kernel says to 16 s). */
+/* The kernel's word for a clock that is synchronised ends at 16 s. */
 static int take_bound(struct line *l)
 {
 	const uint64_t most_ns = 60 * 1000000000ULL;

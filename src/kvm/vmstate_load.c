@@ -221,13 +221,40 @@ static int load_pages(struct machine *m, struct why *why)
 	return 0;
 }
 
-/* KVM's own clock goes on where it was, plus what has passed; the guest's watchdogs are told. */
+/* How far KVM's own clock is ahead of what it showed when the machine was stopped plus what has
+ * passed since.  False: KVM does not tell the count at which it was read. */
+static bool is_ahead(struct machine *m, uint64_t clock_ns, int64_t *ret_ns)
+{
+	const struct counted_clock now = liveclock_get(&m->chipset.clock);
+	struct kvm_clock_data data = {0};
+	uint64_t passed_ns;
+
+	if (!now.tsc || ioctl(m->vm.fd, KVM_GET_CLOCK, &data) < 0 ||
+	    !(data.flags & KVM_CLOCK_HOST_TSC))
+		return false;
+	passed_ns = m->arrived.passed_ns + vmt_clock_now(&now.clock, data.host_tsc) -
+		    m->arrived.clock.base_ns;
+	*ret_ns = (int64_t)(data.clock - clock_ns - passed_ns);
+	return true;
+}
+
+/* KVM's own clock goes on where it was, plus what has passed; the guest's watchdogs are told.  KVM
+ * looks at the host's clock some time after we have, which is found by looking back: that is taken
+ * off, as the mean of all tries so far, until one of them hits. */
 static int load_kernel_clock(struct machine *m, uint64_t clock_ns, struct why *why)
 {
-	struct kvm_clock_data data = {.clock = clock_ns + passed(m)};
+	enum { TRIES = 50, CLOSE_NS = 10 };
+	int64_t ahead_ns = 0, ns;
 
-	if (ioctl(m->vm.fd, KVM_SET_CLOCK, &data) < 0)
-		return why_set(why, -EIO, "KVM refused its own clock's time");
+	for (int i = 1; i <= TRIES; i++) {
+		struct kvm_clock_data data = {.clock = clock_ns + passed(m) - (uint64_t)ahead_ns};
+
+		if (ioctl(m->vm.fd, KVM_SET_CLOCK, &data) < 0)
+			return why_set(why, -EIO, "KVM refused its own clock's time");
+		if (!is_ahead(m, clock_ns, &ns) || (ns <= CLOSE_NS && ns >= -CLOSE_NS))
+			break;
+		ahead_ns += ns / i;
+	}
 	for (uint32_t cpu = 0; cpu < m->n_vcpus; cpu++)
 		(void)ioctl(m->vcpus[cpu].fd, KVM_KVMCLOCK_CTRL, 0);
 	return 0;

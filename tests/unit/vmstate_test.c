@@ -137,6 +137,45 @@ static void kvms_clock_goes_on_with_the_time_that_has_run(void **state)
 	bench_free(m);
 }
 
+/* KVM sets it a million counts after we have looked, and says so: that is taken off. */
+static void kvms_clock_is_put_where_it_should_be(void **state)
+{
+	const uint64_t shown = SHOWN;
+	struct machine *m = bench_new();
+	struct machine_config config = *m->config;
+	struct vmstate_parts parts = {0};
+	struct counted_clock now = liveclock_get(&m->chipset.clock);
+	const struct vmt_reading here = {.counter = hostclock_tsc()};
+	uint64_t wanted_ns;
+	struct why why = {""};
+
+	(void)state;
+	config.kvm_clock = MACHINE_KVM_CLOCK_KERNEL;
+	config.steal = MACHINE_STEAL_KERNEL;
+	m->config = &config;
+	assert_int_equal(vmstate_chips_save(&m->vm, &shown, &parts, NULL), 0);
+	assert_int_equal(vmstate_board_save(&m->chipset, &parts, NULL), 0);
+	assert_int_equal(vmstate_ports_save(&m->ports, &parts, NULL), 0);
+	m->incoming = &parts;
+	/* it has run since `here`, a nanosecond a count */
+	assert_int_equal(vmt_clock_resume(&now.clock,
+					  &(struct vmt_reading){.counter = UINT64_C(5000001000)},
+					  VMT_POLICY_FREEZE, 0, &now.clock, NULL),
+			 0);
+	now.clock.base_counter = here.counter;
+	now.tsc = 1;
+	m->arrived.clock = now.clock;
+	m->arrived.passed_ns = 2 * S;
+	liveclock_set(&m->chipset.clock, &now);
+	bench.clock_late = 1000000;
+	if (vmstate_load_board(m, &why) < 0)
+		fail_msg("%s", why.text);
+	wanted_ns = SHOWN + 2 * S + bench.clock_tsc - here.counter;
+	assert_in_range(bench.clock_ns - wanted_ns + 500000, 0, 1000000);
+	vmstate_parts_free(&parts);
+	bench_free(m);
+}
+
 /* The time parts alone, and the host that its stop was read on. */
 static struct hosts_reading save_stop(struct machine *m, struct vmstate_parts *parts)
 {
@@ -298,6 +337,7 @@ int main(void)
 		cmocka_unit_test(no_timer_runs_while_a_cpu_settles),
 		cmocka_unit_test(a_page_that_the_guest_took_is_its_own_for_ever),
 		cmocka_unit_test(kvms_clock_goes_on_with_the_time_that_has_run),
+		cmocka_unit_test(kvms_clock_is_put_where_it_should_be),
 		cmocka_unit_test(a_stop_is_told_by_the_clock_that_the_host_has_now),
 		cmocka_unit_test(one_that_migrates_comes_by_both_hosts_clocks),
 		cmocka_unit_test(clocks_that_are_apart_are_told_of),
