@@ -34,14 +34,16 @@ static int read_host(void *owner, struct hosts_reading *ret_reading)
 }
 
 /* In the other thread. */
-static void on_turned_away(void *owner, const char *why)
+static void on_turned_away(void *owner, bool unfit, const char *why)
 {
 	struct run_incoming *in = owner;
 
-	if (__atomic_load_n(&in->refused, __ATOMIC_SEQ_CST))
-		__atomic_store_n(&in->told, true, __ATOMIC_SEQ_CST);
-	else
+	if (!unfit) {
 		fprintf(stderr, "vmtime run: turned away: %s\n", why);
+	} else if (!__atomic_load_n(&in->unfit, __ATOMIC_SEQ_CST)) {
+		why_set(&in->unfit_why, 0, "%s", why);
+		__atomic_store_n(&in->unfit, true, __ATOMIC_SEQ_CST);
+	}
 }
 
 static void on_show(evutil_socket_t fd, short what, void *arg)
@@ -63,7 +65,6 @@ static void prepare(struct run_incoming *in)
 {
 	in->prepared = true;
 	in->result = machine_prepare(in->machine, migrate_target_description(in->target), &in->why);
-	__atomic_store_n(&in->refused, in->result < 0, __ATOMIC_SEQ_CST);
 	migrate_target_prepared(in->target, in->result, &in->why);
 }
 
@@ -135,9 +136,6 @@ static void look(struct run_incoming *in)
 	if (stage >= MIGRATE_TARGET_ACTIVE && stage <= MIGRATE_TARGET_GO)
 		tell(in, "active");
 	switch (stage) {
-	case MIGRATE_TARGET_LISTENS:
-		in->over = in->refused; /* and told so: the next one is waited for */
-		break;
 	case MIGRATE_TARGET_ASKED:
 		if (!in->prepared)
 			prepare(in);
@@ -157,7 +155,13 @@ static void look(struct run_incoming *in)
 	default:
 		break;
 	}
-	in->over = in->over || __atomic_load_n(&in->told, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&in->unfit, __ATOMIC_SEQ_CST) && !in->over) {
+		in->over = true;
+		if (in->result == 0) {
+			in->result = -EINVAL;
+			in->why = in->unfit_why;
+		}
+	}
 	if (in->over || (in->ours && !in->answered))
 		leave_the_loop(in);
 	else if (stage >= MIGRATE_TARGET_DONE)

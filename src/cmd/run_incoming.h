@@ -38,11 +38,11 @@ struct run_incoming {
 	int result; /* of what was made of it so far */
 	struct why why;
 	bool prepared, loaded, finished; /* or not, as `result` says */
-	bool refused;                    /* before it could come; atomic */
-	bool told;                       /* ... and the other side was told; atomic */
-	bool answered;                   /* that it runs, or does not */
-	bool ours;                       /* GO has come */
-	bool over;                       /* it does not come */
+	bool unfit;                      /* it is another machine, and was told so; atomic */
+	struct why unfit_why;
+	bool answered; /* that it runs, or does not */
+	bool ours;     /* GO has come */
+	bool over;     /* it does not come */
 };
 
 /* Waits in the loop until the machine is ours: 0, and machine_run() is next, then

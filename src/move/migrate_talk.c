@@ -144,7 +144,7 @@ static int hear_hello(struct talk *k, struct message_hello *hello, struct why *w
 		return result;
 	if (hello->low_size == m->low_size && hello->high_size == m->high_size)
 		return 0;
-	return why_set(why, -EINVAL,
+	return why_set(why, -EXDEV,
 		       "%s: that machine has %" PRIu64 " KiB of memory and this one %" PRIu64
 		       " (give --memory as it is there)",
 		       name(k), (hello->low_size + hello->high_size) / 1024,

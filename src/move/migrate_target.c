@@ -131,10 +131,12 @@ static int let_in(struct migrate_target *t, struct why *why)
 	talk_end(&t->talk, why->text);
 	if (__atomic_load_n(&t->give_up, __ATOMIC_SEQ_CST))
 		return result;
-	if (migrate_target_stage(t) != MIGRATE_TARGET_LISTENS)
-		reach(t, MIGRATE_TARGET_LISTENS);
 	if (t->config.turned_away)
-		t->config.turned_away(t->config.owner, why->text);
+		t->config.turned_away(t->config.owner,
+				      result == -EXDEV ||
+					      migrate_target_stage(t) != MIGRATE_TARGET_LISTENS,
+				      why->text);
+	reach(t, MIGRATE_TARGET_LISTENS);
 	return 0;
 }
 

@@ -43,8 +43,10 @@ struct migrate_target_config {
 	uint64_t hello_patience_ns;        /* of who connects and says nothing */
 	uint64_t patience_ns;              /* of one that has begun */
 	int (*read_host)(void *owner, struct hosts_reading *ret_reading);
-	/* Somebody was turned away; called by the thread.  NULL: nobody asks. */
-	void (*turned_away)(void *owner, const char *why);
+	/* Somebody was turned away; called by the thread.  NULL: nobody asks.  `unfit`: he has a
+	 * machine, but not one of this configuration, or the owner said no.  Then the stage is
+	 * LISTENS once more, and the eventfd says so. */
+	void (*turned_away)(void *owner, bool unfit, const char *why);
 	void *owner;
 };
 

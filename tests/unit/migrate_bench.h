@@ -34,6 +34,7 @@ struct bench {
 	struct migrate_target_config config;
 	struct migrate_target *target;
 	unsigned turned_away; /* so many were; atomic */
+	bool unfit;           /* the last one */
 	struct why last;      /* what was said of the last one */
 };
 
@@ -51,9 +52,11 @@ static inline int bench_read_host(void *owner, struct hosts_reading *ret_reading
 	return 0;
 }
 
-static inline void bench_turned_away(void *owner, const char *why)
+static inline void bench_turned_away(void *owner, bool unfit, const char *why)
 {
 	struct bench *b = owner;
+
+	b->unfit = unfit;
 
 	snprintf(b->last.text, sizeof(b->last.text), "%s", why);
 	__atomic_fetch_add(&b->turned_away, 1, __ATOMIC_SEQ_CST);

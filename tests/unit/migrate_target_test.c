@@ -146,6 +146,7 @@ static void who_is_no_source_is_turned_away_and_the_next_may_come(void **state)
 		assert_int_equal(write(fd, cases[i].bytes, strlen(cases[i].bytes)),
 				 strlen(cases[i].bytes));
 		bench_await_turned_away(b, i + 1, cases[i].words);
+		assert_false(b->unfit);
 		close(fd);
 	}
 	p = advance(b, &m, MIGRATE_TARGET_ASKED);
@@ -207,6 +208,7 @@ static void one_that_does_not_fit_is_told_before_its_memory_comes(void **state)
 	peer_hear_failed(p, "that machine has 32768 KiB of memory and this one 16384");
 	peer_free(p);
 	bench_await_turned_away(b, 1, "give --memory as it is there");
+	assert_true(b->unfit);
 	p = peer_new(b);
 	peer_ask(p);
 	bench_await(b, MIGRATE_TARGET_ASKED);
@@ -215,6 +217,7 @@ static void one_that_does_not_fit_is_told_before_its_memory_comes(void **state)
 	peer_free(p);
 	bench_await(b, MIGRATE_TARGET_LISTENS);
 	bench_await_turned_away(b, 2, "it has an HPET (--hpet)");
+	assert_true(b->unfit);
 	p = peer_new(b);
 	peer_hello(p, BENCH_SIZE, true);
 	peer_part(p, VMSTATE_MACHINE, 0);

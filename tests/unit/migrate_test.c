@@ -171,10 +171,11 @@ static int read_host(void *owner, struct hosts_reading *ret_reading)
 	return 0;
 }
 
-static void on_turned_away(void *owner, const char *why)
+static void on_turned_away(void *owner, bool unfit, const char *why)
 {
 	struct cell *c = owner;
 
+	(void)unfit;
 	pthread_mutex_lock(&c->lock);
 	snprintf(c->turned_away, sizeof(c->turned_away), "%s", why);
 	pthread_mutex_unlock(&c->lock);

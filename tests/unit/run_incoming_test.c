@@ -19,7 +19,7 @@
 /* What has been done and told, in order. */
 static char diary[1024];
 static int prepare_says, load_says, finish_says, begin_says; /* 0, or a negative errno */
-static bool stands, turned_away_at_once;
+static bool stands;
 static enum migrate_target_stage stage;
 static int fd;
 static struct migrate_target_config config;
@@ -28,8 +28,8 @@ static struct run_qmp qmp;
 static struct run_incoming *const in = &qmp.incoming;
 
 /* The stages that the other thread reaches, one at each turn of the loop; STOP: somebody ends the
- * loop. */
-enum { STOP = 99, END = 100 };
+ * loop; UNFIT: somebody is turned away. */
+enum { UNFIT = 98, STOP = 99, END = 100 };
 static const int *plan;
 static struct event *turn;
 
@@ -68,6 +68,8 @@ static void on_turn(evutil_socket_t unused, short what, void *arg)
 		return;
 	if (*plan == STOP)
 		event_base_loopbreak(qmp.base);
+	else if (*plan == UNFIT)
+		config.turned_away(config.owner, true, "other memory");
 	else
 		reach(*plan);
 	plan++;
@@ -202,8 +204,8 @@ void migrate_target_prepared(struct migrate_target *t, int result, const struct 
 {
 	assert_ptr_equal(t, target);
 	note_result("prepared", result, why);
-	if (result < 0 && turned_away_at_once)
-		config.turned_away(config.owner, why->text);
+	if (result < 0)
+		config.turned_away(config.owner, true, why->text);
 }
 
 void migrate_target_loaded(struct migrate_target *t, int result, const struct why *why)
@@ -243,7 +245,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	diary[0] = '\0';
-	stands = turned_away_at_once = false;
+	stands = false;
 	prepare_says = load_says = finish_says = begin_says = 0;
 	qmp = (struct run_qmp){.base = event_base_new()};
 	*in = (struct run_incoming){.uri = "tcp::1", .base = qmp.base, .qmp = &qmp};
@@ -342,9 +344,19 @@ static void one_that_does_not_fit_is_refused_and_told(void **state)
 	has_done("setup prepare prepared: prepare says no give up failed");
 	/* Another one asks before anybody has looked. */
 	*in = (struct run_incoming){.uri = "tcp::1", .base = qmp.base, .qmp = &qmp};
-	turned_away_at_once = true;
 	assert_int_equal(waits(next, &why), -EXDEV);
 	has_done("setup prepare prepared: prepare says no give up failed");
+}
+
+static void one_of_another_size_is_refused_before_it_asks(void **state)
+{
+	static const int stages[] = {UNFIT, MIGRATE_TARGET_LISTENS, END};
+	struct why why;
+
+	(void)state;
+	assert_int_equal(waits(stages, &why), -EINVAL);
+	assert_string_equal(why.text, "other memory");
+	has_done("setup give up failed");
 }
 
 static void one_that_is_damaged_is_refused_when_it_is_whole(void **state)
@@ -423,6 +435,7 @@ int main(void)
 		CASE(one_that_stood_still_comes_so),
 		CASE(stages_that_pass_between_two_looks_are_made_up_for),
 		CASE(one_that_does_not_fit_is_refused_and_told),
+		CASE(one_of_another_size_is_refused_before_it_asks),
 		CASE(one_that_is_damaged_is_refused_when_it_is_whole),
 		CASE(one_that_does_not_come_is_told_of),
 		CASE(nobody_waits_for_ever),
