@@ -49,8 +49,8 @@ struct plan_sight {
 void plan_guest_boot(struct plan_guest *g, uint32_t ticks);
 struct plan_sight plan_guest_look(const struct plan_guest *g);
 
-/* What the event is to the machine, until the guest runs again.  *ret_bound_ns: how wrong both hosts
- * may be about the gap of a migration.  0 or negative errno: there is no
+/* What the event is to the machine, until the guest runs again.  *ret_bound_ns: how wrong both
+ * hosts may be about the gap of a migration.  0 or negative errno: there is no
  * such time. */
 int plan_guest_meet(struct plan_guest *g, const struct plan_ask *ask, uint64_t auto_limit_ns,
 		    struct vmt_change *ret_change, uint64_t *ret_bound_ns);
