@@ -119,7 +119,7 @@ static void *run_cpu(void *arg)
 	pthread_sigmask(SIG_BLOCK, &kick, &open);
 	__atomic_store_n(&v->tid, gettid(), __ATOMIC_SEQ_CST);
 	while (!__atomic_load_n(&g->stop, __ATOMIC_SEQ_CST)) {
-		gate_enter(&g->gate, &v->inside);
+		(void)gate_enter(&g->gate, &v->inside, &v->called);
 		(void)ppoll(NULL, 0, &long_time, &open);
 		gate_leave(&g->gate, &v->inside);
 	}

@@ -23,24 +23,29 @@ static bool is_closed(const struct gate *g)
 	return __atomic_load_n(&g->closed, __ATOMIC_SEQ_CST);
 }
 
-static bool is_inside(const bool *inside)
+static bool is_set(const bool *flag)
 {
-	return __atomic_load_n(inside, __ATOMIC_SEQ_CST);
+	return __atomic_load_n(flag, __ATOMIC_SEQ_CST);
 }
 
 /* Either this thread sees the gate closed, or who closes it sees this thread inside: both write
  * first and look then. */
-void gate_enter(struct gate *g, bool *inside)
+bool gate_enter(struct gate *g, bool *inside, const bool *called)
 {
 	for (;;) {
+		bool is_called;
+
 		__atomic_store_n(inside, true, __ATOMIC_SEQ_CST);
 		if (!is_closed(g))
-			return;
+			return true;
 		gate_leave(g, inside);
 		pthread_mutex_lock(&g->lock);
-		while (is_closed(g))
+		while (is_closed(g) && !is_set(called))
 			pthread_cond_wait(&g->opened, &g->lock);
+		is_called = is_set(called);
 		pthread_mutex_unlock(&g->lock);
+		if (is_called)
+			return false;
 	}
 }
 
@@ -69,7 +74,7 @@ void gate_shut(struct gate *g)
 void gate_wait(struct gate *g, const bool *inside)
 {
 	pthread_mutex_lock(&g->lock);
-	while (is_inside(inside))
+	while (is_set(inside))
 		pthread_cond_wait(&g->left, &g->lock);
 	pthread_mutex_unlock(&g->lock);
 }
@@ -80,5 +85,21 @@ void gate_open(struct gate *g)
 	g->served++;
 	__atomic_store_n(&g->closed, false, __ATOMIC_SEQ_CST);
 	pthread_cond_broadcast(&g->opened);
+	pthread_mutex_unlock(&g->lock);
+}
+
+void gate_call(struct gate *g, bool *called)
+{
+	pthread_mutex_lock(&g->lock);
+	__atomic_store_n(called, true, __ATOMIC_SEQ_CST);
+	pthread_cond_broadcast(&g->opened);
+	pthread_mutex_unlock(&g->lock);
+}
+
+void gate_done(struct gate *g, bool *called)
+{
+	pthread_mutex_lock(&g->lock);
+	__atomic_store_n(called, false, __ATOMIC_SEQ_CST);
+	pthread_cond_broadcast(&g->left);
 	pthread_mutex_unlock(&g->lock);
 }

@@ -27,8 +27,8 @@ void gate_init(struct gate *g);
 void gate_destroy(struct gate *g);
 
 /* A vCPU's thread, before and after KVM_RUN; *inside is its own and atomic.  The first waits while
- * the gate is closed. */
-void gate_enter(struct gate *g, bool *inside);
+ * the gate is closed; false: it has been called meanwhile, is not inside, and comes again. */
+bool gate_enter(struct gate *g, bool *inside, const bool *called);
 void gate_leave(struct gate *g, bool *inside);
 
 /* gate_shut() waits until nobody else has it closed, gate_wait() until this vCPU is out, which has
@@ -36,5 +36,10 @@ void gate_leave(struct gate *g, bool *inside);
 void gate_shut(struct gate *g);
 void gate_wait(struct gate *g, const bool *inside);
 void gate_open(struct gate *g);
+
+/* Behind the closed gate, for a thread that waits there: it is called, and says that it has done
+ * what it was called for; gate_wait() for `called` waits until then. */
+void gate_call(struct gate *g, bool *called);
+void gate_done(struct gate *g, bool *called);
 
 #endif

@@ -442,6 +442,15 @@ static void ask(struct vcpu *v, uint64_t tsc)
 	v->asked_tsc = hostclock_tsc();
 }
 
+/* What it is called for at the gate. */
+static void enter(struct vcpu *v)
+{
+	while (!gate_enter(v->gate, &v->inside, &v->called)) {
+		v->settled = vcpu_settle_here(v);
+		gate_done(v->gate, &v->called);
+	}
+}
+
 static void *run_vcpu(void *arg)
 {
 	struct vcpu *v = arg;
@@ -461,9 +470,9 @@ static void *run_vcpu(void *arg)
 		}
 		if (v->steal)
 			steal_look(v->steal, v->cpu);
-		__atomic_store_n(&v->parked, true, __ATOMIC_RELEASE);
 		ask(v, hostclock_tsc());
-		gate_enter(v->gate, &v->inside);
+		__atomic_store_n(&v->parked, true, __ATOMIC_RELEASE);
+		enter(v);
 		__atomic_store_n(&v->parked, false, __ATOMIC_RELEASE);
 		result = 0;
 		if (!__atomic_exchange_n(&v->exited, false, __ATOMIC_SEQ_CST))
@@ -518,48 +527,6 @@ void vcpu_look_again(struct vcpu *v)
 {
 	__atomic_store_n(&v->look, true, __ATOMIC_SEQ_CST);
 	vcpu_kick(v);
-}
-
-/* A signal that is pending keeps KVM_RUN from entering the guest, and immediate_exit from all that
- * comes before. */
-static int run_without_entering(struct vcpu *v)
-{
-	struct {
-		struct kvm_signal_mask mask;
-		uint8_t blocked[sizeof(uint64_t)];
-	} open = {.mask.len = sizeof(uint64_t)};
-	const uint64_t all_but_kick = ~(UINT64_C(1) << (THREAD_KICK - 1));
-	int result, error;
-
-	memcpy(open.mask.sigset, &all_but_kick, sizeof(all_but_kick));
-	if (ioctl(v->fd, KVM_SET_SIGNAL_MASK, &open) < 0)
-		return -EIO;
-	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-	result = ioctl(v->fd, KVM_RUN, 0);
-	error = errno;
-	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST); /* whoever has set it */
-	(void)ioctl(v->fd, KVM_SET_SIGNAL_MASK, NULL);
-	if (result == 0)
-		__atomic_store_n(&v->exited, true, __ATOMIC_SEQ_CST);
-	return result == 0 || error == EINTR || error == EAGAIN ? 0 : -EIO;
-}
-
-int vcpu_settle(struct vcpu *v)
-{
-	static const struct timespec at_once;
-	sigset_t kick, before;
-	int result;
-
-	if (!__atomic_load_n(&v->parked, __ATOMIC_ACQUIRE))
-		return -EBUSY;
-	sigemptyset(&kick);
-	sigaddset(&kick, THREAD_KICK);
-	pthread_sigmask(SIG_BLOCK, &kick, &before);
-	(void)pthread_kill(pthread_self(), THREAD_KICK);
-	result = run_without_entering(v);
-	(void)sigtimedwait(&kick, NULL, &at_once);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return result;
 }
 
 /* In this order: who finds immediate_exit set looks at `stop`. */

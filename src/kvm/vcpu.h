@@ -65,6 +65,8 @@ struct vcpu {
 	bool parked;        /* at the gate, its last exit served; atomic */
 	bool exited;        /* vcpu_settle() met an exit that is to be served; atomic */
 	bool look;          /* vcpu_look_again(); atomic */
+	bool called;        /* the gate: to settle; atomic */
+	int settled;        /* ... and what came of it; its thread's while it is called */
 	uint64_t left_tsc;  /* the host's, when it came out of KVM_RUN last; atomic */
 	uint64_t asked_tsc; /* ... when its thread asked `suspend` */
 	int tid;            /* of its thread, 0: none runs; atomic */
@@ -104,9 +106,12 @@ void vcpu_kick(struct vcpu *vcpu);
 
 /* Behind the gate, so that its state can be looked at: KVM completes the access that the CPU left
  * the guest for, and puts timer interrupts that it owes into the local APIC; no instruction of the
- * guest's runs.  Costs tens of ms, as KVM waits for a change of threads.  0; -EBUSY: its thread is
- * serving an exit at this moment; -EIO. */
+ * guest's runs.  In the CPU's own thread, as KVM waits tens of ms for a change of threads: the
+ * first asks for it, for many side by side; the second waits, and says 0 or -EIO.  -EBUSY: its
+ * thread is serving an exit at this moment. */
 int vcpu_settle(struct vcpu *vcpu);
+int vcpu_settled(struct vcpu *vcpu);
+int vcpu_settle_here(struct vcpu *vcpu); /* its thread, or anybody's while there is none */
 
 /* As vcpu_stop() begins: for many, or before the gate is opened. */
 void vcpu_ask_to_stop(struct vcpu *vcpu);

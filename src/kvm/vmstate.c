@@ -31,7 +31,8 @@ static int hold_timer(struct machine *m, uint32_t cpu, struct why *why)
 	return 0;
 }
 
-static int settle(struct vcpu *v, int tries, struct why *why)
+/* Asks its thread. */
+static int settle(struct vcpu *v, int tries)
 {
 	int result = -EBUSY;
 
@@ -40,25 +41,45 @@ static int settle(struct vcpu *v, int tries, struct why *why)
 		if (result == -EBUSY)
 			usleep(SETTLE_US);
 	}
-	if (result == 0 && __atomic_load_n(&v->exited, __ATOMIC_SEQ_CST))
-		result = -EBUSY;
-	if (result == -EBUSY)
-		return why_set(why, -EAGAIN,
-			       "CPU %u is in the middle of an access (let the machine go on, and "
-			       "try again)",
-			       v->cpu);
-	return result < 0 ? why_set(why, result, "KVM does not complete what CPU %u was at", v->cpu)
-			  : 0;
+	return result;
 }
 
+static int settled(struct vcpu *v, struct why *why)
+{
+	int result = vcpu_settled(v);
+
+	if (result < 0)
+		return why_set(why, result, "KVM does not complete what CPU %u was at", v->cpu);
+	return 0;
+}
+
+static int is_at_an_access(const struct vcpu *v, struct why *why)
+{
+	return why_set(why, -EAGAIN,
+		       "CPU %u is in the middle of an access (let the machine go on, and try "
+		       "again)",
+		       v->cpu);
+}
+
+/* All of them side by side. */
 static int settle_all(struct machine *m, int tries, struct why *why)
 {
+	uint32_t asked = 0;
 	int result = 0;
 
-	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++) {
+	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++)
 		result = hold_timer(m, cpu, why);
-		if (result == 0)
-			result = settle(&m->vcpus[cpu], tries, why);
+	for (; asked < m->n_vcpus && result == 0; asked += result == 0)
+		if (settle(&m->vcpus[asked], tries) < 0)
+			result = is_at_an_access(&m->vcpus[asked], why);
+	for (uint32_t cpu = 0; cpu < asked; cpu++) {
+		struct why unheard;
+		int done = settled(&m->vcpus[cpu], result < 0 ? &unheard : why);
+
+		if (result == 0 && done == 0 &&
+		    __atomic_load_n(&m->vcpus[cpu].exited, __ATOMIC_SEQ_CST))
+			done = is_at_an_access(&m->vcpus[cpu], why);
+		result = result < 0 ? result : done;
 	}
 	return result;
 }

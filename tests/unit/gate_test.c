@@ -16,6 +16,7 @@ enum { VCPUS = 3, CLOSERS = 2, ROUNDS = 300 };
 static struct {
 	struct gate gate;
 	bool inside[VCPUS];
+	bool called[VCPUS];
 	bool kicked[VCPUS]; /* atomic: as immediate_exit of a vCPU */
 	bool stop;          /* atomic */
 	unsigned others;    /* of the vCPUs' threads, that close the gate themselves */
@@ -47,7 +48,7 @@ static void *run_vcpu(void *arg)
 	uintptr_t i = (uintptr_t)arg;
 
 	while (!__atomic_load_n(&s.stop, __ATOMIC_SEQ_CST)) {
-		gate_enter(&s.gate, &s.inside[i]);
+		(void)gate_enter(&s.gate, &s.inside[i], &s.called[i]);
 		__atomic_add_fetch(&s.guest, 1, __ATOMIC_SEQ_CST);
 		s.entered[i]++;
 		/* Only a kick brings it out. */
@@ -146,11 +147,47 @@ static void who_waits_to_close_it_comes_before_who_comes_back(void **state)
 	gate_destroy(&s.gate);
 }
 
+static void *run_errands(void *arg)
+{
+	unsigned *done = arg;
+
+	while (!gate_enter(&s.gate, &s.inside[0], &s.called[0])) {
+		(*done)++;
+		gate_done(&s.gate, &s.called[0]);
+	}
+	return NULL;
+}
+
+/* Each time it is called it does one thing, and is not inside. */
+static void who_waits_at_the_gate_does_what_it_is_called_for(void **state)
+{
+	unsigned done = 0;
+	pthread_t vcpu;
+
+	(void)state;
+	memset(&s, 0, sizeof(s));
+	gate_init(&s.gate);
+	gate_shut(&s.gate);
+	assert_int_equal(pthread_create(&vcpu, NULL, run_errands, &done), 0);
+	for (unsigned i = 1; i <= ROUNDS; i++) {
+		gate_call(&s.gate, &s.called[0]); /* the first perhaps before it is there */
+		gate_wait(&s.gate, &s.called[0]);
+		assert_int_equal(done, i);
+		gate_wait(&s.gate, &s.inside[0]);
+	}
+	gate_open(&s.gate);
+	pthread_join(vcpu, NULL);
+	assert_int_equal(done, ROUNDS);
+	assert_true(s.inside[0]);
+	gate_destroy(&s.gate);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nobody_is_in_the_guest_behind_a_closed_gate),
 		cmocka_unit_test(a_vcpu_may_close_it_for_the_others),
+		cmocka_unit_test(who_waits_at_the_gate_does_what_it_is_called_for),
 		cmocka_unit_test(who_waits_to_close_it_comes_before_who_comes_back),
 	};
 

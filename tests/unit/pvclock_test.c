@@ -517,7 +517,7 @@ static void *run_guest(void *arg)
 	const uint32_t *version = memory_at(&b->memory, ACROSS, VMT_KVMCLOCK_BYTES);
 
 	while (!__atomic_load_n(&b->stop, __ATOMIC_SEQ_CST)) {
-		gate_enter(&b->gate, &v->inside);
+		(void)gate_enter(&b->gate, &v->inside, &v->called);
 		while (!__atomic_exchange_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST) &&
 		       !__atomic_load_n(&b->stop, __ATOMIC_SEQ_CST))
 			b->odd += __atomic_load_n(version, __ATOMIC_ACQUIRE) & 1;
