@@ -33,6 +33,9 @@ static struct {
 	uint64_t waits_for; /* each CPU's TSC deadline; one that it has in KVM_RUN gets lost */
 	uint64_t deadlines[BENCH_CPUS];
 	unsigned armed_in_run;
+	uint32_t flags[2]; /* of its memory's slots */
+	int by_hand;       /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
+	uint64_t enabled;  /* of that */
 } bench;
 
 /* What KVM tells: each byte depends on its place and on the question. */
@@ -69,6 +72,7 @@ static inline int bench_serve(unsigned long request, void *arg)
 	struct kvm_msr_list *list = arg;
 	struct kvm_cpuid2 *table = arg;
 	struct kvm_irqchip *chip = arg;
+	const struct kvm_userspace_memory_region *slot = arg;
 
 	switch (request) {
 	case KVM_GET_MSRS:
@@ -96,8 +100,18 @@ static inline int bench_serve(unsigned long request, void *arg)
 						.flags = bench.clock_late ? KVM_CLOCK_HOST_TSC : 0,
 						.host_tsc = bench.clock_tsc};
 		return 0;
-	case KVM_CHECK_EXTENSION:
+	case KVM_SET_USER_MEMORY_REGION:
+		bench.flags[slot->slot] = slot->flags;
 		return 0;
+	case KVM_GET_DIRTY_LOG: /* its guest does nothing */
+		memset(((struct kvm_dirty_log *)arg)->dirty_bitmap, 0,
+		       BENCH_SIZE / MEMORY_PAGE / 8);
+		return 0;
+	case KVM_ENABLE_CAP:
+		bench.enabled = ((struct kvm_enable_cap *)arg)->args[0];
+		return 0;
+	case KVM_CHECK_EXTENSION:
+		return (uintptr_t)arg == KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 ? bench.by_hand : 0;
 	default:
 		if (_IOC_DIR(request) == _IOC_READ)
 			bench_fill(arg, _IOC_SIZE(request), request);

@@ -141,8 +141,9 @@ int machine_log_begin(struct machine *m, struct dirty *dirty, struct why *why)
 	if (!m->running)
 		return at_its_end(why);
 	result = vm_log_begin(&m->vm, &m->memory, &log, why);
-	if (result == 0)
-		result = dirty_init(dirty, &m->memory, &log, why);
+	if (result < 0)
+		return result;
+	result = dirty_init(dirty, &m->memory, &log, why);
 	if (result == 0)
 		memory_tell(&m->memory, dirty);
 	else
