@@ -47,6 +47,11 @@ static void on_stage(void *owner, enum migrate_target_stage stage)
 	reach(owner, stage);
 }
 
+static int given_up(const struct migrate_target *t, struct why *why)
+{
+	return why_set(why, -ECANCELED, "%s: was given up here", t->config.name);
+}
+
 /* Once GO has come nobody is given up. */
 static int on_question(void *owner, enum migrate_target_stage stage, struct why *why)
 {
@@ -64,8 +69,7 @@ static int on_question(void *owner, enum migrate_target_stage stage, struct why 
 	result = t->has_answer ? t->answer : -ECANCELED;
 	*why = t->answer_why;
 	pthread_mutex_unlock(&t->lock);
-	return result == -ECANCELED ? why_set(why, result, "%s: was given up here", t->config.name)
-				    : result;
+	return result == -ECANCELED ? given_up(t, why) : result;
 }
 
 static void answer(struct migrate_target *t, enum migrate_target_stage to, int result,
@@ -109,7 +113,7 @@ static int next_client(struct migrate_target *t, struct why *why)
 
 		poll(p, 2, -1);
 		if (__atomic_load_n(&t->give_up, __ATOMIC_SEQ_CST))
-			return why_set(why, -ECANCELED, "%s: was given up here", t->config.name);
+			return given_up(t, why);
 		fd = accept4(t->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
 			return fd;
@@ -130,7 +134,7 @@ static int let_in(struct migrate_target *t, struct why *why)
 		return 1;
 	talk_end(&t->talk, why->text);
 	if (__atomic_load_n(&t->give_up, __ATOMIC_SEQ_CST))
-		return result;
+		return given_up(t, why);
 	if (t->config.turned_away)
 		t->config.turned_away(t->config.owner,
 				      result == -EXDEV ||

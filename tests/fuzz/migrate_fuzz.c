@@ -3,7 +3,8 @@
  * does.
  *
  * The first byte's lowest bit: checksums and numbers are made right first.  The next: whose words
- * they are, 0 the source's.  The next two: which question the target's owner says no to, if any. */
+ * they are, 0 the source's.  The next two: which question the target's owner says no to, if any.
+ * The next: the target's memory is one piece. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,16 +57,20 @@ static int read_host(void *owner, struct hosts_reading *ret_reading)
 }
 
 /* The high piece is the heap's, so that a sanitizer sees the first byte beyond. */
-static const struct guest_memory *memory(void)
+static const struct guest_memory *memory(bool one_piece)
 {
-	static struct guest_memory m;
+	static struct guest_memory one, two;
 
-	if (m.low)
-		return &m;
-	if (memory_create(LOW, &m, NULL) < 0 || !(m.high = malloc(HIGH_PAGES * PAGE)))
-		abort();
-	m.high_size = HIGH_PAGES * PAGE;
-	return &m;
+	if (!one.low) {
+		if (memory_create(LOW, &one, NULL) < 0)
+			abort();
+		two = one;
+		two.high_size = HIGH_PAGES * PAGE;
+		two.high = malloc(two.high_size);
+		if (!two.high)
+			abort();
+	}
+	return one_piece ? &one : &two;
 }
 
 /* All that a source takes apart. */
@@ -117,14 +122,15 @@ static int hear_all(int fd, uint32_t *ret_last)
 	return result;
 }
 
-static void begin(struct talk *k, struct owner *o, struct migrate_target_config *config)
+static void begin(struct talk *k, struct owner *o, bool one_piece,
+		  struct migrate_target_config *config)
 {
 	static const bool never;
 	const struct talk_owner owner = {on_stage, on_question, o, &never};
 
 	*config = (struct migrate_target_config){
 		.name = "input",
-		.memory = memory(),
+		.memory = memory(one_piece),
 		.hello_patience_ns = PATIENCE_NS,
 		.patience_ns = PATIENCE_NS,
 		.read_host = read_host,
@@ -134,7 +140,7 @@ static void begin(struct talk *k, struct owner *o, struct migrate_target_config 
 }
 
 /* The source's bytes wait in the socket already. */
-static void talk_with(int fd, int source, enum migrate_target_stage refuses)
+static void talk_with(int fd, int source, enum migrate_target_stage refuses, bool one_piece)
 {
 	struct owner o = {MIGRATE_TARGET_LISTENS, refuses};
 	struct migrate_target_config config;
@@ -143,7 +149,7 @@ static void talk_with(int fd, int source, enum migrate_target_stage refuses)
 	uint32_t last;
 	int result;
 
-	begin(&k, &o, &config);
+	begin(&k, &o, one_piece, &config);
 	result = talk_begin(&k, fd, &why);
 	if (result == 0)
 		result = talk_go_on(&k, &why);
@@ -179,7 +185,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		hear_all(fds[0], &last);
 		close(fds[0]);
 	} else {
-		talk_with(fds[0], fds[1], refusals[data[0] >> 2 & 3]);
+		talk_with(fds[0], fds[1], refusals[data[0] >> 2 & 3], data[0] & 16);
 	}
 	close(fds[1]);
 	free(bytes);

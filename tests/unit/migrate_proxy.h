@@ -53,6 +53,7 @@ struct proxy {
 	void (*tell)(void *owner, enum proxy_fault fault);
 	void *owner;
 	struct address here, there;
+	int record; /* descriptor: what the source says goes there as well; 0: nowhere */
 	int listener;
 	pthread_t thread;
 	bool over; /* atomic: it is to end */
@@ -74,6 +75,8 @@ static const bool proxy_never;
 static inline void proxy_put(struct proxy *p, enum proxy_way way, const uint8_t *bytes,
 			     size_t count)
 {
+	if (p->record && way == TO_TARGET && write(p->record, bytes, count) != (ssize_t)count)
+		abort();
 	while (count) {
 		struct pollfd f = {.fd = p->fds[way], .events = POLLOUT};
 		ssize_t sent = send(f.fd, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -7,6 +7,7 @@
 
 #include "../random.h"
 #include "kvm/bytes.h"
+#include "lacks.h"
 
 #define PATIENCE (5 * BENCH_S)
 #define SHORT (300 * BENCH_MS)
@@ -454,6 +455,77 @@ static void one_that_is_not_whole_is_refused(void **state)
 	}
 }
 
+/* Most of this process that was in memory at once, kB; `anew`: counts from now on. */
+static long peak_kb(bool anew)
+{
+	FILE *file = fopen("/proc/self/clear_refs", "w");
+	char line[128];
+	long kb = 0;
+
+	if (anew && file)
+		fputs("5", file);
+	if (file)
+		fclose(file);
+	file = fopen("/proc/self/status", "r");
+	while (file && fgets(line, sizeof(line), file))
+		sscanf(line, "VmHWM: %ld", &kb);
+	if (file)
+		fclose(file);
+	return kb;
+}
+
+/* As much state as there may be, and more, with memory between. */
+static void flood(struct peer *p, const struct guest_memory *m, uint32_t kind)
+{
+	static uint8_t bytes[STREAM_MOST];
+	struct stream_section s = {STREAM_STATE + kind, 1, 0, 0, sizeof(bytes), bytes};
+
+	for (s.index = 0; s.index < VMSTATE_BYTES_MAX / STREAM_MOST + 5; s.index++) {
+		peer_section(p, &s);
+		if (kind == VMSTATE_CPU)
+			peer_pages(p, m, s.index, 1);
+	}
+}
+
+static const char *lacks_figures(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	return "a sanitizer's memory is in the figures";
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+	return "a sanitizer's memory is in the figures";
+#endif
+#endif
+	return access("/proc/self/clear_refs", W_OK) < 0 ? "no /proc/self/clear_refs" : NULL;
+}
+
+/* VMSTATE_BYTES_MAX and what it is read with, once: what is turned away leaves nothing. */
+static void what_a_stream_claims_is_not_what_it_gets(void **state)
+{
+	struct guest_memory m = there();
+	struct bench *b = bench_new(PATIENCE);
+	const long most_kb = VMSTATE_BYTES_MAX / 1024 + 16384, before = peak_kb(true);
+	struct peer *p;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		p = peer_new(b);
+		peer_hello(p, BENCH_SIZE, false);
+		flood(p, &m, VMSTATE_MACHINE);
+		peer_hear_failed(p, "has more state than any machine");
+		peer_free(p);
+		bench_await_turned_away(b, i + 1, "has more state than any machine");
+	}
+	assert_in_range(peak_kb(false), before, before + most_kb);
+	p = advance(b, &m, MIGRATE_TARGET_ACTIVE);
+	flood(p, &m, VMSTATE_CPU);
+	peer_hear_failed(p, "has more state than any machine");
+	peer_free(p);
+	bench_end(b, MIGRATE_TARGET_FAILED, "has more state than any machine");
+	assert_in_range(peak_kb(false), before, before + most_kb);
+	memory_destroy(&m);
+}
+
 static void a_place_that_is_taken_is_refused(void **state)
 {
 	struct bench *b = bench_new(PATIENCE);
@@ -485,6 +557,8 @@ int main(void)
 		cmocka_unit_test(one_that_cannot_run_after_go_is_given_back),
 		cmocka_unit_test(one_that_is_not_whole_is_refused),
 		cmocka_unit_test(a_place_that_is_taken_is_refused),
+		unless(lacks_figures(), (struct CMUnitTest)cmocka_unit_test(
+						what_a_stream_claims_is_not_what_it_gets)),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
