@@ -65,10 +65,20 @@ void image_add_stats(const struct image *image, struct image_stats *stats)
 	stats->bytes += image->stats.bytes;
 }
 
-/* Most pages that are not zero show it in their first word. */
+/* Most pages that are not zero show it in their first words.  Eight of them at once, since memcmp()
+ * of a page with itself, a word further, is no faster on a CPU and four times slower on one that is
+ * emulated: 1.2 and 5 GB/s. */
 static bool is_zero(const uint8_t *page)
 {
-	return get64(page) == 0 && memcmp(page, page + 8, MEMORY_PAGE - 8) == 0;
+	uint64_t words[8];
+
+	for (size_t at = 0; at < MEMORY_PAGE; at += sizeof(words)) {
+		memcpy(words, page + at, sizeof(words));
+		if (words[0] | words[1] | words[2] | words[3] | words[4] | words[5] | words[6] |
+		    words[7])
+			return false;
+	}
+	return true;
 }
 
 static bool bit(const uint8_t *bits, uint32_t n)

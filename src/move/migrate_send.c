@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,6 +25,13 @@ static void reach(struct migrate_source *s, enum migrate_source_stage stage)
 
 	__atomic_store_n(&s->stage, stage, __ATOMIC_SEQ_CST);
 	(void)!write(s->fd, &one, sizeof(one));
+}
+
+/* What is going on, for what goes wrong in it. */
+static void begin_phase(struct migrate_source *s, const char *what)
+{
+	snprintf(s->where, sizeof(s->where), "%.200s: %s", s->name, what);
+	s->w.name = s->r.name = s->where;
 }
 
 static struct migrate_params params(struct migrate_source *s)
@@ -59,7 +67,7 @@ static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section
 	int result;
 
 	if (!s->listens) {
-		result = stream_open(&s->r, &source, s->name, why);
+		result = stream_open(&s->r, &source, s->where, why);
 		if (result < 0)
 			return result;
 		s->listens = true;
@@ -71,7 +79,7 @@ static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section
 		return result < 0 ? result : 0;
 	if (word->type != MESSAGE_FAILED)
 		return why_set(why, -EPROTO, "%s: says %s in place of %s (is it a vmtime?)",
-			       s->name, message_name(word->type, buf[0]),
+			       s->where, message_name(word->type, buf[0]),
 			       wanted == NO_WORD ? "nothing" : message_name(wanted, buf[1]));
 	result = message_text(&s->r, word, text, why);
 	if (result < 0)
@@ -111,7 +119,8 @@ static int open_wire(struct migrate_source *s, struct why *why)
 	wire_init(&s->wire, fd, p.patience_ns, &s->give_up);
 	s->wire.limit = s->params.max_bandwidth;
 	pthread_mutex_unlock(&s->lock);
-	return stream_begin(&s->w, &sink, s->name, why);
+	begin_phase(s, "while it was asked");
+	return stream_begin(&s->w, &sink, s->where, why);
 }
 
 /* HELLO to BEGIN. */
@@ -323,6 +332,7 @@ static int hand_over(struct migrate_source *s, struct why *why)
 {
 	int result;
 
+	begin_phase(s, "while its state went out");
 	reach(s, MIGRATE_SOURCE_HALT);
 	result = await_owner(s, &s->has_time, why);
 	hurry(s);
@@ -340,7 +350,10 @@ static int hand_over(struct migrate_source *s, struct why *why)
 		result = last_pages(s, why);
 	if (result == 0)
 		result = message_put_word(&s->w, MESSAGE_WHOLE, why);
-	return result == 0 ? await_word(s, MESSAGE_LOADED, why) : result;
+	if (result < 0)
+		return result;
+	begin_phase(s, "while it was loaded there");
+	return await_word(s, MESSAGE_LOADED, why);
 }
 
 /* From here on it cannot be cancelled: nothing gives the wire up any more, so GO fails only when
@@ -360,6 +373,7 @@ static int go(struct migrate_source *s, struct why *why)
 	reach(s, MIGRATE_SOURCE_GONE);
 	result = message_put_word(&s->w, MESSAGE_GO, why);
 	s->told_go = result == 0;
+	begin_phase(s, "after it was told to go");
 	return result;
 }
 
@@ -392,6 +406,7 @@ static int converse(struct migrate_source *s, struct why *why)
 	result = set_up(s, why);
 	if (result < 0)
 		return result;
+	begin_phase(s, "while memory went out");
 	reach(s, MIGRATE_SOURCE_ACTIVE);
 	result = converge(s, why);
 	if (result == 0)
@@ -429,8 +444,7 @@ static void not_known(struct migrate_source *s, int result)
 {
 	const struct why why = s->why;
 
-	why_set(&s->why, result,
-		"%.200s (it had been told to go: see whether the machine runs there)", why.text);
+	why_set(&s->why, result, "%.300s (see whether the machine runs there)", why.text);
 }
 
 /* Where it ends that has failed. */

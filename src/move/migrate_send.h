@@ -34,6 +34,7 @@ struct migrate_source {
 	struct wire wire;
 
 	/* The thread's. */
+	char where[256]; /* the names of both, with the phase */
 	struct stream_writer w;
 	struct stream_reader r;
 	bool listens; /* r is open */

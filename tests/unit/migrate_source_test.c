@@ -55,8 +55,8 @@ static void one_that_keeps_writing_arrives_as_it_was_last(void **state)
 	}
 }
 
-/* b, c, l: CLOCK, TSC and HOST, once; M: the pages that were written until then; and those that were
- * written while the rest was saved. */
+/* b, c, l: CLOCK, TSC and HOST, once; M: the pages that were written until then; those that were
+ * written while the rest was saved are in the memory. */
 static void time_comes_first_and_the_last_pages_come_too(void **state)
 {
 	struct bench *b = bench_new(AT_NOTHING, FAILS);

@@ -52,8 +52,8 @@ struct fake_target {
 	bool stood;     /* HELLO said so */
 	unsigned round; /* of the words so far */
 	struct vmstate_parts state;
-	char order
-		[64]; /* of the state's kinds, a letter each, 'a' the first; 'm' memory in between */
+	/* Of the state's kinds, a letter each, 'a' the first; 'M': memory in between. */
+	char order[64];
 	char cancel[MESSAGE_TEXT + 1];
 	struct why why; /* what it did not like */
 };
@@ -260,8 +260,8 @@ static inline void *be_target(void *arg)
 	return NULL;
 }
 
-/* The machine stands still, and a page of it is written by its VMM while its state is saved, another
- * one before that. */
+/* The machine stands still; a page of it was written just before, and another one is while its
+ * state is saved. */
 static inline void halt_as_wanted(struct bench *b)
 {
 	struct vmstate_parts time = {0}, state = {0};
