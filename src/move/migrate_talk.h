@@ -57,7 +57,8 @@ int talk_init(struct talk *k, const struct migrate_target_config *config,
 	      const struct talk_owner *owner, struct why *why);
 void talk_free(struct talk *k);
 
-/* Takes over the socket; up to READY.  0 or negative errno: -EXDEV its memory is of another size. */
+/* Takes over the socket; up to READY.  0 or negative errno: -EXDEV: its memory is of another size.
+ */
 int talk_begin(struct talk *k, int fd, struct why *why);
 
 /* To the end.  0: the machine is ours, and a text in *why says what the source may not know of it;

@@ -86,13 +86,13 @@ static inline struct bench *bench_new(uint64_t patience_ns)
 	return b;
 }
 
-/* Whose stage is that, within ten seconds. */
+/* Whose stage is that, within half a minute. */
 static inline void bench_await(struct bench *b, enum migrate_target_stage stage)
 {
 	struct pollfd p = {.fd = migrate_target_fd(b->target), .events = POLLIN};
 	uint64_t count;
 
-	for (int i = 0; i < 1000 && migrate_target_stage(b->target) != stage; i++)
+	for (int i = 0; i < 3000 && migrate_target_stage(b->target) != stage; i++)
 		if (poll(&p, 1, 10) > 0)
 			(void)!read(p.fd, &count, sizeof(count));
 	assert_int_equal(migrate_target_stage(b->target), stage);
@@ -100,7 +100,7 @@ static inline void bench_await(struct bench *b, enum migrate_target_stage stage)
 
 static inline void bench_await_turned_away(struct bench *b, unsigned n, const char *words)
 {
-	for (int i = 0; i < 1000 && __atomic_load_n(&b->turned_away, __ATOMIC_SEQ_CST) < n; i++)
+	for (int i = 0; i < 3000 && __atomic_load_n(&b->turned_away, __ATOMIC_SEQ_CST) < n; i++)
 		poll(NULL, 0, 10);
 	assert_int_equal(b->turned_away, n);
 	if (!strstr(b->last.text, words))
@@ -139,12 +139,12 @@ static inline struct peer *peer_new(const struct bench *b)
 	struct peer *p = calloc(1, sizeof(*p));
 	struct stream_sink sink;
 	struct why why = {""};
-	int fd = address_connect(&b->config.address, 5 * BENCH_S, &bench_never, &why);
+	int fd = address_connect(&b->config.address, 30 * BENCH_S, &bench_never, &why);
 
 	assert_non_null(p);
 	if (fd < 0)
 		fail_msg("%s", why.text);
-	wire_init(&p->wire, fd, 5 * BENCH_S, &bench_never);
+	wire_init(&p->wire, fd, 30 * BENCH_S, &bench_never);
 	p->source = wire_source(&p->wire);
 	sink = wire_sink(&p->wire);
 	assert_int_equal(stream_begin(&p->w, &sink, "the peer", NULL), 0);

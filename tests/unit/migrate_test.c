@@ -134,6 +134,7 @@ static struct ends expected(int place, enum proxy_fault fault)
 struct cell {
 	int place;
 	enum proxy_fault fault;
+	uint64_t patience_ns;
 	struct proxy proxy;
 	struct fake_machine *machine;
 	struct migrate_source *source;
@@ -351,20 +352,13 @@ static void check(struct cell *c)
 	check_texts(c);
 }
 
-/* Where something has to be waited for, it should not be for long; elsewhere a busy machine must
- * not be taken for a silent one. */
-static uint64_t patience_ns(const struct cell *c)
-{
-	return c->fault == PROXY_STALL || c->fault == PROXY_LEAVE_OUT ? 400 * MS : 20000 * MS;
-}
-
 static void begin_target(struct cell *c)
 {
 	struct migrate_target_config config = {
 		.name = c->names[1],
 		.memory = &c->machine->target,
-		.hello_patience_ns = patience_ns(c),
-		.patience_ns = patience_ns(c),
+		.hello_patience_ns = c->patience_ns,
+		.patience_ns = c->patience_ns,
 		.read_host = read_host,
 		.turned_away = on_turned_away,
 		.owner = c,
@@ -378,7 +372,7 @@ static void begin_target(struct cell *c)
 static void begin_source(struct cell *c, const struct vmstate_parts *description)
 {
 	const struct migrate_params params = {
-		.downtime_limit_ns = 100000 * MS, .patience_ns = patience_ns(c), .compress = true};
+		.downtime_limit_ns = 100000 * MS, .patience_ns = c->patience_ns, .compress = true};
 	struct migrate_source_config config = {
 		.name = c->names[0],
 		.memory = &c->machine->source,
@@ -422,9 +416,9 @@ static void run_cell(struct cell *c, const char *folder, int number)
 	if (c->wrong[0])
 		return;
 	look_after_both(c);
-	proxy_end(&c->proxy);
 	migrate_source_end(c->source, &(struct migrate_stats){0}, &c->s_why);
 	migrate_target_end(c->target, &c->t_why);
+	proxy_end(&c->proxy);
 	/* Turned away, it waits for the next one, and is only then given up. */
 	if (c->turned_away[0])
 		snprintf(c->t_why.text, sizeof(c->t_why.text), "%.500s", c->turned_away);
@@ -440,13 +434,29 @@ struct walk {
 	int n, next;
 };
 
+/* Where something has to be waited for, it should not be for long.  Whose patience ends before the
+ * fault has come runs on a busy machine, and needs more of it. */
+static void run_patiently(struct cell *c, const char *folder, int number)
+{
+	const bool waits = c->fault == PROXY_STALL || c->fault == PROXY_LEAVE_OUT;
+	const struct cell fresh = *c;
+	uint64_t patience_ns = waits ? 400 * MS : 20000 * MS;
+
+	do {
+		*c = fresh;
+		c->patience_ns = patience_ns;
+		run_cell(c, folder, number);
+		patience_ns *= 4;
+	} while (waits && !c->proxy.hit && patience_ns < 20000 * MS);
+}
+
 static void *run_cells(void *arg)
 {
 	struct walk *w = arg;
 	int i;
 
 	while ((i = __atomic_fetch_add(&w->next, 1, __ATOMIC_SEQ_CST)) < w->n)
-		run_cell(&w->cells[i], w->folder.path, i);
+		run_patiently(&w->cells[i], w->folder.path, i);
 	return NULL;
 }
 
