@@ -177,19 +177,19 @@ static int count(const uint8_t *bytes, uint32_t pages, uint32_t *ret_data, uint3
 	return 0;
 }
 
-/* Its content, `size` bytes, into `to`. */
-static int unpack(struct image *i, const struct stream_section *s, uint8_t *to, size_t size)
+/* Its content, `size` bytes: as it lies in the section, or unpacked into `to`. */
+static int unpack(struct image *i, const struct stream_section *s, uint8_t *to, size_t size,
+		  const uint8_t **ret_content)
 {
 	const uint8_t *from = s->bytes + HEAD;
 	size_t length = s->length - HEAD;
 
 	switch (get32(s->bytes + METHOD_AT)) {
 	case METHOD_RAW:
-		if (length != size)
-			return -EINVAL;
-		memcpy(to, from, size);
-		return 0;
+		*ret_content = from;
+		return length == size ? 0 : -EINVAL;
 	case METHOD_ZSTD:
+		*ret_content = to;
 		return size && ZSTD_decompressDCtx(i->decompress, to, size, from, length) == size
 			       ? 0
 			       : -EINVAL;
@@ -198,11 +198,9 @@ static int unpack(struct image *i, const struct stream_section *s, uint8_t *to, 
 	}
 }
 
-static void spread(const struct image *i, const uint8_t *bytes, uint8_t *to, uint32_t pages,
+static void spread(const uint8_t *from, const uint8_t *bytes, uint8_t *to, uint32_t pages,
 		   bool fresh)
 {
-	const uint8_t *from = i->pages;
-
 	for (uint32_t n = 0; n < pages; n++, to += MEMORY_PAGE) {
 		if (bit(bytes + DATA_AT, n)) {
 			memcpy(to, from, MEMORY_PAGE);
@@ -245,12 +243,13 @@ int image_unpack(struct image *i, const char *name, const struct stream_section 
 {
 	uint8_t *to = memory_at(memory, p->gpa, p->pages * MEMORY_PAGE);
 	const bool all = p->data == p->pages;
+	const uint8_t *content;
 
 	/* Where all are there, without a copy in between. */
-	if (unpack(i, s, all ? to : i->pages, p->data * MEMORY_PAGE) < 0)
+	if (unpack(i, s, all ? to : i->pages, p->data * MEMORY_PAGE, &content) < 0)
 		return wrong(name, p->number, "cannot be unpacked", why);
-	if (!all)
-		spread(i, s->bytes, to, p->pages, fresh);
+	if (content != to)
+		spread(content, s->bytes, to, p->pages, fresh);
 	i->stats.pages += p->data + p->zero;
 	i->stats.zero_pages += p->zero;
 	i->stats.bytes += STREAM_SECTION + s->length;

@@ -160,13 +160,14 @@ static void who_is_no_source_is_turned_away_and_the_next_may_come(void **state)
 /* Each byte comes before patience with one byte is over. */
 static void a_greeting_that_is_spread_for_ever_is_turned_away(void **state)
 {
+	static const char magic[] = "\x89VMT\r\n\x1a\n";
 	struct bench *b = bench_new(SHORT);
 	struct why why;
 	int fd = address_connect(&b->config.address, BENCH_S, &bench_never, &why);
 
 	(void)state;
 	for (int i = 0; i < 1000 && !__atomic_load_n(&b->turned_away, __ATOMIC_SEQ_CST); i++) {
-		(void)!send(fd, "\x89VMT\r\n\x1a\n" + i % 8, 1, MSG_NOSIGNAL);
+		(void)!send(fd, &magic[i % 8], 1, MSG_NOSIGNAL);
 		poll(NULL, 0, 20);
 	}
 	bench_await_turned_away(b, 1, "nothing moves");

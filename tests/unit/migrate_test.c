@@ -298,9 +298,16 @@ static void look_after_both(struct cell *c)
 	}
 }
 
-/* A sentence that begins with its own name. */
-static void check_text(struct cell *c, const char *text, const char *name)
+/* A sentence that begins with its own name, and has one of these in it. */
+static void check_text(struct cell *c, const char *text, const char *name,
+		       const char *const *doings, size_t n)
 {
+	bool found = false;
+
+	for (size_t i = 0; i < n; i++)
+		found |= strstr(text, doings[i]) != NULL;
+	if (!found)
+		wrong(c, "does not say where it was");
 	if (strncmp(text, name, strlen(name)) != 0 || strlen(text) < strlen(name) + 10)
 		wrong(c, "does not say what failed");
 	if (strchr(text, '\n'))
@@ -309,22 +316,26 @@ static void check_text(struct cell *c, const char *text, const char *name)
 
 static void check_texts(struct cell *c)
 {
-	static const char *const doings[] = {
-		"while it was asked for: ", "while memory came: ", "while its state came: ",
-		"when all but GO had come: ", "was given up here"};
-	bool found = false;
+	static const char *const out[] = {
+		": while it was asked: ",
+		": while memory went out: ",
+		": while its state went out: ",
+		": while it was loaded there: ",
+		": after it was told to go: ",
+		": the other side has failed: ",
+		": was cancelled",
+	};
+	static const char *const in[] = {
+		": while it was asked for: ",   ": while memory came: ", ": while its state came: ",
+		": when all but GO had come: ", ": was given up here",
+	};
 
 	if (!c->source_died && c->s != MIGRATE_SOURCE_COMPLETED)
-		check_text(c, c->s_why.text, c->names[0]);
+		check_text(c, c->s_why.text, c->names[0], out, sizeof(out) / sizeof(out[0]));
 	if (c->s == MIGRATE_SOURCE_UNKNOWN && !strstr(c->s_why.text, "told to go"))
 		wrong(c, "does not say that it is not known");
-	if (c->target_died || c->t != MIGRATE_TARGET_FAILED)
-		return;
-	check_text(c, c->t_why.text, c->names[1]);
-	for (size_t i = 0; i < sizeof(doings) / sizeof(doings[0]); i++)
-		found |= strstr(c->t_why.text, doings[i]) != NULL;
-	if (!found)
-		wrong(c, "does not say where it was");
+	if (!c->target_died && c->t == MIGRATE_TARGET_FAILED)
+		check_text(c, c->t_why.text, c->names[1], in, sizeof(in) / sizeof(in[0]));
 }
 
 static void check(struct cell *c)
