@@ -80,6 +80,14 @@ int stream_begin(struct stream_writer *w, const struct stream_sink *sink, const 
 	return put(w, header, sizeof(header), why);
 }
 
+/* Of what follows a section's header. */
+static uint32_t sum(uint16_t flags, const uint8_t *bytes, uint32_t length)
+{
+	if (flags & STREAM_OWN_SUM && length > STREAM_HEAD)
+		length = STREAM_HEAD;
+	return crc32c(0, bytes, length);
+}
+
 int stream_put(struct stream_writer *w, const struct stream_section *section, struct why *why)
 {
 	uint8_t header[STREAM_SECTION] = {0};
@@ -94,7 +102,7 @@ int stream_put(struct stream_writer *w, const struct stream_section *section, st
 	put32(header + S_INDEX_AT, section->index);
 	put32(header + S_NUMBER_AT, w->sections);
 	put32(header + S_LENGTH_AT, section->length);
-	put32(header + S_BYTES_CRC_AT, crc32c(0, section->bytes, section->length));
+	put32(header + S_BYTES_CRC_AT, sum(section->flags, section->bytes, section->length));
 	put32(header + S_CRC_AT, crc32c(0, header, S_CRC_AT));
 	result = put(w, header, sizeof(header), why);
 	if (result == 0 && section->length)
@@ -223,6 +231,9 @@ void stream_close(struct stream_reader *r)
 
 static int check_section(const struct stream_reader *r, const uint8_t *header, struct why *why)
 {
+	const uint16_t own = get32(header + S_TYPE_AT) == STREAM_MEMORY ? STREAM_OWN_SUM : 0;
+	const int flags = STREAM_OPTIONAL | own;
+
 	if (get32(header + S_CRC_AT) != crc32c(0, header, S_CRC_AT))
 		return damaged(r, "the header does", why);
 	if (get32(header + S_NUMBER_AT) != r->sections)
@@ -230,7 +241,7 @@ static int check_section(const struct stream_reader *r, const uint8_t *header, s
 			       "%s: damaged: section %" PRIu32 " comes where section %" PRIu32
 			       " should (%s)",
 			       r->name, get32(header + S_NUMBER_AT), r->sections, remedy(r));
-	if (get16(header + S_FLAGS_AT) & ~STREAM_OPTIONAL || get32(header + S_ZERO_AT) != 0)
+	if (get16(header + S_FLAGS_AT) & ~flags || get32(header + S_ZERO_AT) != 0)
 		return why_set(why, -ENOTSUP,
 			       "%s: section %" PRIu32 " has flags that this vmtime does not know "
 			       "(use vmtime %s, which wrote it)",
@@ -266,7 +277,7 @@ int stream_next(struct stream_reader *r, struct stream_section *ret_section, str
 	result = get(r, r->bytes, s->length, why);
 	if (result < 0)
 		return result;
-	if (get32(header + S_BYTES_CRC_AT) != crc32c(0, r->bytes, s->length))
+	if (get32(header + S_BYTES_CRC_AT) != sum(s->flags, r->bytes, s->length))
 		return damaged(r, "the bytes do", why);
 	if (s->type == STREAM_END && (s->length || s->version != 1)) {
 		s->flags = 0; /* an end that is not understood is none that can be left out */

@@ -31,11 +31,15 @@ enum stream_type {
 
 /* A reader that does not know the type may leave the section out. */
 #define STREAM_OPTIONAL 1
+/* Of memory alone: the checksum is of the first STREAM_HEAD bytes, who reads the section checks the
+ * others. */
+#define STREAM_OWN_SUM 2
+#define STREAM_HEAD 128
 
 struct stream_section {
 	uint32_t type;
 	uint16_t version; /* of this type, from 1 */
-	uint16_t flags;   /* STREAM_OPTIONAL, or 0 */
+	uint16_t flags;   /* STREAM_OPTIONAL, STREAM_OWN_SUM, or 0 */
 	uint32_t index;   /* which of several: a CPU's number; else 0 */
 	uint32_t length;
 	const uint8_t *bytes;
@@ -86,8 +90,8 @@ int stream_open(struct stream_reader *r, const struct stream_source *source, con
 		struct why *why);
 void stream_close(struct stream_reader *r);
 
-/* The next section, which is whole; its bytes are good until the next call.  1; 0 at the end;
- * negative errno as above, -ENOTSUP also for flags that are not known. */
+/* The next section, which is whole (but see STREAM_OWN_SUM); its bytes are good until the next
+ * call. 1; 0 at the end; negative errno as above, -ENOTSUP also for flags that are not known. */
 int stream_next(struct stream_reader *r, struct stream_section *ret_section, struct why *why);
 
 /* The bytes of the last section become the caller's, for as long as it likes; `other`, STREAM_MOST
