@@ -52,22 +52,21 @@ int test_move_leave(struct test_event_run *r)
 	return 0;
 }
 
-/* Nobody is to wait for what the guest says: without a reader QEMU's port loses it. */
-static int connect_port(struct test_event_run *r)
+/* Who is there before the guest is loses nothing of what it says: QEMU has its ports by then. */
+static int wait_for_listener(struct test_event_run *r)
 {
-	struct test_move *m = &r->move;
+	struct test_machine *next = &r->move.next;
 	const uint64_t end_ns = hostclock_monotonic_ns() + test_move_patience_ns;
 	int error = 0;
 
-	while (!error && (m->fd < 0 || access(r->machine.move, F_OK) < 0)) {
-		error = test_machine_feed(&m->next, &m->fd, take, &r->stream, &r->why);
-		if (!error && test_machine_has_ended(&m->next))
-			error = test_machine_complain_of_end(&m->next, &r->why);
-		else if (!error && test_move_wait(r, end_ns))
-			error = test_machine_complain(
-				&m->next, "the new VMM does not wait for a guest", &r->why);
+	while (!error && access(r->machine.move, F_OK) < 0) {
+		if (test_machine_has_ended(next))
+			error = test_machine_complain_of_end(next, &r->why);
+		else if (test_move_wait(r, end_ns))
+			error = test_machine_complain(next, "the new VMM does not wait for a guest",
+						      &r->why);
 	}
-	return error;
+	return error ? error : test_machine_connect(next, &r->move.fd, &r->why);
 }
 
 static int start_next(struct test_event_run *r)
@@ -82,7 +81,7 @@ static int start_next(struct test_event_run *r)
 	error = test_machine_start(&config, &r->move.next, &r->why);
 	if (!error)
 		error = test_move_meet(r, &r->move.next, &r->move.qmp);
-	return error ? error : connect_port(r);
+	return error ? error : wait_for_listener(r);
 }
 
 /* QEMU tells of its stages, and sends faster than 128 MiB/s, only when it is asked to. */
@@ -158,8 +157,10 @@ static int ask_new(struct test_event_run *r)
 int test_move_step(struct test_event_run *r)
 {
 	struct test_move *m = &r->move;
-	int result = ask_old(r);
+	int result = test_machine_connect(&m->next, &m->fd, &r->why);
 
+	if (result == 0)
+		result = ask_old(r);
 	if (result > 0)
 		result = ask_new(r);
 	if (result < 0 && test_machine_has_ended(&r->machine))

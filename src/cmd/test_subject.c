@@ -425,18 +425,21 @@ static int connect_port(const struct test_machine *m)
 	return fd;
 }
 
-/* How many bytes there are, 0 for none. */
-static ssize_t receive(const struct test_machine *m, int *fd, char *bytes, size_t size)
+int test_machine_connect(const struct test_machine *m, int *fd, struct why *why)
 {
-	struct pollfd wait = {.events = POLLIN};
+	if (*fd < 0)
+		*fd = connect_port(m);
+	if (*fd < 0 && *fd != -EAGAIN)
+		return why_set(why, *fd, "cannot connect to the guest's port: %s", strerror(-*fd));
+	return 0;
+}
+
+/* How many bytes there are, 0 for none. */
+static ssize_t receive(int *fd, char *bytes, size_t size)
+{
+	struct pollfd wait = {.fd = *fd, .events = POLLIN}; /* a negative one is not waited for */
 	ssize_t n;
 
-	if (*fd < 0) {
-		*fd = connect_port(m);
-		if (*fd < 0 && *fd != -EAGAIN)
-			return *fd;
-	}
-	wait.fd = *fd; /* a negative one is not waited for */
 	if (poll(&wait, 1, 50) <= 0 || !(wait.revents & (POLLIN | POLLHUP)))
 		return 0;
 	n = read(*fd, bytes, size);
@@ -455,11 +458,11 @@ int test_machine_feed(const struct test_machine *m, int *fd,
 		      struct why *why)
 {
 	char bytes[4096];
-	ssize_t n = receive(m, fd, bytes, sizeof(bytes));
+	int error = test_machine_connect(m, fd, why);
+	ssize_t n = error ? error : receive(fd, bytes, sizeof(bytes));
 
-	if (n < 0)
-		return why_set(why, (int)n, "cannot connect to the guest's port: %s",
-			       strerror((int)-n));
+	if (error)
+		return error;
 	if (n > 0 && take(stream, bytes, (size_t)n) < 0)
 		return why_set(why, -ENOMEM, "out of memory");
 	return 0;

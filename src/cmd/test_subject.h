@@ -65,9 +65,13 @@ bool test_run_option_given(const struct test_options *options, const char *name)
 int test_machine_start(const struct test_machine_config *config, struct test_machine *ret_machine,
 		       struct why *why);
 
-/* Connects *fd to the samples' port where that is -1, waits a moment for bytes and gives them to
+/* Connects *fd to the samples' port where that is -1 and the machine has it by now.  0, or negative
+ * errno with its why. */
+int test_machine_connect(const struct test_machine *m, int *fd, struct why *why);
+
+/* The same, waits a moment for bytes and gives them to
  * `take`, which returns 0 or -ENOMEM; a connection that the machine closed is closed here too.  0,
- * or negative errno with its why: it cannot be connected to, or what `take` returned. */
+ * or negative errno with its why: as above, or what `take` returned. */
 int test_machine_feed(const struct test_machine *m, int *fd,
 		      int (*take)(void *stream, const char *bytes, size_t size), void *stream,
 		      struct why *why);
