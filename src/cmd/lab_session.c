@@ -381,8 +381,9 @@ static void take_end(struct session *session, int wait_status)
 	drain_text(&session->machine.console, &session->console);
 	drain_text(&session->machine.errors, &session->errors);
 	if (WIFSIGNALED(wait_status)) {
-		snprintf(text, sizeof(text), "the lab machine ended early: QEMU was killed: %s",
-			 strsignal(WTERMSIG(wait_status)));
+		snprintf(text, sizeof(text), "the lab machine ended early: QEMU was killed: %s%s%s",
+			 strsignal(WTERMSIG(wait_status)),
+			 session->errors.length ? "; it said: " : "", session->errors.text);
 		fail(session, text);
 	} else if (session->errors.length) {
 		snprintf(text, sizeof(text), "the lab machine ended early: %s",
