@@ -3,7 +3,7 @@
  * was when it was said.
  *
  * usage: streams_test FOLDER           the test
- *        streams_test --write FILE     has a source of this version say it; for a new version only */
+ *        streams_test --write FILE     has a source of this version say it; for a new one only */
 #include "../machine_bench.h"
 
 #include <fcntl.h>
