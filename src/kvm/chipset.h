@@ -146,6 +146,10 @@ bool chipset_leave_tsc(struct chipset *c, struct chipset_change *ret_change);
  * on, which was read behind the lock.  0 or -EINVAL. */
 int chipset_pause(struct chipset *c, uint64_t counter);
 
+/* The same as of a time that has been: nothing has shown more than `then`, a running clock at its
+ * anchor.  What the present clock is disciplined by stays. */
+int chipset_pause_at(struct chipset *c, const struct vmt_clock *then);
+
 /* ... and goes on, by this clock and its UTC; `change` becomes the last one.  Takes the lock. */
 void chipset_resume(struct chipset *c, const struct counted_clock *now,
 		    const struct chipset_change *change);

@@ -87,6 +87,20 @@ int chipset_pause(struct chipset *c, uint64_t counter)
 	return result;
 }
 
+int chipset_pause_at(struct chipset *c, const struct vmt_clock *then)
+{
+	struct counted_clock now = liveclock_get(&c->clock);
+	const int64_t ppt = now.clock.discipline_ppt;
+	int result;
+
+	result = vmt_clock_discipline(then, then->base_counter, ppt, &now.clock, NULL);
+	if (result == 0)
+		result = vmt_clock_pause(&now.clock, then->base_counter, &now.clock, NULL);
+	if (result == 0)
+		set_clock(c, &now);
+	return result;
+}
+
 void chipset_resume(struct chipset *c, const struct counted_clock *now,
 		    const struct chipset_change *change)
 {

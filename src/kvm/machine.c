@@ -69,6 +69,8 @@ static int start(struct machine *m, struct why *why)
 
 	if (result == 0)
 		result = machine_begin(m, first, why);
+	if (result == 0 && arrives)
+		result = machine_end_gap(m, why);
 	if (result < 0)
 		machine_tear_down(m);
 	m->incoming = NULL; /* who is told may free it */

@@ -52,6 +52,14 @@ int machine_prepare(struct machine *m, const struct vmstate_parts *description, 
 	return result;
 }
 
+/* From the reading on by which its time was loaded. */
+static int stand_still(struct machine *m, struct why *why)
+{
+	const struct pause_config config = machine_pause_config(m);
+
+	return pause_begin_at(&m->pause, &config, &m->pause.from, &m->arrived.clock, why);
+}
+
 int machine_load(struct machine *m, struct why *why)
 {
 	int result = vmstate_check(m->config, m->incoming, why);
@@ -60,17 +68,11 @@ int machine_load(struct machine *m, struct why *why)
 		result = machine_power_on(m, why);
 	if (result == 0)
 		result = vmstate_load_cpus(m, why);
+	if (result == 0 && vmstate_stands(m))
+		result = stand_still(m, why);
 	if (result == 0)
 		m->arrival = MACHINE_LOADED;
 	return result;
-}
-
-/* Where it stood still it does here as well, before any thread of a CPU is there. */
-static int stand_still(struct machine *m, struct why *why)
-{
-	const struct pause_config config = machine_pause_config(m);
-
-	return pause_begin(&m->pause, &config, why);
 }
 
 int machine_finish(struct machine *m, struct why *why)
@@ -79,8 +81,6 @@ int machine_finish(struct machine *m, struct why *why)
 
 	if (result == 0)
 		result = machine_open_consoles(m, why);
-	if (result == 0 && m->stands)
-		result = stand_still(m, why);
 	if (result == 0)
 		m->arrival = MACHINE_FINISHED;
 	return result;
@@ -97,4 +97,24 @@ int machine_arrived(struct machine *m, struct why *why)
 	if (result == 0 && m->arrival < MACHINE_FINISHED)
 		result = machine_finish(m, why);
 	return result;
+}
+
+/* What it stood for here belongs to the gap, and to its UTC. */
+int machine_end_gap(struct machine *m, struct why *why)
+{
+	struct chipset_change change = m->chipset.change, more;
+	uint64_t limit_ns;
+	uint32_t clock;
+	int result;
+
+	if (!m->pause.paused || m->stands)
+		return 0;
+	result = pause_end(&m->pause, VMT_POLICY_FREEZE, &more, &limit_ns, &clock, why);
+	if (result < 0)
+		return result;
+	change.gap_ns += more.gap_ns;
+	change.utc_after_ns = more.utc_after_ns;
+	chipset_tell(&m->chipset, &change);
+	machine_begin_host(m, true);
+	return 0;
 }

@@ -80,8 +80,10 @@ int machine_power_on(struct machine *m, struct why *why);
 int machine_open_consoles(struct machine *m, struct why *why);
 int machine_begin(struct machine *m, bool first, struct why *why);
 
-/* In place of all but the last: what m->incoming has, as far as it has not been done. */
+/* In place of all but the last: what m->incoming has, as far as it has not been done.  After the
+ * last: its time stands no longer. */
 int machine_arrived(struct machine *m, struct why *why);
+int machine_end_gap(struct machine *m, struct why *why);
 
 /* After that: the machine as after a bus reset, running.  0, or negative errno and its reason in
  * m->end. */

@@ -21,9 +21,14 @@ enum { PAIR_TRIES = 50, BESIDE_TRIES = 20, HZ_PER_KHZ = 1000, NS_PER_MS = 100000
 
 __extension__ typedef __int128 i128;
 
+static int64_t ns_at(uint32_t khz, i128 counts)
+{
+	return (int64_t)(counts * NS_PER_MS / khz);
+}
+
 static int64_t ns_of(const struct pause_config *config, i128 counts)
 {
-	return (int64_t)(counts * NS_PER_MS / config->tsc->host.khz);
+	return ns_at(config->tsc->host.khz, counts);
 }
 
 static uint64_t middle(uint64_t lo, uint64_t hi)
@@ -31,9 +36,8 @@ static uint64_t middle(uint64_t lo, uint64_t hi)
 	return lo + (hi - lo) / 2;
 }
 
-static int look(const struct pause *p, struct pause_instant *ret_instant)
+int pause_look(bool counts_tsc, uint32_t khz, struct pause_instant *ret_instant)
 {
-	bool tsc = liveclock_get(&p->config.chipset->clock).tsc;
 	struct hostclock_pair pair;
 	int result = hostclock_pair(PAIR_TRIES, &pair);
 	uint64_t realtime = middle(pair.realtime_tsc_lo, pair.realtime_tsc_hi);
@@ -42,18 +46,24 @@ static int look(const struct pause *p, struct pause_instant *ret_instant)
 
 	if (result < 0)
 		return result;
-	i->tsc = tsc ? realtime : monotonic;
-	i->at.counter = tsc ? realtime : pair.monotonic_ns;
+	i->tsc = counts_tsc ? realtime : monotonic;
+	i->at.counter = counts_tsc ? realtime : pair.monotonic_ns;
 	/* The two clocks are read one after the other. */
-	i->at.utc_ns = pair.realtime_ns + ns_of(&p->config, (i128)i->tsc - realtime);
+	i->at.utc_ns = pair.realtime_ns + ns_at(khz, (i128)i->tsc - realtime);
 	i->at.utc_bound_ns =
-		(uint64_t)ns_of(&p->config, pair.realtime_tsc_hi - pair.realtime_tsc_lo) / 2 + 1;
+		(uint64_t)ns_at(khz, pair.realtime_tsc_hi - pair.realtime_tsc_lo) / 2 + 1;
 	i->host.counter = monotonic;
 	i->host.host_ns = pair.monotonic_ns;
 	(void)hostclock_beside(BESIDE_TRIES, &i->beside);
 	i->host.bound_ns =
-		(uint64_t)ns_of(&p->config, pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2 + 1;
+		(uint64_t)ns_at(khz, pair.monotonic_tsc_hi - pair.monotonic_tsc_lo) / 2 + 1;
 	return 0;
+}
+
+static int look(const struct pause *p, struct pause_instant *ret_instant)
+{
+	return pause_look(liveclock_get(&p->config.chipset->clock).tsc, p->config.tsc->host.khz,
+			  ret_instant);
 }
 
 uint64_t pause_kvm_clock(const struct pause_config *config, uint64_t tsc)
@@ -67,16 +77,54 @@ uint64_t pause_kvm_clock(const struct pause_config *config, uint64_t tsc)
 	return data.clock;
 }
 
-void pause_set_kvm_clock(const struct pause_config *config, uint64_t ns, int64_t utc_ns)
+/* How far it is ahead of that.  False: KVM does not tell the count at which it was read. */
+static bool is_ahead(const struct pause_config *config, uint64_t ns, uint64_t tsc, int64_t *ret_ns)
 {
-	struct kvm_clock_data data = {.clock = ns};
+	struct kvm_clock_data data = {0};
 
-	/* KVM adds what has passed since. */
-	if ((unsigned)vm_capability(config->vm, KVM_CAP_ADJUST_CLOCK) & KVM_CLOCK_REALTIME) {
-		data.flags = KVM_CLOCK_REALTIME;
-		data.realtime = (uint64_t)utc_ns;
+	if (ioctl(config->vm->fd, KVM_GET_CLOCK, &data) < 0 || !(data.flags & KVM_CLOCK_HOST_TSC))
+		return false;
+	*ret_ns = (int64_t)(data.clock - ns) - ns_of(config, (i128)data.host_tsc - tsc);
+	return true;
+}
+
+/* KVM looks at the host's clock some time after we have, which is found by looking back: that is
+ * taken off, as the mean of all tries so far, until one of them hits. */
+int pause_set_kvm_clock(const struct pause_config *config, uint64_t ns, uint64_t tsc)
+{
+	enum { TRIES = 50, CLOSE_NS = 10 };
+	int64_t ahead_ns = 0, by_ns;
+
+	for (int i = 1; i <= TRIES; i++) {
+		struct kvm_clock_data data = {
+			.clock = ns + (uint64_t)ns_of(config, (i128)hostclock_tsc() - tsc) -
+				 (uint64_t)ahead_ns};
+
+		if (ioctl(config->vm->fd, KVM_SET_CLOCK, &data) < 0)
+			return -errno;
+		if (!is_ahead(config, ns, tsc, &by_ns) || (by_ns <= CLOSE_NS && by_ns >= -CLOSE_NS))
+			break;
+		ahead_ns += by_ns / i;
 	}
-	(void)ioctl(config->vm->fd, KVM_SET_CLOCK, &data);
+	return 0;
+}
+
+static int cannot_stand(struct pause *p, int result, struct why *why)
+{
+	gate_open(p->config.gate);
+	return why_set(why, -EIO, "the machine cannot stand still: %s", strerror(-result));
+}
+
+/* Virtual time stands since p->from, and no vCPU is in the guest. */
+static void keep_rest(struct pause *p)
+{
+	const struct pause_config *config = &p->config;
+
+	p->tsc_count = vmt_tsc_line(config->tsc, p->from.tsc);
+	if (config->kernel_clock)
+		p->kvm_clock_ns = pause_kvm_clock(config, p->from.tsc);
+	steal_stop(config->steal);
+	p->paused = true;
 }
 
 int pause_begin(struct pause *p, const struct pause_config *config, struct why *why)
@@ -96,15 +144,30 @@ int pause_begin(struct pause *p, const struct pause_config *config, struct why *
 	for (uint32_t cpu = 0; cpu < config->cpus && result == 0; cpu++)
 		(void)lapic_stop(&config->vcpus[cpu], p->from.tsc, config->tsc->host.khz,
 				 &p->timers[cpu]);
-	if (result < 0) {
-		gate_open(config->gate);
-		return why_set(why, -EIO, "the machine cannot stand still: %s", strerror(-result));
-	}
-	p->tsc_count = vmt_tsc_line(config->tsc, p->from.tsc);
-	if (config->kernel_clock)
-		p->kvm_clock_ns = pause_kvm_clock(config, p->from.tsc);
-	steal_stop(config->steal);
-	p->paused = true;
+	if (result < 0)
+		return cannot_stand(p, result, why);
+	keep_rest(p);
+	return 0;
+}
+
+int pause_begin_at(struct pause *p, const struct pause_config *config,
+		   const struct pause_instant *from, const struct vmt_clock *then, struct why *why)
+{
+	struct chipset *c = config->chipset;
+	int result;
+
+	p->config = *config;
+	p->from = *from;
+	pvclock_shut(config->pvclock);
+	pthread_mutex_lock(&c->lock); /* not chipset_hold(): time would go on to now */
+	result = chipset_pause_at(c, then);
+	pthread_mutex_unlock(&c->lock);
+	for (uint32_t cpu = 0; cpu < config->cpus && result == 0; cpu++)
+		(void)lapic_stop(&config->vcpus[cpu], config->vcpus[cpu].left_tsc,
+				 config->tsc->host.khz, &p->timers[cpu]);
+	if (result < 0)
+		return cannot_stand(p, result, why);
+	keep_rest(p);
 	return 0;
 }
 
@@ -183,7 +246,7 @@ static int take_back(struct pause *p, const struct pause_instant *to, struct why
 			       "--on-pause continue)");
 	vm_pit_begin_anew(p->config.vm);
 	if (p->config.kernel_clock)
-		pause_set_kvm_clock(&p->config, p->kvm_clock_ns, to->at.utc_ns);
+		(void)pause_set_kvm_clock(&p->config, p->kvm_clock_ns, to->tsc);
 	return 0;
 }
 

@@ -63,8 +63,18 @@ struct pause {
 	struct lapic_timer timers[VM_MAX_CPUS];
 };
 
+/* The host's clocks now; the virtual clock counts the TSC, of `khz`, or else CLOCK_MONOTONIC.  0 or
+ * negative errno. */
+int pause_look(bool counts_tsc, uint32_t khz, struct pause_instant *ret_instant);
+
 /* 0, or -EIO, and the machine runs as before. */
 int pause_begin(struct pause *p, const struct pause_config *config, struct why *why);
+
+/* The same of a machine whose CPUs have been given their state and have not run since.  It stands
+ * from `from` on, where its clock was `then` (chipset_pause_at()); the timers of its LAPICs have
+ * left what they were given. */
+int pause_begin_at(struct pause *p, const struct pause_config *config,
+		   const struct pause_instant *from, const struct vmt_clock *then, struct why *why);
 
 /* 0, or -EIO: KVM did not take back what it gave; the machine stands still as before.
  * *ret_limit_ns: the longest gap that the guest can take, *ret_clock: because of that one of its
@@ -77,9 +87,10 @@ int pause_end(struct pause *p, uint32_t policy, struct chipset_change *ret_chang
 uint64_t pause_limit(const struct pause_config *config, vmt_ns now, uint32_t *ret_clock);
 
 /* What KVM's own clock showed when the host's TSC was `tsc`; where it does not tell the count at
- * which it was read, what it shows now.  And to set it, at `utc_ns`. */
+ * which it was read, what it shows now.  And to set it: so that it would have shown `ns` there.  0
+ * or negative errno. */
 uint64_t pause_kvm_clock(const struct pause_config *config, uint64_t tsc);
-void pause_set_kvm_clock(const struct pause_config *config, uint64_t ns, int64_t utc_ns);
+int pause_set_kvm_clock(const struct pause_config *config, uint64_t ns, uint64_t tsc);
 
 /* The machine will not go on: the gate opens, for vCPUs that have been asked to stop. */
 void pause_abandon(struct pause *p);

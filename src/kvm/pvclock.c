@@ -546,9 +546,8 @@ int pvclock_freeze(struct pvclock *p, uint64_t host_tsc, uint64_t count)
 	return moved ? 0 : -EIO;
 }
 
-/* What the pages' line would have shown by now does not bind: nobody has seen it.  From where it
- * stopped it is all but flat, so that none of its own rates runs ahead of the gap. */
-static void drop_line(struct pvclock *p, uint64_t count, vmt_ns stopped)
+/* From where it stopped it is all but flat, so that none of its own rates runs ahead of the gap. */
+void pvclock_drop(struct pvclock *p, uint64_t count, vmt_ns stopped)
 {
 	enum { FLAT_SHIFT = 31 };
 
@@ -563,7 +562,7 @@ void pvclock_go(struct pvclock *p, uint64_t count, vmt_ns stopped, bool froze)
 	struct vmt_discipline_sample at;
 	struct vmt_clock clock;
 
-	drop_line(p, count, stopped);
+	pvclock_drop(p, count, stopped);
 	if (froze && p->looped && look(p, &at) == 0) {
 		clock = liveclock_get(&p->config.chipset->clock).clock;
 		p->looped = vmt_discipline_start(&p->loop, &clock, &at, p->loop.steady_ppt) == 0;

@@ -118,6 +118,10 @@ bool pvclock_gap(const struct pvclock *p, const struct vmt_discipline_sample *fr
  * host_tsc.  -EIO: KVM does not do it. */
 int pvclock_freeze(struct pvclock *p, uint64_t host_tsc, uint64_t count);
 
+/* ... what the pages' line would have shown by now does not bind: nobody has seen it.  It stopped
+ * at virtual time `stopped`, the guest's TSC being `count` there. */
+void pvclock_drop(struct pvclock *p, uint64_t count, vmt_ns stopped);
+
 /* ... the clock runs again: the guest is told of the stop, and the pages are written.  It stopped
  * at virtual time `stopped`, the guest's TSC being `count` there; froze: and stood since. */
 void pvclock_go(struct pvclock *p, uint64_t count, vmt_ns stopped, bool froze);

@@ -220,8 +220,8 @@ static int tell_kvm(const struct pause_config *config, const struct suspend_look
 	    pvclock_freeze(config->pvclock, to->host.counter, vmt_tsc_line(config->tsc, tsc)) < 0)
 		result = -EIO;
 	if (config->kernel_clock)
-		pause_set_kvm_clock(config, from->kvm_clock_ns + suspend->awake_ns + slept_ns,
-				    (int64_t)to->host.host_ns + to->beside.realtime_ns);
+		(void)pause_set_kvm_clock(config, from->kvm_clock_ns + suspend->awake_ns + slept_ns,
+					  to->host.counter);
 	return result;
 }
 

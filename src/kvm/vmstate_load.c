@@ -57,8 +57,8 @@ int vmstate_check_tsc(const struct machine *m, const struct vmstate_parts *parts
 }
 
 /* This host now.  The kernel's word on UTC holds for that reading: no leap second is in between. */
-static int look(const struct machine *m, bool counts_tsc, uint64_t counter_hz,
-		struct vmstate_instant *ret_now, struct hosts_reading *ret_host)
+static int look(const struct machine *m, bool counts_tsc, struct pause_instant *ret_now,
+		struct hosts_reading *ret_host)
 {
 	enum { LOOKS = 2 };
 	struct hostclock_kernel before, kernel;
@@ -67,8 +67,7 @@ static int look(const struct machine *m, bool counts_tsc, uint64_t counter_hz,
 	for (int i = 0; i < LOOKS && result == 0; i++) {
 		result = hostclock_kernel(&before);
 		if (result == 0)
-			result = timestate_host(counts_tsc, counter_hz, &ret_now->at);
-		ret_now->tsc = counts_tsc ? ret_now->at.counter : hostclock_tsc();
+			result = pause_look(counts_tsc, m->tsc.host.khz, ret_now);
 		if (result == 0)
 			result = hostclock_kernel(&kernel);
 		if (result == 0 && before.tai_s == kernel.tai_s)
@@ -95,9 +94,11 @@ int vmstate_load_time(struct machine *m, bool counts_tsc, uint64_t counter_hz,
 
 	if (result < 0)
 		return result;
-	result = look(m, counts_tsc, counter_hz, &config.now, &host);
+	result = look(m, counts_tsc, &m->pause.from, &host);
 	if (result < 0)
 		return why_set(why, result, "cannot read the host's clocks");
+	config.now.tsc = m->pause.from.tsc;
+	config.now.at = m->pause.from.at;
 	if (m->migrates)
 		config.now.host = &host;
 	result = vmstate_time_load(m->incoming, &config, &m->tsc, &m->arrived, why);
@@ -134,10 +135,17 @@ static int each(struct machine *m, const struct vmstate_cpu *cpus,
 	return result;
 }
 
-/* Virtual time since the machine was stopped: it runs already. */
+bool vmstate_stands(const struct machine *m)
+{
+	return m->migrates && (m->stands || m->arrived.change.policy == VMT_POLICY_FREEZE);
+}
+
+/* Virtual time since the machine was stopped: it runs already, or is going to stand. */
 static uint64_t passed(struct machine *m)
 {
-	return m->arrived.passed_ns + chipset_now(&m->chipset) - m->arrived.clock.base_ns;
+	const uint64_t ran_ns = chipset_now(&m->chipset) - m->arrived.clock.base_ns;
+
+	return m->arrived.passed_ns + (vmstate_stands(m) ? 0 : ran_ns);
 }
 
 static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct why *why)
@@ -221,40 +229,15 @@ static int load_pages(struct machine *m, struct why *why)
 	return 0;
 }
 
-/* How far KVM's own clock is ahead of what it showed when the machine was stopped plus what has
- * passed since.  False: KVM does not tell the count at which it was read. */
-static bool is_ahead(struct machine *m, uint64_t clock_ns, int64_t *ret_ns)
-{
-	const struct counted_clock now = liveclock_get(&m->chipset.clock);
-	struct kvm_clock_data data = {0};
-	uint64_t passed_ns;
-
-	if (!now.tsc || ioctl(m->vm.fd, KVM_GET_CLOCK, &data) < 0 ||
-	    !(data.flags & KVM_CLOCK_HOST_TSC))
-		return false;
-	passed_ns = m->arrived.passed_ns + vmt_clock_now(&now.clock, data.host_tsc) -
-		    m->arrived.clock.base_ns;
-	*ret_ns = (int64_t)(data.clock - clock_ns - passed_ns);
-	return true;
-}
-
-/* KVM's own clock goes on where it was, plus what has passed; the guest's watchdogs are told.  KVM
- * looks at the host's clock some time after we have, which is found by looking back: that is taken
- * off, as the mean of all tries so far, until one of them hits. */
+/* KVM's own clock goes on where it was, plus what has passed; the guest's watchdogs are told. */
 static int load_kernel_clock(struct machine *m, uint64_t clock_ns, struct why *why)
 {
-	enum { TRIES = 50, CLOSE_NS = 10 };
-	int64_t ahead_ns = 0, ns;
+	const struct pause_config config = machine_pause_config(m);
+	const uint64_t ns = clock_ns + m->arrived.passed_ns;
 
-	for (int i = 1; i <= TRIES; i++) {
-		struct kvm_clock_data data = {.clock = clock_ns + passed(m) - (uint64_t)ahead_ns};
-
-		if (ioctl(m->vm.fd, KVM_SET_CLOCK, &data) < 0)
-			return why_set(why, -EIO, "KVM refused its own clock's time");
-		if (!is_ahead(m, clock_ns, &ns) || (ns <= CLOSE_NS && ns >= -CLOSE_NS))
-			break;
-		ahead_ns += ns / i;
-	}
+	if (pause_set_kvm_clock(&config, ns, m->pause.from.tsc) < 0)
+		return why_set(why, -EIO, "KVM refused its own clock's time");
+	m->pause.kvm_clock_ns = ns;
 	for (uint32_t cpu = 0; cpu < m->n_vcpus; cpu++)
 		(void)ioctl(m->vcpus[cpu].fd, KVM_KVMCLOCK_CTRL, 0);
 	return 0;
@@ -308,7 +291,9 @@ int vmstate_load_board(struct machine *m, struct why *why)
 		return result;
 	ports_connect(&m->ports, &m->vm);
 	m->chipset.change = change_of(&m->arrived);
-	if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
+	if (m->pause.paused)
+		pvclock_drop(&m->pvclock, m->arrived.tsc_count, m->arrived.stopped_ns);
+	else if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
 		pvclock_go(&m->pvclock, m->arrived.tsc_count, m->arrived.stopped_ns, false);
 	return 0;
 }

@@ -29,6 +29,35 @@ static void a_timer_that_counts_down_has_as_much_left(void **state)
 	take_down(b);
 }
 
+/* Given at left_tsc what it shall have left, which is less than a count since some earlier reading
+ * would make of it. */
+static void a_timer_that_was_just_given_keeps_what_it_was_given(void **state)
+{
+	const uint32_t given = PERIOD / 2;
+	struct pause p;
+	struct bench *b = counting(&p, ONE_SHOT, given);
+	struct pause_config config = p.config;
+	struct pause_instant from = p.from;
+	struct vmt_clock then;
+
+	(void)state;
+	goes_on(&p, VMT_POLICY_FREEZE);
+	then = liveclock_get(&b->chipset->clock).clock;
+	from.at.counter = then.base_counter;
+	sleep_ms(20);
+	for (int cpu = 0; cpu < CPUS; cpu++) {
+		*reg(&kvm[cpu], CURRENT) = kvm[cpu].ran_from = given;
+		kvm[cpu].ran_tsc = b->vcpus[cpu].left_tsc = hostclock_tsc();
+	}
+	sleep_ms(5);
+	assert_int_equal(pause_begin_at(&p, &config, &from, &then, NULL), 0);
+	/* a tick is 2 ns; the looks take their time */
+	for (int cpu = 0; cpu < CPUS; cpu++)
+		assert_in_range(p.timers[cpu].left, given - 5000, given + 5000);
+	goes_on(&p, VMT_POLICY_FREEZE);
+	take_down(b);
+}
+
 static void a_shot_that_is_fired_is_not_fired_again(void **state)
 {
 	struct pause p;
@@ -179,6 +208,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_timer_that_counts_down_has_as_much_left),
+		cmocka_unit_test(a_timer_that_was_just_given_keeps_what_it_was_given),
 		cmocka_unit_test(a_shot_that_is_fired_is_not_fired_again),
 		cmocka_unit_test(a_period_keeps_its_phase),
 		cmocka_unit_test(a_period_that_ended_unseen_is_no_interrupt_less),

@@ -144,6 +144,39 @@ static void auto_looks_at_what_the_guest_tells_the_time_by(void **state)
 	take_down(b);
 }
 
+/* A machine that has come from another host: its clock ran while its CPUs were given their state,
+ * and while that could still be undone. */
+static void what_stands_since_a_reading_has_not_run_at_all(void **state)
+{
+	struct pause p;
+	struct bench *b = standing(&p);
+	struct pause_config config = p.config;
+	struct counted_clock live;
+	struct pause_instant from;
+	struct vmt_clock then;
+	struct chipset_change change;
+
+	(void)state;
+	goes_on(&p, VMT_POLICY_CONTINUE);
+	live = liveclock_get(&b->chipset->clock);
+	assert_int_equal(pause_look(live.tsc, b->tsc.host.khz, &from), 0);
+	assert_int_equal(vmt_clock_discipline(&live.clock, from.at.counter,
+					      live.clock.discipline_ppt, &then, NULL),
+			 0);
+	sleep_ms(5);
+	assert_true(chipset_now(b->chipset) >= then.base_ns + 5 * MS);
+	p = (struct pause){0};
+	assert_int_equal(pause_begin_at(&p, &config, &from, &then, NULL), 0);
+	assert_true(chipset_now(b->chipset) == then.base_ns);
+	assert_true(p.tsc_count == vmt_tsc_line(&b->tsc, from.tsc));
+	sleep_ms(5);
+	change = goes_on(&p, VMT_POLICY_FREEZE);
+	assert_int_equal(change.after_ns, then.base_ns);
+	assert_true(change.gap_ns >= 10 * MS); /* all of it */
+	the_page_is_right(b);
+	take_down(b);
+}
+
 /* While the machine stopped a thread wanted a counter, noted when, and waited for the lock. */
 static void a_counter_wanted_at_the_stop_counts_as_read(void **state)
 {
@@ -417,6 +450,7 @@ int main(void)
 		cmocka_unit_test(what_went_on_is_all_there),
 		cmocka_unit_test(what_the_old_line_would_show_does_not_bind),
 		cmocka_unit_test(what_stood_still_is_where_it_was),
+		cmocka_unit_test(what_stands_since_a_reading_has_not_run_at_all),
 		cmocka_unit_test(auto_looks_at_what_the_guest_tells_the_time_by),
 		cmocka_unit_test(a_counter_wanted_at_the_stop_counts_as_read),
 		cmocka_unit_test(what_kvm_refuses_can_be_tried_again),

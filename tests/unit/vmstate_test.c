@@ -94,6 +94,7 @@ static void a_page_that_the_guest_took_is_its_own_for_ever(void **state)
 	assert_int_equal(part->length, 32);
 	assert_int_equal(get32(part->bytes), 1 << 1);
 	memset(m->pvclock.pages, PVCLOCK_PAGE_NEW, BENCH_CPUS);
+	m->pause.paused = false;
 	m->incoming = &parts;
 	if (vmstate_load_board(m, &why) < 0)
 		fail_msg("%s", why.text);
@@ -107,17 +108,15 @@ static void a_page_that_the_guest_took_is_its_own_for_ever(void **state)
 	bench_free(m);
 }
 
-/* KVM's own, 5 s after virtual time was loaded, on top of a gap of 2 s. */
-static void kvms_clock_goes_on_with_the_time_that_has_run(void **state)
+/* The state of a machine whose kvm-clock is KVM's own, and showed SHOWN; virtual time was loaded
+ * `ago` counts of 0.4 ns ago, with a gap of 2 s.  What KVM then has. */
+static void load_kvms_clock(struct machine *m, uint64_t ago)
 {
 	const uint64_t shown = SHOWN;
-	struct machine *m = bench_new();
 	struct machine_config config = *m->config;
 	struct vmstate_parts parts = {0};
-	struct counted_clock now;
 	struct why why = {""};
 
-	(void)state;
 	config.kvm_clock = MACHINE_KVM_CLOCK_KERNEL;
 	config.steal = MACHINE_STEAL_KERNEL;
 	m->config = &config;
@@ -125,54 +124,53 @@ static void kvms_clock_goes_on_with_the_time_that_has_run(void **state)
 	assert_int_equal(vmstate_board_save(&m->chipset, &parts, NULL), 0);
 	assert_int_equal(vmstate_ports_save(&m->ports, &parts, NULL), 0);
 	m->incoming = &parts;
-	now = liveclock_get(&m->chipset.clock);
-	m->arrived.clock = now.clock;
+	m->pause.paused = false;
 	m->arrived.passed_ns = 2 * S;
-	now.clock.base_ns += 5 * S;
-	liveclock_set(&m->chipset.clock, &now);
+	m->pause.from.tsc = hostclock_tsc() - ago;
 	if (vmstate_load_board(m, &why) < 0)
 		fail_msg("%s", why.text);
-	assert_true(bench.clock_ns == SHOWN + 7 * S);
+	assert_true(m->pause.kvm_clock_ns == SHOWN + 2 * S);
 	vmstate_parts_free(&parts);
+}
+
+static void kvms_clock_goes_on_with_the_time_that_has_run(void **state)
+{
+	struct machine *m = bench_new();
+
+	(void)state;
+	load_kvms_clock(m, 5 * S / 2 * 5);
+	assert_in_range(bench.clock_ns, SHOWN + 7 * S, SHOWN + 8 * S);
 	bench_free(m);
 }
 
 /* KVM sets it a million counts after we have looked, and says so: that is taken off. */
 static void kvms_clock_is_put_where_it_should_be(void **state)
 {
-	const uint64_t shown = SHOWN;
 	struct machine *m = bench_new();
-	struct machine_config config = *m->config;
-	struct vmstate_parts parts = {0};
-	struct counted_clock now = liveclock_get(&m->chipset.clock);
-	const struct vmt_reading here = {.counter = hostclock_tsc()};
 	uint64_t wanted_ns;
-	struct why why = {""};
 
 	(void)state;
-	config.kvm_clock = MACHINE_KVM_CLOCK_KERNEL;
-	config.steal = MACHINE_STEAL_KERNEL;
-	m->config = &config;
-	assert_int_equal(vmstate_chips_save(&m->vm, &shown, &parts, NULL), 0);
-	assert_int_equal(vmstate_board_save(&m->chipset, &parts, NULL), 0);
-	assert_int_equal(vmstate_ports_save(&m->ports, &parts, NULL), 0);
-	m->incoming = &parts;
-	/* it has run since `here`, a nanosecond a count */
-	assert_int_equal(vmt_clock_resume(&now.clock,
-					  &(struct vmt_reading){.counter = UINT64_C(5000001000)},
-					  VMT_POLICY_FREEZE, 0, &now.clock, NULL),
-			 0);
-	now.clock.base_counter = here.counter;
-	now.tsc = 1;
-	m->arrived.clock = now.clock;
-	m->arrived.passed_ns = 2 * S;
-	liveclock_set(&m->chipset.clock, &now);
 	bench.clock_late = 1000000;
-	if (vmstate_load_board(m, &why) < 0)
-		fail_msg("%s", why.text);
-	wanted_ns = SHOWN + 2 * S + bench.clock_tsc - here.counter;
-	assert_in_range(bench.clock_ns - wanted_ns + 500000, 0, 1000000);
-	vmstate_parts_free(&parts);
+	load_kvms_clock(m, 0);
+	wanted_ns = SHOWN + 2 * S + (bench.clock_tsc - m->pause.from.tsc) * 2 / 5;
+	assert_in_range(bench.clock_ns - wanted_ns + 200000, 0, 400000);
+	bench_free(m);
+}
+
+/* Once policy has frozen it, or where it stood still, no timer is to have run before it runs. */
+static void what_is_frozen_on_its_way_stands_from_its_load_on(void **state)
+{
+	struct machine *m = bench_new();
+
+	(void)state;
+	m->arrived.change.policy = VMT_POLICY_FREEZE;
+	assert_false(vmstate_stands(m)); /* out of a file */
+	m->migrates = true;
+	assert_true(vmstate_stands(m));
+	m->arrived.change.policy = VMT_POLICY_CONTINUE;
+	assert_false(vmstate_stands(m));
+	m->stands = true;
+	assert_true(vmstate_stands(m));
 	bench_free(m);
 }
 
@@ -338,6 +336,7 @@ int main(void)
 		cmocka_unit_test(a_page_that_the_guest_took_is_its_own_for_ever),
 		cmocka_unit_test(kvms_clock_goes_on_with_the_time_that_has_run),
 		cmocka_unit_test(kvms_clock_is_put_where_it_should_be),
+		cmocka_unit_test(what_is_frozen_on_its_way_stands_from_its_load_on),
 		cmocka_unit_test(a_stop_is_told_by_the_clock_that_the_host_has_now),
 		cmocka_unit_test(one_that_migrates_comes_by_both_hosts_clocks),
 		cmocka_unit_test(clocks_that_are_apart_are_told_of),
