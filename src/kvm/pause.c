@@ -171,6 +171,15 @@ int pause_begin_at(struct pause *p, const struct pause_config *config,
 	return 0;
 }
 
+/* Whether the guest may tell the time by that counter, which it read so long ago: who does reads it
+ * more often than it comes round, or has lost the time already. */
+static bool is_read(uint32_t clock, const struct vmt_gap_guest *guest, uint64_t since_ns)
+{
+	const struct vmt_gap_guest just_read = {.clocks = clock, .pmtmr_bits = guest->pmtmr_bits};
+
+	return since_ns < READS_NS && since_ns < vmt_gap_limit_ns(&just_read, NULL);
+}
+
 /* What the guest may be telling the time by, as far as it can be seen from here. */
 static struct vmt_gap_guest guest_of(struct chipset *c, vmt_ns now)
 {
@@ -186,9 +195,9 @@ static struct vmt_gap_guest guest_of(struct chipset *c, vmt_ns now)
 		.ticks = b->config.ticks,
 	};
 
-	if (hpet && g.hpet_since_ns < READS_NS)
+	if (hpet && is_read(VMT_GAP_HPET, &g, g.hpet_since_ns))
 		g.clocks |= VMT_GAP_HPET;
-	if (pm_timer && g.pmtmr_since_ns < READS_NS)
+	if (pm_timer && is_read(VMT_GAP_PMTMR, &g, g.pmtmr_since_ns))
 		g.clocks |= VMT_GAP_PMTMR;
 	for (uint32_t source = 0; source < VMT_SOURCES; source++)
 		if (source != VMT_SOURCE_RTC && b->ticks[source].period_ns > g.tick_ns)

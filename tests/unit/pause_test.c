@@ -196,6 +196,30 @@ static void a_counter_wanted_at_the_stop_counts_as_read(void **state)
 	take_down(b);
 }
 
+/* Linux reads the PM timer when it boots, and goes by another clock from then on: no gap is too long
+ * because of that, least of all one of 0 once half its round has passed. */
+static void a_counter_that_has_come_round_unread_tells_nobody_the_time(void **state)
+{
+	struct pause p;
+	struct bench *b = standing(&p);
+	const vmt_ns now = chipset_now(b->chipset) + 60000 * MS;
+	uint32_t clock;
+
+	(void)state;
+	b->chipset->pm_timer_read = now - 3000 * MS;
+	assert_true(pause_limit(&p.config, now, &clock) >= 60000 * MS);
+	assert_int_not_equal(clock, VMT_GAP_PMTMR);
+	b->chipset->pm_timer_read = now - 2000 * MS;
+	assert_in_range(pause_limit(&p.config, now, &clock), 1, 500 * MS);
+	assert_int_equal(clock, VMT_GAP_PMTMR);
+	b->chipset->hpet_read = now - 9000 * MS; /* its round is longer */
+	b->chipset->pm_timer_read = 0;
+	(void)pause_limit(&p.config, now, &clock);
+	assert_int_equal(clock, VMT_GAP_HPET);
+	goes_on(&p, VMT_POLICY_CONTINUE);
+	take_down(b);
+}
+
 static void what_kvm_refuses_can_be_tried_again(void **state)
 {
 	struct pause p;
@@ -453,6 +477,7 @@ int main(void)
 		cmocka_unit_test(what_stands_since_a_reading_has_not_run_at_all),
 		cmocka_unit_test(auto_looks_at_what_the_guest_tells_the_time_by),
 		cmocka_unit_test(a_counter_wanted_at_the_stop_counts_as_read),
+		cmocka_unit_test(a_counter_that_has_come_round_unread_tells_nobody_the_time),
 		cmocka_unit_test(what_kvm_refuses_can_be_tried_again),
 		cmocka_unit_test(a_tsc_that_began_anew_meanwhile_is_counted_by_the_clock),
 		cmocka_unit_test(a_tsc_that_counts_through_a_suspend_is_believed),
