@@ -14,8 +14,7 @@
 
 #define SECOND_NS UINT64_C(1000000000)
 
-/* A round that is shorter than both says nothing about the link: the socket's own memory takes it.
- */
+/* What is less than both says little about the link: the socket's own memory takes it. */
 #define TELLING_NS (SECOND_NS / 50)
 #define TELLING_BYTES (UINT64_C(4) << 20)
 
@@ -171,10 +170,16 @@ static int may_go_on(void *owner, struct why *why)
 static void gone(void *owner, const struct image_stats *piece)
 {
 	struct migrate_source *s = owner;
-	const uint64_t bytes = piece->pages * MEMORY_PAGE;
+	const uint64_t bytes = piece->pages * MEMORY_PAGE, now = hostclock_monotonic_ns();
 	struct migrate_stats *stats = &s->stats;
 
 	pthread_mutex_lock(&s->lock);
+	/* Pages of zeros take time and no bytes: they are nothing to measure a link by. */
+	if (piece->zero_pages * 2 <= piece->pages) {
+		s->telling_bytes += piece->bytes;
+		s->telling_ns += now - s->gone_ns;
+	}
+	s->gone_ns = now;
 	stats->image.pages += piece->pages;
 	stats->image.zero_pages += piece->zero_pages;
 	stats->image.bytes += piece->bytes;
@@ -191,22 +196,43 @@ static uint64_t bytes_a_page(const struct image_stats *i)
 	return bytes < MEMORY_PAGE ? bytes + 1 : MEMORY_PAGE;
 }
 
+static uint64_t by_the_second(uint64_t count, uint64_t ns)
+{
+	return (uint64_t)((unsigned __int128)count * SECOND_NS / (ns ? ns : 1));
+}
+
+static uint64_t takes_ns(uint64_t bytes, uint64_t bytes_s)
+{
+	return by_the_second(bytes, bytes_s);
+}
+
+/* The link's speed as it was seen in the last round.  What says little moves it by a factor of two
+ * at most, and only up: a round that was slow for another reason is not believed for ever. */
+static void note_speed(struct migrate_source *s)
+{
+	const uint64_t seen = by_the_second(s->telling_bytes, s->telling_ns);
+	const bool tells = s->telling_bytes >= TELLING_BYTES || s->telling_ns >= TELLING_NS;
+
+	if (seen && (tells || !s->link_s))
+		s->link_s = seen;
+	else if (seen > s->link_s)
+		s->link_s = seen < s->link_s * 2 ? seen : s->link_s * 2;
+}
+
 /* How fast the last round was, and how long what is left would take. */
 static void note_round(struct migrate_source *s, uint64_t took_ns, uint64_t sent, uint64_t pages)
 {
 	struct migrate_stats *stats = &s->stats;
-	uint64_t rate;
+	uint64_t left;
 
-	took_ns = took_ns ? took_ns : 1;
 	pthread_mutex_lock(&s->lock);
-	rate = (uint64_t)((unsigned __int128)sent * SECOND_NS / took_ns);
-	if (!stats->bytes_s || took_ns >= TELLING_NS || sent >= TELLING_BYTES)
-		stats->bytes_s = rate ? rate : 1;
-	stats->dirty_pages_s = (uint64_t)((unsigned __int128)pages * SECOND_NS / took_ns);
+	note_speed(s);
+	left = pages * bytes_a_page(&stats->image);
+	stats->bytes_s = by_the_second(sent, took_ns);
+	stats->dirty_pages_s = by_the_second(pages, took_ns);
 	stats->remaining_bytes = pages * MEMORY_PAGE;
-	stats->expected_downtime_ns =
-		(uint64_t)((unsigned __int128)pages * bytes_a_page(&stats->image) * SECOND_NS /
-			   stats->bytes_s);
+	/* A link that has carried nothing yet is not known to be slow. */
+	stats->expected_downtime_ns = s->link_s ? takes_ns(left, s->link_s) : 0;
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -221,6 +247,8 @@ static int one_round(struct migrate_source *s, uint64_t pages, struct why *why)
 	if (first)
 		s->stats.setup_ns = hostclock_monotonic_ns() - s->began_ns;
 	s->stats.remaining_bytes = pages * MEMORY_PAGE;
+	s->telling_bytes = s->telling_ns = 0;
+	s->gone_ns = hostclock_monotonic_ns();
 	pthread_mutex_unlock(&s->lock);
 	s->wire.patience_ns = p.patience_ns;
 	return image_round_send(s->round, pages, first, p.compress, why);
@@ -253,7 +281,7 @@ static int gets_no_less(const struct migrate_source *s, const struct migrate_par
 {
 	const uint64_t tenth = 100000; /* of a megabyte */
 	const uint64_t writes = s->stats.dirty_pages_s * MEMORY_PAGE / tenth;
-	const uint64_t takes = s->stats.bytes_s / tenth;
+	const uint64_t takes = s->link_s / tenth;
 
 	return why_set(why, -ETIME,
 		       "%s: what is left gets no less: the guest writes %" PRIu64 ".%" PRIu64

@@ -30,6 +30,9 @@ struct migrate_source {
 	bool cancelled;
 	bool too_late; /* to cancel: GO is about to be written */
 	bool hurries;  /* the machine stands still: there is no limit of speed */
+	uint64_t telling_bytes, telling_ns; /* of this round, by which the link is measured */
+	uint64_t gone_ns;                   /* when the last piece had gone */
+	uint64_t link_s;                    /* bytes a second; 0: not known yet */
 	/* Its limit and its counters are others' as well. */
 	struct wire wire;
 

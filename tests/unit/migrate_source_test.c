@@ -164,6 +164,22 @@ static void the_limit_is_kept_and_the_downtime_is_told_beforehand(void **state)
 	bench_free(b);
 }
 
+/* Rounds of them are slow, by the byte. */
+static void pages_of_zeros_do_not_make_a_link_slow(void **state)
+{
+	struct bench *b = busy(MS, AT_NOTHING);
+
+	(void)state;
+	memset(b->memory.low, 0, SIZE);
+	b->log.hot = 1;
+	b->params.max_bandwidth = 100 * MIB;
+	bench_begin(b);
+	assert_int_equal(bench_end(b), MIGRATE_SOURCE_COMPLETED);
+	assert_in_range(b->stats.rounds, 2, 3);
+	assert_true(same_memory(b));
+	bench_free(b);
+}
+
 /* What the target says is told, and the machine goes on here, also when it was told to go. */
 static void what_the_other_side_cannot_is_told(void **state)
 {
@@ -346,6 +362,7 @@ int main(void)
 		cmocka_unit_test(one_that_gets_no_less_stays_and_both_figures_are_told),
 		cmocka_unit_test(a_longer_downtime_counts_from_the_next_round_on),
 		cmocka_unit_test(the_limit_is_kept_and_the_downtime_is_told_beforehand),
+		cmocka_unit_test(pages_of_zeros_do_not_make_a_link_slow),
 		cmocka_unit_test(what_the_other_side_cannot_is_told),
 		cmocka_unit_test(one_whose_target_is_gone_stays),
 		cmocka_unit_test(one_whose_target_is_silent_stays),
