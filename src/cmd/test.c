@@ -264,8 +264,8 @@ static const char *untried(const struct test_options *o, const char *option)
 											  : NULL;
 }
 
-/* What was not said: vmtime, kvm-clock, and of the scenarios boot, steady, and pause and snapshot
- * unless they have nothing to try. */
+/* What was not said: vmtime, kvm-clock, and of the scenarios boot, steady, and pause, snapshot and
+ * migrate unless they have nothing to try. */
 static void fill_defaults(struct test_options *o)
 {
 	bool any = false;
@@ -280,6 +280,7 @@ static void fill_defaults(struct test_options *o)
 		o->scenarios[i] = true;
 	o->scenarios[TEST_PAUSE] |= !any && !untried(o, "--on-pause");
 	o->scenarios[TEST_SNAPSHOT] |= !any && !untried(o, "--on-restore");
+	o->scenarios[TEST_MIGRATE] |= !any && !untried(o, "--on-migrate");
 }
 
 /* What goes together and what does not. */
@@ -530,7 +531,7 @@ const struct cmd_verb cmd_test = {
 	"  --clocksource LIST  kvm-clock, tsc, hpet, acpi_pm, jiffies (kvm-clock)\n"
 	"  --scenario LIST     boot, steady, pause, pauses, snapshot, migrate, migrations,\n"
 	"                      hoststep, suspend, overcommit, steal, faces, ticks, costs, all\n"
-	"                      (boot,steady,pause,snapshot)\n"
+	"                      (boot,steady,pause,snapshot,migrate)\n"
 	"  --duration DUR      of steady (60s; what needs a frequency takes at least 10s), faces "
 	"(10s),\n"
 	"                      each rate of ticks (3s; the PIT's 1 kHz 10s), pause, snapshot,\n"
