@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { KINDS = VMSTATE_TAKEN + 1, MOST = 16384, CRC = 4, CLOCK_HEAD = 32 };
+enum { KINDS = VMSTATE_HOST + 1, MOST = 16384, CRC = 4, CLOCK_HEAD = 32 };
 
 static void demand(int holds)
 {
@@ -64,6 +64,7 @@ static int load(struct machine *m, struct why *why)
 	struct counted_clock now;
 	int result = vmstate_check(m->config, m->incoming, why);
 
+	m->migrates = vmstate_parts_find(m->incoming, VMSTATE_HOST, 0);
 	if (result == 0)
 		result = vmstate_load_time(m, false, 1000000000, &clock, why);
 	if (result < 0)
