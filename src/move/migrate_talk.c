@@ -48,7 +48,7 @@ static const char *name(const struct talk *k)
 	return k->reader.name;
 }
 
-/* Where it is from now on, in what goes wrong.  Its text stays, for who unpacks. */
+/* Where it is from now on, in what goes wrong. */
 static void now_does(struct talk *k, enum talk_doing doing)
 {
 	k->reader.name = k->writer.name = k->names[doing];
@@ -299,13 +299,10 @@ static int other(void *owner, const struct stream_section *s, struct why *why)
 
 static int take_all(struct talk *k, struct why *why)
 {
-	const struct guest_memory *m = k->config->memory;
-	uint64_t bytes = m->low_size + m->high_size;
 	int result;
 
 	do {
-		result = taker_round(k->taker, &k->reader, bytes, why);
-		bytes = k->remaining_bytes;
+		result = taker_round(k->taker, &k->reader, why);
 	} while (result > 0 && k->ended_by != MESSAGE_WHOLE);
 	if (result == 0)
 		return why_set(why, -EINVAL, "%s: the source has ended it", name(k));

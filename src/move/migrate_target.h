@@ -6,7 +6,8 @@
  * and the next one may come; once READY was said to one there is no other, and what goes wrong from
  * then on is the end of it.
  *
- * Nothing of it takes more memory than the sections of CREW_MOST threads and VMSTATE_BYTES_MAX. */
+ * Beside the machine's memory it takes two bits a page of it, a section with what unpacks it, and
+ * VMSTATE_BYTES_MAX. */
 #ifndef MOVE_MIGRATE_TARGET_H
 #define MOVE_MIGRATE_TARGET_H
 
