@@ -97,26 +97,20 @@ int listen_datagrams(const char *path, const char *what, struct listen_socket *r
 	return open_socket(path, SOCK_DGRAM, what, 0, ret_socket, why);
 }
 
-void listen_close(struct listen_socket *s)
+void listen_remove(const struct listen_socket *s)
 {
 	struct stat file;
 
-	if (s->fd < 0)
-		return;
-	close(s->fd);
-	s->fd = -1;
 	if (s->inode && lstat(s->path, &file) == 0 && file.st_ino == s->inode &&
 	    file.st_dev == s->device)
 		unlink(s->path);
 }
 
-void listen_remove(const char *path)
+void listen_close(struct listen_socket *s)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const size_t length = strlen(path);
-
-	if (length == 0 || length >= sizeof(address.sun_path))
+	if (s->fd < 0)
 		return;
-	memcpy(address.sun_path, path, length);
-	make_way(&address, SOCK_STREAM, "", NULL);
+	close(s->fd);
+	s->fd = -1;
+	listen_remove(s);
 }

@@ -29,7 +29,7 @@ int listen_datagrams(const char *path, const char *what, struct listen_socket *r
  * -1. */
 void listen_close(struct listen_socket *s);
 
-/* For who has kept the path alone: removes it when it is a socket on which nobody listens. */
-void listen_remove(const char *path);
+/* The second half of that: the path alone, of one whose descriptor is somebody else's. */
+void listen_remove(const struct listen_socket *s);
 
 #endif

@@ -21,6 +21,9 @@
 
 enum { SLICE_MS = 50, BACKLOG = 4 };
 
+/* A name of this host's is known at once, or nobody answers who could know it. */
+#define OWN_NAME_NS UINT64_C(5000000000)
+
 /* As it was given, or so that it means the same. */
 struct name {
 	char text[sizeof("tcp:[]:") + sizeof(((struct address *)0)->host) +
@@ -145,54 +148,13 @@ static const char *remedy(int error)
 	}
 }
 
-static int listen_tcp(const struct address *a, struct why *why)
-{
-	struct addrinfo hint = {.ai_socktype = SOCK_STREAM,
-				.ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-	struct addrinfo *found = NULL;
-	const struct name name = name_of(a);
-	int result = -EADDRNOTAVAIL, error;
-
-	error = getaddrinfo(*a->host ? a->host : NULL, a->port, &hint, &found);
-	if (error)
-		return why_set(why, -EADDRNOTAVAIL, "%s: %s (give a name that this host knows)",
-			       name.text, gai_strerror(error));
-	for (int family = AF_INET6;; family = AF_INET) {
-		for (const struct addrinfo *at = found; at && result < 0; at = at->ai_next)
-			if (at->ai_family == family)
-				result = listen_at(at);
-		if (result >= 0 || result == -EADDRINUSE || family == AF_INET)
-			break;
-	}
-	freeaddrinfo(found);
-	return result >= 0 ? result
-			   : why_set(why, result, "%s: %s (%s)", name.text, strerror(-result),
-				     remedy(result));
-}
-
-int address_listen(const struct address *address, struct why *why)
-{
-	struct listen_socket s;
-	int result;
-
-	if (address->tcp)
-		return listen_tcp(address, why);
-	result = listen_open(address->path, "socket", BACKLOG, &s, why);
-	return result < 0 ? result : s.fd;
-}
-
-void address_forget(const struct address *address)
-{
-	if (!address->tcp)
-		listen_remove(address->path);
-}
-
 /* A name that is looked up.  getaddrinfo() cannot be given up and may take half a minute, so it has
  * a thread of its own that nobody has to wait for: who comes last, it or the one who asked, frees
  * all. */
 struct lookup {
 	char host[sizeof(((struct address *)0)->host)], port[sizeof(((struct address *)0)->port)];
-	int fd; /* eventfd, readable when it is done */
+	int flags; /* for getaddrinfo() */
+	int fd;    /* eventfd, readable when it is done */
 	struct addrinfo *found;
 	int error;
 	unsigned owners; /* atomic */
@@ -210,9 +172,10 @@ static void lookup_leave(struct lookup *l)
 
 static int ask(struct lookup *l, int flags)
 {
-	const struct addrinfo hint = {.ai_socktype = SOCK_STREAM, .ai_flags = flags};
+	const struct addrinfo hint = {.ai_socktype = SOCK_STREAM,
+				      .ai_flags = l->flags | AI_NUMERICSERV | flags};
 
-	return getaddrinfo(l->host, l->port, &hint, &l->found);
+	return getaddrinfo(*l->host ? l->host : NULL, l->port, &hint, &l->found);
 }
 
 static void *look_up(void *arg)
@@ -220,25 +183,26 @@ static void *look_up(void *arg)
 	struct lookup *l = arg;
 	const uint64_t one = 1;
 
-	l->error = ask(l, AI_ADDRCONFIG | AI_NUMERICSERV);
+	l->error = ask(l, 0);
 	(void)!write(l->fd, &one, sizeof(one));
 	lookup_leave(l);
 	return NULL;
 }
 
-static int lookup_new(const struct address *a, struct lookup **ret_lookup)
+static int lookup_new(const struct address *a, int flags, struct lookup **ret_lookup)
 {
 	struct lookup *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return -ENOMEM;
 	l->owners = 1;
+	l->flags = flags;
 	l->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (l->fd < 0) {
 		free(l);
 		return -errno;
 	}
-	strcpy(l->host, *a->host ? a->host : "localhost");
+	strcpy(l->host, *a->host || flags & AI_PASSIVE ? a->host : "localhost");
 	strcpy(l->port, a->port);
 	*ret_lookup = l;
 	return 0;
@@ -265,7 +229,7 @@ static int resolve(struct lookup *l, uint64_t until_ns, const bool *give_up)
 	pthread_t thread;
 	int result;
 
-	l->error = ask(l, AI_NUMERICHOST | AI_NUMERICSERV);
+	l->error = ask(l, AI_NUMERICHOST);
 	if (l->error != EAI_NONAME)
 		return 0;
 	l->owners = 2;
@@ -283,6 +247,65 @@ static int resolve(struct lookup *l, uint64_t until_ns, const bool *give_up)
 		(void)!read(l->fd, &count, sizeof(count));
 	}
 	return result;
+}
+
+static int listen_any(const struct addrinfo *found)
+{
+	int result = -EADDRNOTAVAIL;
+
+	for (int family = AF_INET6;; family = AF_INET) {
+		for (const struct addrinfo *at = found; at && result < 0; at = at->ai_next)
+			if (at->ai_family == family)
+				result = listen_at(at);
+		if (result >= 0 || result == -EADDRINUSE || family == AF_INET)
+			return result;
+	}
+}
+
+static int listen_tcp(const struct address *a, struct why *why)
+{
+	static const bool never;
+	const struct name name = name_of(a);
+	struct lookup *l = NULL;
+	int result = lookup_new(a, AI_PASSIVE, &l), error;
+
+	if (result < 0)
+		return why_set(why, result, "%s: %s", name.text, strerror(-result));
+	result = resolve(l, hostclock_monotonic_ns() + OWN_NAME_NS, &never);
+	error = result == -ETIMEDOUT ? EAI_AGAIN : result == 0 ? l->error : 0;
+	if (result == 0 && error == 0)
+		result = listen_any(l->found);
+	lookup_leave(l);
+	if (error)
+		return why_set(why, -EADDRNOTAVAIL, "%s: %s (give a name that this host knows)",
+			       name.text, gai_strerror(error));
+	return result >= 0 ? result
+			   : why_set(why, result, "%s: %s (%s)", name.text, strerror(-result),
+				     remedy(result));
+}
+
+int address_listen(struct address *address, struct why *why)
+{
+	struct listen_socket s;
+	int result;
+
+	if (address->tcp)
+		return listen_tcp(address, why);
+	result = listen_open(address->path, "socket", BACKLOG, &s, why);
+	if (result < 0)
+		return result;
+	address->device = s.device;
+	address->inode = s.inode;
+	return s.fd;
+}
+
+void address_forget(const struct address *address)
+{
+	const struct listen_socket s = {
+		.path = address->path, .device = address->device, .inode = address->inode};
+
+	if (!address->tcp)
+		listen_remove(&s);
 }
 
 static int connect_to(int family, const struct sockaddr *to, socklen_t length, uint64_t until_ns,
@@ -330,7 +353,7 @@ static int connect_tcp(const struct address *a, uint64_t until_ns, const bool *g
 		       int *ret_lookup_error)
 {
 	struct lookup *l = NULL;
-	int result = lookup_new(a, &l);
+	int result = lookup_new(a, AI_ADDRCONFIG, &l);
 
 	*ret_lookup_error = 0;
 	if (result < 0)

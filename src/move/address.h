@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 #include "host/why.h"
@@ -17,6 +18,8 @@ struct address {
 	bool tcp; /* else unix */
 	char host[256], port[8];
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	dev_t device; /* of "unix:", once it is listened at */
+	ino_t inode;  /* 0: it is not */
 };
 
 /* 0, or -EINVAL with what is wrong and how it is written. */
@@ -25,9 +28,9 @@ int address_parse(const char *text, struct address *ret_address, struct why *why
 /* A non-blocking socket that listens; of "unix:" its file is readable for its owner alone, and a
  * socket that nobody serves any more is replaced.  Descriptor, or negative errno: -EADDRINUSE
  * somebody else listens there. */
-int address_listen(const struct address *address, struct why *why);
+int address_listen(struct address *address, struct why *why);
 
-/* Removes the file of "unix:", unless somebody listens there: first close what did. */
+/* Removes the file of "unix:" that address_listen() has made, if it is still there. */
 void address_forget(const struct address *address);
 
 /* A non-blocking socket that is connected; tries all addresses of a name.  *give_up, which any

@@ -16,7 +16,7 @@
  *	GO                            ->      from here on the machine is the target's
  *	                              <-      RUNNING
  *	END                           ->
- *	                              <-      END
+ *	                              <-      END, for which nobody has to wait
  *
  * In place of each of its words the target may say FAILED {why}, before RUNNING; the source, before
  * GO, CANCEL {why}.  Until GO is written the source may take the machine back whatever happens, for

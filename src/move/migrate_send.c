@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,14 @@
 #include "move/state.h"
 
 #define SECOND_NS UINT64_C(1000000000)
+
+/* Of a machine that stands still nobody waits longer for the link, or 4 times as long as it may
+ * stand still if that is more; nor for the last word when it has been told. */
+#define LEAST_HALT_NS (2 * SECOND_NS)
+#define LAST_WORD_NS (SECOND_NS / 20)
+
+/* Between two questions whether it stands still. */
+enum { MOMENT_MS = 20 };
 
 /* What is less than both says little about the link: the socket's own memory takes it. */
 #define TELLING_NS (SECOND_NS / 50)
@@ -65,6 +74,7 @@ static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section
 	char text[MESSAGE_TEXT + 1], buf[2][32];
 	int result;
 
+	*word = (struct stream_section){.type = STREAM_END}; /* of which no section tells */
 	if (!s->listens) {
 		result = stream_open(&s->r, &source, s->where, why);
 		if (result < 0)
@@ -73,9 +83,11 @@ static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section
 	}
 	do {
 		result = stream_next(&s->r, word, why);
-	} while (result > 0 && word->flags & STREAM_OPTIONAL);
-	if (result < 0 || word->type == wanted)
-		return result < 0 ? result : 0;
+		if (result < 0 || word->type == wanted)
+			return result < 0 ? result : 0;
+		if (word->flags & STREAM_OPTIONAL && wanted == NO_WORD)
+			return 0; /* another may come or not */
+	} while (word->flags & STREAM_OPTIONAL);
 	if (word->type != MESSAGE_FAILED)
 		return why_set(why, -EPROTO, "%s: says %s in place of %s (is it a vmtime?)",
 			       s->where, message_name(word->type, buf[0]),
@@ -116,7 +128,6 @@ static int open_wire(struct migrate_source *s, struct why *why)
 		return fd;
 	pthread_mutex_lock(&s->lock);
 	wire_init(&s->wire, fd, p.patience_ns, &s->give_up);
-	s->wire.limit = s->params.max_bandwidth;
 	pthread_mutex_unlock(&s->lock);
 	begin_phase(s, "while it was asked");
 	return stream_begin(&s->w, &sink, s->where, why);
@@ -150,8 +161,11 @@ static int set_up(struct migrate_source *s, struct why *why)
 		result = message_put_begin(&s->w, &come, why);
 	if (result < 0)
 		return result;
+	/* Only from here on: what is slow before widens the clocks' window. */
 	pthread_mutex_lock(&s->lock);
 	hosts_window(&hello.at, &asked, &answered, &come, &s->stats.window);
+	s->limited = true;
+	__atomic_store_n(&s->wire.limit, s->params.max_bandwidth, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&s->lock);
 	return 0;
 }
@@ -250,7 +264,6 @@ static int one_round(struct migrate_source *s, uint64_t pages, struct why *why)
 	s->telling_bytes = s->telling_ns = 0;
 	s->gone_ns = hostclock_monotonic_ns();
 	pthread_mutex_unlock(&s->lock);
-	s->wire.patience_ns = p.patience_ns;
 	return image_round_send(s->round, pages, first, p.compress, why);
 }
 
@@ -258,8 +271,10 @@ static int one_round(struct migrate_source *s, uint64_t pages, struct why *why)
 static int live_round(struct migrate_source *s, uint64_t *pages, struct why *why)
 {
 	const uint64_t began = hostclock_monotonic_ns(), before = s->wire.sent;
-	int result = one_round(s, *pages, why);
+	int result;
 
+	s->wire.patience_ns = params(s).patience_ns;
+	result = one_round(s, *pages, why);
 	if (result == 0)
 		result = dirty_collect(s->c.dirty, pages, why);
 	if (result == 0)
@@ -293,9 +308,9 @@ static int gets_no_less(const struct migrate_source *s, const struct migrate_par
 }
 
 /* Round after round, until the rest takes no longer than the machine may stand still. */
-static int converge(struct migrate_source *s, struct why *why)
+static int converge(struct migrate_source *s, uint64_t pages, struct why *why)
 {
-	uint64_t pages = s->stats.total_bytes / MEMORY_PAGE, smallest = UINT64_MAX;
+	uint64_t smallest = UINT64_MAX;
 	unsigned no_gain = 0;
 
 	for (;;) {
@@ -329,43 +344,74 @@ static int last_pages(struct migrate_source *s, struct why *why)
 	return result < 0 ? result : one_round(s, pages, why);
 }
 
-/* For an answer of the owner's. */
+/* For an answer of the owner's: 0; 1: not yet. */
 static int await_owner(struct migrate_source *s, const bool *has, struct why *why)
 {
 	int result = 0;
 
 	pthread_mutex_lock(&s->lock);
-	while (!*has && !s->cannot && !s->cancelled)
+	while (!*has && !s->cannot && !s->cancelled && !s->not_yet)
 		pthread_cond_wait(&s->answered, &s->lock);
 	if (s->cancelled)
 		result = cancelled(s, why);
 	else if (s->cannot)
 		result = why_set(why, -EIO, "%s", s->reason.text);
+	else if (!*has)
+		result = 1;
+	s->not_yet = false;
 	pthread_mutex_unlock(&s->lock);
 	return result;
 }
 
-/* What is left is little, and each byte of it keeps the machine from running. */
+/* What is left is little, and each byte of it keeps the machine from running, as does a link that
+ * stands still. */
 static void hurry(struct migrate_source *s)
 {
+	const struct migrate_params p = params(s);
+	const uint64_t most =
+		p.downtime_limit_ns < LEAST_HALT_NS / 4 ? LEAST_HALT_NS : 4 * p.downtime_limit_ns;
+
 	pthread_mutex_lock(&s->lock);
-	s->hurries = true;
+	s->limited = false;
 	__atomic_store_n(&s->wire.limit, 0, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&s->lock);
+	s->wire.patience_ns = p.patience_ns < most ? p.patience_ns : most;
+}
+
+/* Until it stands still, and what its time was then.  While it cannot it writes on, which goes out
+ * as before; at least a moment lies between two questions. */
+static int halt(struct migrate_source *s, struct why *why)
+{
+	for (;;) {
+		uint64_t pages;
+		int result;
+
+		reach(s, MIGRATE_SOURCE_HALT);
+		result = await_owner(s, &s->has_time, why);
+		if (result <= 0)
+			return result;
+		poll(NULL, 0, MOMENT_MS);
+		result = dirty_collect(s->c.dirty, &pages, why);
+		if (result == 0 && pages)
+			result = next_round(s, pages, why);
+		if (result == 0)
+			result = pages ? converge(s, pages, why) : may_go_on(s, why);
+		if (result < 0)
+			return result;
+	}
 }
 
 /* HALT to LOADED.  Time goes first; the last pages while the owner saves the rest of the state, and
  * those that this has changed after it. */
 static int hand_over(struct migrate_source *s, struct why *why)
 {
-	int result;
+	int result = halt(s, why);
 
+	if (result < 0)
+		return result;
 	begin_phase(s, "while its state went out");
-	reach(s, MIGRATE_SOURCE_HALT);
-	result = await_owner(s, &s->has_time, why);
 	hurry(s);
-	if (result == 0)
-		result = state_put(&s->w, &s->time, why);
+	result = state_put(&s->w, &s->time, why);
 	if (result == 0)
 		result = last_pages(s, why);
 	if (result == 0)
@@ -398,6 +444,8 @@ static int go(struct migrate_source *s, struct why *why)
 	pthread_mutex_unlock(&s->lock);
 	if (!s->too_late)
 		return cancelled(s, why);
+	/* Whether it runs there is worth more patience than why it does not. */
+	s->wire.patience_ns = params(s).patience_ns;
 	reach(s, MIGRATE_SOURCE_GONE);
 	result = message_put_word(&s->w, MESSAGE_GO, why);
 	s->told_go = result == 0;
@@ -436,7 +484,7 @@ static int converse(struct migrate_source *s, struct why *why)
 		return result;
 	begin_phase(s, "while memory went out");
 	reach(s, MIGRATE_SOURCE_ACTIVE);
-	result = converge(s, why);
+	result = converge(s, s->stats.total_bytes / MEMORY_PAGE, why);
 	if (result == 0)
 		result = hand_over(s, why);
 	if (result == 0)
@@ -464,6 +512,7 @@ static void say_why(struct migrate_source *s, int result, const struct why *why)
 {
 	const bool cut_off = result == -EPIPE || result == -ECONNRESET || result == -ETIMEDOUT;
 
+	s->wire.patience_ns = LAST_WORD_NS;
 	if (!s->refused && !cut_off && !s->w.torn)
 		(void)message_put_text(&s->w, MESSAGE_CANCEL, why->text, NULL);
 }
@@ -476,22 +525,24 @@ static void not_known(struct migrate_source *s, int result)
 }
 
 /* Where it ends that has failed. */
-static enum migrate_source_stage whose(const struct migrate_source *s)
+static enum migrate_source_stage whose(struct migrate_source *s)
 {
+	bool by_wish;
+
+	pthread_mutex_lock(&s->lock);
+	by_wish = s->cancelled && !s->too_late;
+	pthread_mutex_unlock(&s->lock);
 	if (s->told_go && !s->refused)
 		return MIGRATE_SOURCE_UNKNOWN;
-	return !s->told_go && s->cancelled ? MIGRATE_SOURCE_CANCELLED : MIGRATE_SOURCE_FAILED;
+	return by_wish ? MIGRATE_SOURCE_CANCELLED : MIGRATE_SOURCE_FAILED;
 }
 
-/* The machine is the target's; that it knows that we know is a courtesy. */
+/* The machine is the target's; that it knows that we know is a courtesy, and that it says so is not
+ * waited for. */
 static void part(struct migrate_source *s)
 {
-	struct stream_section word;
-
-	if (s->wire.patience_ns > SECOND_NS)
-		s->wire.patience_ns = SECOND_NS;
-	if (stream_end(&s->w, NULL) == 0)
-		(void)hear(s, STREAM_END, &word, NULL);
+	s->wire.patience_ns = LAST_WORD_NS;
+	(void)stream_end(&s->w, NULL);
 }
 
 void *migrate_send(void *arg)

@@ -25,11 +25,11 @@ struct migrate_source {
 	struct migrate_stats stats;
 	uint64_t stood_ns, ended_ns; /* 0: not yet */
 	struct vmstate_parts time, state;
-	bool has_time, has_state, cannot;
+	bool has_time, has_state, cannot, not_yet;
 	struct why reason; /* it cannot */
 	bool cancelled;
-	bool too_late; /* to cancel: GO is about to be written */
-	bool hurries;  /* the machine stands still: there is no limit of speed */
+	bool too_late;                      /* to cancel: GO is about to be written */
+	bool limited;                       /* params.max_bandwidth counts: the machine runs */
 	uint64_t telling_bytes, telling_ns; /* of this round, by which the link is measured */
 	uint64_t gone_ns;                   /* when the last piece had gone */
 	uint64_t link_s;                    /* bytes a second; 0: not known yet */

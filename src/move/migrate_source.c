@@ -58,7 +58,7 @@ void migrate_source_set(struct migrate_source *s, const struct migrate_params *p
 {
 	pthread_mutex_lock(&s->lock);
 	s->params = *params;
-	if (!s->hurries)
+	if (s->limited)
 		__atomic_store_n(&s->wire.limit, params->max_bandwidth, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -133,6 +133,20 @@ void migrate_source_cannot(struct migrate_source *s, const struct why *why)
 	pthread_mutex_lock(&s->lock);
 	s->cannot = true;
 	s->reason = *why;
+	pthread_cond_broadcast(&s->answered);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* It is ACTIVE when this returns, so that the owner knows the next question from this one; unless
+ * it has come to its end meanwhile. */
+void migrate_source_not_yet(struct migrate_source *s)
+{
+	enum migrate_source_stage stage = MIGRATE_SOURCE_HALT;
+
+	__atomic_compare_exchange_n(&s->stage, &stage, MIGRATE_SOURCE_ACTIVE, false,
+				    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	pthread_mutex_lock(&s->lock);
+	s->not_yet = true;
 	pthread_cond_broadcast(&s->answered);
 	pthread_mutex_unlock(&s->lock);
 }

@@ -29,8 +29,8 @@
 enum migrate_source_stage {
 	MIGRATE_SOURCE_SETUP = 0, /* connects, asks */
 	MIGRATE_SOURCE_ACTIVE,    /* sends memory; the machine runs */
-	/* The machine is to stand still: migrate_source_stands(), then migrate_source_state(), or
-	 * migrate_source_cannot(). */
+	/* The machine is to stand still: migrate_source_stands(), then migrate_source_state(); or,
+	 * in place of each, migrate_source_cannot(); or migrate_source_not_yet() at first. */
 	MIGRATE_SOURCE_HALT,
 	MIGRATE_SOURCE_DEVICE, /* sends the rest, waits for LOADED */
 	/* GO may have been written, and the target has not said RUNNING yet. */
@@ -45,10 +45,12 @@ enum migrate_source_stage {
 };
 
 struct migrate_params {
-	uint64_t max_bandwidth;     /* bytes a second; 0: no limit */
+	uint64_t max_bandwidth;     /* bytes a second while it runs; 0: no limit */
 	uint64_t downtime_limit_ns; /* for which the machine may stand still */
-	uint64_t patience_ns;       /* nothing moves for so long: it has failed */
-	bool compress;              /* by zstd: for slow links */
+	/* Nothing moves for so long: it has failed.  While the machine stands still no more than 2
+	 * s, or 4 times downtime_limit_ns if that is more. */
+	uint64_t patience_ns;
+	bool compress; /* by zstd: for slow links */
 };
 
 struct migrate_source_config {
@@ -96,6 +98,8 @@ enum migrate_source_stage migrate_source_stage(const struct migrate_source *s);
  * and are empty afterwards; of `state` these three are left out. */
 void migrate_source_stands(struct migrate_source *s, struct vmstate_parts *time);
 void migrate_source_state(struct migrate_source *s, struct vmstate_parts *state);
+/* It cannot at this moment, and runs: what it writes goes out, then it is ACTIVE and HALT again. */
+void migrate_source_not_yet(struct migrate_source *s);
 /* ... or it does not, or will not: the target is told, FAILED. */
 void migrate_source_cannot(struct migrate_source *s, const struct why *why);
 

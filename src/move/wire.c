@@ -65,13 +65,14 @@ static int wait_ready(const struct wire *w, short events, uint64_t *since_ns)
 
 /* How many of `count` bytes may go now, at least 1, once it is time for them; for one that was
  * given up it is. */
-static size_t by_limit(struct wire *w, size_t count)
+static size_t by_limit(struct wire *w, size_t count, uint64_t *ret_limit)
 {
 	for (;;) {
 		const uint64_t limit = __atomic_load_n(&w->limit, __ATOMIC_RELAXED);
 		const size_t piece = limit > PIECES ? limit / PIECES : 1;
 		uint64_t now;
 
+		*ret_limit = limit;
 		if (!limit || given_up(w))
 			return count;
 		now = hostclock_monotonic_ns();
@@ -89,12 +90,13 @@ static size_t by_limit(struct wire *w, size_t count)
 	}
 }
 
-static void has_sent(struct wire *w, size_t count)
+/* By the limit that let it go: without one nothing is owed to the next. */
+static void has_sent(struct wire *w, size_t count, uint64_t limit)
 {
-	const uint64_t limit = __atomic_load_n(&w->limit, __ATOMIC_RELAXED);
-
 	__atomic_fetch_add(&w->sent, count, __ATOMIC_RELAXED);
-	if (limit)
+	if (!limit)
+		w->due_ns = 0;
+	else
 		w->due_ns += (uint64_t)((unsigned __int128)count * SECOND_NS / limit);
 }
 
@@ -119,14 +121,15 @@ static int put(void *to, const void *bytes, size_t count)
 	uint64_t since_ns = 0, until_ns = 0;
 
 	while (count) {
+		uint64_t limit;
 		int result = 0;
 		ssize_t sent;
 
 		if (is_over(w, &until_ns))
 			return -ECANCELED;
-		sent = send(w->fd, at, by_limit(w, count), MSG_NOSIGNAL | MSG_DONTWAIT);
+		sent = send(w->fd, at, by_limit(w, count, &limit), MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (sent >= 0) {
-			has_sent(w, (size_t)sent);
+			has_sent(w, (size_t)sent, limit);
 			at += sent;
 			count -= (size_t)sent;
 			since_ns = 0;
@@ -151,10 +154,8 @@ static ssize_t get(void *from, void *bytes, size_t most)
 		ssize_t got;
 
 		got = recv(w->fd, bytes, most, MSG_DONTWAIT);
-		if (got >= 0) {
-			__atomic_fetch_add(&w->come, (uint64_t)got, __ATOMIC_RELAXED);
+		if (got >= 0)
 			return got;
-		}
 		if (errno == EAGAIN)
 			result = given_up(w) ? -ECANCELED : wait_ready(w, POLLIN, &since_ns);
 		else if (errno != EINTR)
@@ -179,12 +180,4 @@ bool wire_waits(const struct wire *w)
 	struct pollfd p = {.fd = w->fd, .events = POLLIN};
 
 	return poll(&p, 1, 0) > 0;
-}
-
-bool wire_broken(const struct wire *w)
-{
-	uint8_t byte;
-	ssize_t got = recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-
-	return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
 }

@@ -17,9 +17,9 @@ struct wire {
 	uint64_t patience_ns;
 	/* Set: -ECANCELED within 50 ms, unless all has gone, or something has come, by then. */
 	const bool *give_up;
-	uint64_t limit;      /* bytes a second that are written; 0: none; atomic */
-	uint64_t sent, come; /* bytes; atomic */
-	uint64_t due_ns;     /* when the next byte may be written, by the limit */
+	uint64_t limit;  /* bytes a second that are written; 0: none; atomic */
+	uint64_t sent;   /* bytes; atomic */
+	uint64_t due_ns; /* when the next byte may be written, by the limit */
 };
 
 void wire_init(struct wire *w, int fd, uint64_t patience_ns, const bool *give_up);
@@ -29,9 +29,8 @@ void wire_close(struct wire *w);
 struct stream_sink wire_sink(struct wire *w);
 struct stream_source wire_source(struct wire *w);
 
-/* Whether the other side has closed, or broken, the connection; and whether it has, or has said
- * something that was not read yet.  A system call each. */
-bool wire_broken(const struct wire *w);
+/* Whether something has come that was not read yet, or the other side has closed, or broken, the
+ * connection: it costs a system call. */
 bool wire_waits(const struct wire *w);
 
 #endif

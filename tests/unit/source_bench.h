@@ -33,7 +33,7 @@ enum { PAGE = 4096, SIZE = 16 << 20, PAGES = SIZE / PAGE, WORDS = PAGES / 64 };
 
 /* What a target does when it has heard so far, in place of going on. */
 enum point { AT_ASK, AT_MEMORY, AT_TIME, AT_STATE, AT_WHOLE, AT_GO, AT_NOTHING };
-enum deed { FAILS, CLOSES, IS_SILENT, SAYS_ANOTHER_WORD, SAYS_NOISE };
+enum deed { FAILS, CLOSES, IS_SILENT, SAYS_ANOTHER_WORD, SAYS_NOISE, SAYS_END, SAYS_MORE };
 
 struct fake_target {
 	int listener;
@@ -77,6 +77,7 @@ struct bench {
 	struct migrate_source *source;
 	/* The owner: what it does when the machine is to stand still. */
 	void (*on_halt)(struct bench *b);
+	bool halted; /* it has, or will not */
 	struct migrate_stats stats;
 	struct why why;
 };
@@ -133,6 +134,7 @@ static inline int fake_read_host(void *owner, struct hosts_reading *ret_reading)
 /* Whether it goes on as if nothing was. */
 static inline bool passes(struct fake_target *t, enum point point)
 {
+	const struct stream_section more = {.type = 9999, .version = 1, .flags = STREAM_OPTIONAL};
 	const uint8_t noise[STREAM_SECTION] = {1};
 
 	if (t->point != point)
@@ -154,6 +156,11 @@ static inline bool passes(struct fake_target *t, enum point point)
 	case SAYS_NOISE:
 		(void)t->w.sink.put(t->w.sink.to, noise, sizeof(noise));
 		break;
+	case SAYS_END:
+		(void)stream_end(&t->w, NULL);
+		break;
+	case SAYS_MORE: /* which a later version may, and goes on */
+		return stream_put(&t->w, &more, NULL) == 0;
 	}
 	return false;
 }
@@ -193,7 +200,7 @@ static inline bool takes_round(struct fake_target *t, const struct stream_sectio
 
 	if (message_round(&t->r, s, &round, &t->why) < 0 || round.number != ++t->round)
 		return false;
-	if (n && t->order[n - 1] != 'm' && vmstate_parts_find(&t->state, VMSTATE_CLOCK, 0))
+	if (n && t->order[n - 1] != 'M' && vmstate_parts_find(&t->state, VMSTATE_CLOCK, 0))
 		t->order[n] = 'M';
 	return true;
 }
@@ -253,7 +260,8 @@ static inline void *be_target(void *arg)
 		result = stream_begin(&t->w, &sink, "source", &t->why);
 		while (result == 0 && (result = stream_next(&t->r, &s, &t->why)) > 0)
 			result = takes(t, &s) ? 0 : -ECANCELED;
-		t->ended = result == 0 && stream_end(&t->w, NULL) == 0;
+		t->ended = result == 0;
+		(void)stream_end(&t->w, NULL);
 		stream_close(&t->r);
 	}
 	wire_close(&t->wire);
@@ -323,12 +331,12 @@ static inline void bench_begin(struct bench *b)
 static inline void bench_reach(struct bench *b, enum migrate_source_stage stage)
 {
 	struct pollfd p = {.fd = migrate_source_fd(b->source), .events = POLLIN};
-	bool halted = false;
+	enum migrate_source_stage now;
 	uint64_t count;
 
-	while (migrate_source_stage(b->source) < stage) {
-		if (migrate_source_stage(b->source) == MIGRATE_SOURCE_HALT && !halted) {
-			halted = true;
+	while ((now = migrate_source_stage(b->source)) < stage) {
+		if (now == MIGRATE_SOURCE_HALT && !b->halted) {
+			b->halted = true;
 			b->on_halt(b);
 		}
 		if (poll(&p, 1, 60000) != 1)
