@@ -59,7 +59,7 @@ static int boot(struct machine *m, struct why *why)
 		return result;
 	chipset_connect(&m->chipset, &m->vm);
 	ports_connect(&m->ports, &m->vm);
-	return first ? machine_open_consoles(m, why) : 0;
+	return first ? machine_open(m, why) : 0;
 }
 
 static int start(struct machine *m, struct why *why)

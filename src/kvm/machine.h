@@ -116,6 +116,10 @@ int machine_create(const struct machine_config *config, struct event_base *base,
 /* Before machine_run(); kept by reference. */
 void machine_watch(struct machine *m, const struct machine_watch *watch);
 
+/* Opens the consoles, if they are not: for a machine that is waited for.  What is typed is kept for
+ * its guest, and no file is emptied before it runs.  0, or as console_open() has it. */
+int machine_open(struct machine *m, struct why *why);
+
 /* Loads the images, opens the consoles, then runs from power-on to the end; one call a machine.
  * 0, or negative errno: it did not start. */
 int machine_run(struct machine *m, struct machine_end *ret_end, struct why *why);
@@ -171,18 +175,19 @@ int machine_save_time(struct machine *m, struct vmstate_parts *parts, struct why
 /* A machine that comes from there (move/migrate_target.h), before machine_run() and in this order,
  * each 0 or as machine_run() has it, with machine_destroy() as the way out of all of them.
  *
- * All that can be made before its state is known: VM, vCPUs.  -EXDEV: it is none of this
- * configuration, or this host's CPU lacks what its CPUs have. */
+ * All that can be made before its state is known: VM, vCPUs, consoles.  -EXDEV: this host's CPU
+ * lacks what its CPUs have, or its TSC cannot go on here; -EINVAL: it is none of this
+ * configuration.  After an error, or for another machine than it was called for, again. */
 int machine_prepare(struct machine *m, const struct vmstate_parts *description, struct why *why);
 /* In place of machine_arrive(): by config.on_migrate, and with what the network says of the clocks.
  * `stands`: it begins paused. */
 void machine_arrive_from(struct machine *m, const struct vmstate_parts *state,
 			 const struct hosts_window *window, bool stands);
-/* Its time and its CPUs; its memory is neither read nor written. */
+/* Its time, its CPUs and its board; its memory is neither read nor written. */
 int machine_load(struct machine *m, struct why *why);
-/* All else, when its memory is whole.  Nothing is left for machine_run() that could fail on account
- * of the machine, and nothing on this host has been changed that is not ours alone (a console's
- * file is emptied when it runs). */
+/* What goes into its memory, when that is whole.  Nothing is left for machine_run() that could fail
+ * on account of the machine, and nothing on this host has been changed that is not ours alone (a
+ * console's file is emptied when it runs). */
 int machine_finish(struct machine *m, struct why *why);
 
 /* A bus reset, as by the guest; one that stands still does so afterwards as well.  If it cannot be

@@ -45,6 +45,8 @@ int machine_prepare(struct machine *m, const struct vmstate_parts *description, 
 		result = vmstate_check_tsc(m, description, why);
 	if (result == 0)
 		result = compare_features(m, description, why);
+	if (result == 0)
+		result = machine_open(m, why);
 	if (result < 0)
 		machine_tear_down(m);
 	else
@@ -71,19 +73,18 @@ int machine_load(struct machine *m, struct why *why)
 	if (result == 0 && vmstate_stands(m))
 		result = stand_still(m, why);
 	if (result == 0)
+		result = vmstate_load_board(m, why);
+	if (result == 0)
 		m->arrival = MACHINE_LOADED;
 	return result;
 }
 
 int machine_finish(struct machine *m, struct why *why)
 {
-	int result = vmstate_load_board(m, why);
-
-	if (result == 0)
-		result = machine_open_consoles(m, why);
-	if (result == 0)
-		m->arrival = MACHINE_FINISHED;
-	return result;
+	(void)why; /* nothing that is left can fail */
+	vmstate_load_memory(m);
+	m->arrival = MACHINE_FINISHED;
+	return 0;
 }
 
 int machine_arrived(struct machine *m, struct why *why)

@@ -77,7 +77,6 @@ struct boot_state;
 int machine_make(struct machine *m, struct why *why);
 int machine_load_image(struct machine *m, struct boot_state *ret_state, struct why *why);
 int machine_power_on(struct machine *m, struct why *why);
-int machine_open_consoles(struct machine *m, struct why *why);
 int machine_begin(struct machine *m, bool first, struct why *why);
 
 /* In place of all but the last: what m->incoming has, as far as it has not been done.  After the

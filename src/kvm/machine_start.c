@@ -154,13 +154,13 @@ static void on_escape(void *owner)
 	machine_stop(owner);
 }
 
-int machine_open_consoles(struct machine *m, struct why *why)
+int machine_open(struct machine *m, struct why *why)
 {
 	for (unsigned i = 0; i < PORTS_SERIAL; i++) {
 		struct console_port port = ports_console(&m->ports, i);
 		int result;
 
-		if (m->config->serial[i].kind == CONSOLE_NONE)
+		if (m->config->serial[i].kind == CONSOLE_NONE || m->ports.serial[i].console)
 			continue;
 		port.escape = on_escape;
 		port.owner = m;

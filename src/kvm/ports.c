@@ -44,7 +44,7 @@ static unsigned room(void *arg)
 	unsigned n;
 
 	pthread_mutex_lock(&s->lock);
-	n = serial_room(&s->chip);
+	n = s->vm ? serial_room(&s->chip) : 0;
 	pthread_mutex_unlock(&s->lock);
 	return n;
 }
@@ -75,6 +75,8 @@ void ports_connect(struct ports *p, const struct vm *vm)
 		s->level = false; /* as the lines of a new VM */
 		settle(s);
 		pthread_mutex_unlock(&s->lock);
+		if (vm && s->console)
+			console_has_room(s->console);
 	}
 }
 

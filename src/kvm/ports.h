@@ -45,7 +45,7 @@ struct ports {
 void ports_init(struct ports *p, struct chipset *chipset, bool exit_port);
 void ports_destroy(struct ports *p);
 
-/* Where the console of serial port n brings its input. */
+/* Where the console of serial port n brings its input: not before there is a VM. */
 struct console_port ports_console(struct ports *p, unsigned n);
 
 /* From here on the lines of `vm` are moved. */

@@ -291,11 +291,15 @@ int vmstate_load_board(struct machine *m, struct why *why)
 		return result;
 	ports_connect(&m->ports, &m->vm);
 	m->chipset.change = change_of(&m->arrived);
+	return 0;
+}
+
+void vmstate_load_memory(struct machine *m)
+{
 	if (m->pause.paused)
 		pvclock_drop(&m->pvclock, m->arrived.tsc_count, m->arrived.stopped_ns);
 	else if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
 		pvclock_go(&m->pvclock, m->arrived.tsc_count, m->arrived.stopped_ns, false);
-	return 0;
 }
 
 /* "12.345 s". */

@@ -72,7 +72,11 @@ static int load(struct machine *m, struct why *why)
 	now = (struct counted_clock){.clock = clock};
 	liveclock_set(&m->chipset.clock, &now);
 	result = vmstate_load_cpus(m, why);
-	return result < 0 ? result : vmstate_load_board(m, why);
+	if (result == 0)
+		result = vmstate_load_board(m, why);
+	if (result == 0)
+		vmstate_load_memory(m);
+	return result;
 }
 
 static struct machine *machine(struct guest_memory *memory)

@@ -154,6 +154,22 @@ static void both_serial_ports_answer_also_to_wide_accesses(void **state)
 	destroy(f);
 }
 
+/* What is typed while a machine is waited for is its guest's, and not lost when its state comes. */
+static void input_waits_for_a_machine(void **state)
+{
+	struct fixture *f = create(0, false);
+	const struct vm vm = {.kvm_fd = -1, .fd = -1};
+	const struct console_port port = ports_console(&f->ports, 0);
+
+	(void)state;
+	assert_int_equal(port.room(port.port), 0);
+	ports_connect(&f->ports, &vm);
+	assert_int_not_equal(port.room(port.port), 0);
+	ports_connect(&f->ports, NULL);
+	assert_int_equal(port.room(port.port), 0);
+	destroy(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +180,7 @@ int main(void)
 		cmocka_unit_test(pm1_enable_holds_also_without_a_timer),
 		cmocka_unit_test(the_exit_port_is_there_when_asked_for),
 		cmocka_unit_test(both_serial_ports_answer_also_to_wide_accesses),
+		cmocka_unit_test(input_waits_for_a_machine),
 	};
 
 	return cmocka_run_group_tests_name("ports", tests, NULL, NULL);

@@ -98,6 +98,7 @@ static void a_page_that_the_guest_took_is_its_own_for_ever(void **state)
 	m->incoming = &parts;
 	if (vmstate_load_board(m, &why) < 0)
 		fail_msg("%s", why.text);
+	vmstate_load_memory(m);
 	assert_true(m->pvclock.taken);
 	assert_int_equal(m->pvclock.pages[0], PVCLOCK_PAGE_WRITTEN);
 	assert_int_equal(m->pvclock.pages[1], PVCLOCK_PAGE_TAKEN);
@@ -129,6 +130,7 @@ static void load_kvms_clock(struct machine *m, uint64_t ago)
 	m->pause.from.tsc = hostclock_tsc() - ago;
 	if (vmstate_load_board(m, &why) < 0)
 		fail_msg("%s", why.text);
+	vmstate_load_memory(m);
 	assert_true(m->pause.kvm_clock_ns == SHOWN + 2 * S);
 	vmstate_parts_free(&parts);
 }
