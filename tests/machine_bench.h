@@ -130,7 +130,7 @@ int ioctl(int fd, unsigned long request, ...)
 	va_end(args);
 	assert_in_range(fd, BENCH_KVM, BENCH_CPU + BENCH_CPUS - 1);
 	if (request == KVM_RUN) {
-		bench.settled++;
+		__atomic_add_fetch(&bench.settled, 1, __ATOMIC_SEQ_CST);
 		bench.armed_in_run += bench.deadlines[fd - BENCH_CPU] != 0;
 		errno = EINTR;
 		return -1;

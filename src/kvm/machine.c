@@ -12,6 +12,13 @@
 #include "kvm/thread.h"
 #include "kvm/vmstate.h"
 
+void machine_let_in(struct machine *m)
+{
+	if (m->shut)
+		gate_open(&m->gate);
+	m->shut = false;
+}
+
 /* Ends everything that runs and closes the KVM VM; memory, board and clock stay. */
 void machine_tear_down(struct machine *m)
 {
@@ -24,11 +31,12 @@ void machine_tear_down(struct machine *m)
 	if (m->has_suspend)
 		suspend_let_go(&m->suspend, true);
 	pause_abandon(&m->pause); /* those at the gate pass it, and find that */
+	machine_let_in(m);
 	for (uint32_t i = 0; i < m->n_vcpus; i++)
 		vcpu_stop(&m->vcpus[i]);
-	if (m->running)
+	if (m->has_deadline)
 		deadline_stop(&m->deadline);
-	m->running = false;
+	m->has_deadline = m->running = false;
 	if (m->powered)
 		chipset_connect(&m->chipset, NULL);
 	ports_connect(&m->ports, NULL);
@@ -59,7 +67,8 @@ static int boot(struct machine *m, struct why *why)
 		return result;
 	chipset_connect(&m->chipset, &m->vm);
 	ports_connect(&m->ports, &m->vm);
-	return first ? machine_open(m, why) : 0;
+	result = first ? machine_open(m, why) : 0;
+	return result < 0 ? result : machine_make_threads(m, why);
 }
 
 static int start(struct machine *m, struct why *why)
@@ -68,7 +77,7 @@ static int start(struct machine *m, struct why *why)
 	int result = arrives ? machine_arrived(m, why) : boot(m, why);
 
 	if (result == 0)
-		result = machine_begin(m, first, why);
+		machine_begin(m, first);
 	if (result == 0 && arrives)
 		result = machine_end_gap(m, why);
 	if (result < 0)

@@ -81,7 +81,10 @@ int machine_load(struct machine *m, struct why *why)
 
 int machine_finish(struct machine *m, struct why *why)
 {
-	(void)why; /* nothing that is left can fail */
+	int result = machine_make_threads(m, why);
+
+	if (result < 0)
+		return result;
 	vmstate_load_memory(m);
 	m->arrival = MACHINE_FINISHED;
 	return 0;

@@ -34,6 +34,8 @@ struct machine {
 	struct vcpu *vcpus; /* config->cpus of them */
 	uint32_t n_vcpus;   /* created */
 	struct deadline deadline;
+	bool has_deadline; /* its thread is there */
+	bool shut;         /* the gate, until it runs */
 	bool running;
 
 	struct gate gate;
@@ -71,13 +73,18 @@ struct machine {
 void machine_tear_down(struct machine *m);
 
 /* What it is made of, in this order (machine_start.c): the KVM VM and its CPUs; the image, in
- * memory; the clock and the board, once a machine; consoles; then all threads, the first time or
- * not.  0, or negative errno, and machine_tear_down() is the way out. */
+ * memory; the clock and the board, once a machine; all threads, none of them in the guest.  0, or
+ * negative errno, and machine_tear_down() is the way out.  Then it begins, for the first time or
+ * not. */
 struct boot_state;
 int machine_make(struct machine *m, struct why *why);
 int machine_load_image(struct machine *m, struct boot_state *ret_state, struct why *why);
 int machine_power_on(struct machine *m, struct why *why);
-int machine_begin(struct machine *m, bool first, struct why *why);
+int machine_make_threads(struct machine *m, struct why *why);
+void machine_begin(struct machine *m, bool first);
+
+/* The gate opens, if it was shut for that. */
+void machine_let_in(struct machine *m);
 
 /* In place of all but the last: what m->incoming has, as far as it has not been done.  After the
  * last: its time stands no longer. */

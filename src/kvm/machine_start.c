@@ -334,19 +334,28 @@ int machine_power_on(struct machine *m, struct why *why)
 	return result < 0 ? result : start_pages(m, why);
 }
 
-int machine_begin(struct machine *m, bool first, struct why *why)
+/* One that cannot be made must not leave others in the guest. */
+int machine_make_threads(struct machine *m, struct why *why)
 {
-	int result = deadline_start(&m->deadline, &m->chipset, m->vm.acks, m->vm.n_acks, why);
+	int result;
 
-	m->running = result == 0;
-	if (result == 0)
-		machine_begin_host(m, first);
-	/* Not before all else is known to be good. */
-	for (unsigned i = 0; i < PORTS_SERIAL && result == 0 && first; i++)
-		console_empty(m->ports.serial[i].console);
+	if (!m->pause.paused)
+		gate_shut(&m->gate);
+	m->shut = !m->pause.paused;
+	result = deadline_start(&m->deadline, &m->chipset, m->vm.acks, m->vm.n_acks, why);
+	m->has_deadline = result == 0;
 	for (uint32_t i = 0; i < m->n_vcpus && result == 0; i++)
 		result = vcpu_start(&m->vcpus[i], why);
 	return result;
+}
+
+void machine_begin(struct machine *m, bool first)
+{
+	m->running = true;
+	machine_begin_host(m, first);
+	for (unsigned i = 0; i < PORTS_SERIAL && first; i++)
+		console_empty(m->ports.serial[i].console);
+	machine_let_in(m);
 }
 
 int machine_check(const struct machine_config *config, struct why *why)

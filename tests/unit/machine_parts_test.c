@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* machine_log_test.c - what is written into a machine's memory is noted, as long as there is a VM
- * that could tell, and no longer. */
+/* machine_parts_test.c - what is written into a machine's memory is noted, as long as there is a VM
+ * that could tell, and no longer; and its CPUs run when all of it is there. */
 #include "../machine_bench.h"
+#include <sched.h>
+#include <unistd.h>
+
 #include "kvm/dirty.h"
+#include "kvm/thread.h"
 
 enum { PAGES = BENCH_SIZE / MEMORY_PAGE };
 
@@ -128,6 +132,65 @@ static void nobody_asks_a_vm_that_is_closed(void **state)
 	ended(m);
 }
 
+static bool all_wait(const struct machine *m)
+{
+	for (uint32_t i = 0; i < m->n_vcpus; i++)
+		if (!__atomic_load_n(&m->vcpus[i].parked, __ATOMIC_SEQ_CST))
+			return false;
+	return true;
+}
+
+static unsigned runs(void)
+{
+	return __atomic_load_n(&bench.settled, __ATOMIC_SEQ_CST);
+}
+
+/* One thread that cannot be made gives the machine back to who has it: then none has run. */
+static void no_cpu_runs_before_all_threads_are_there(void **state)
+{
+	struct machine *m = running();
+	struct kvm_run *pages[BENCH_CPUS];
+
+	(void)state;
+	m->running = m->pause.paused = false;
+	gate_init(&m->gate);
+	for (uint32_t i = 0; i < BENCH_CPUS; i++) {
+		pages[i] = m->vcpus[i].run;
+		m->vcpus[i].gate = &m->gate;
+		m->vcpus[i].parked = false;
+	}
+	assert_int_equal(machine_make_threads(m, NULL), 0);
+	while (!all_wait(m))
+		sched_yield();
+	usleep(10000);
+	assert_int_equal(runs(), 0);
+	machine_let_in(m);
+	while (runs() < BENCH_CPUS)
+		sched_yield();
+	machine_tear_down(m);
+	gate_destroy(&m->gate);
+	for (uint32_t i = 0; i < BENCH_CPUS; i++)
+		m->vcpus[i].run = pages[i];
+	ended(m);
+}
+
+/* ... and those that are there can be ended. */
+static void who_waits_to_run_can_be_sent_away(void **state)
+{
+	struct machine *m = running();
+
+	(void)state;
+	m->running = m->pause.paused = false;
+	gate_init(&m->gate);
+	for (uint32_t i = 0; i < BENCH_CPUS; i++)
+		m->vcpus[i].gate = &m->gate;
+	assert_int_equal(machine_make_threads(m, NULL), 0);
+	machine_tear_down(m);
+	assert_false(m->shut);
+	gate_destroy(&m->gate);
+	ended(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,7 +198,11 @@ int main(void)
 		cmocka_unit_test(one_log_at_a_time),
 		cmocka_unit_test(what_vmtime_writes_into_a_page_of_the_guests_is_sent),
 		cmocka_unit_test(nobody_asks_a_vm_that_is_closed),
+		cmocka_unit_test(no_cpu_runs_before_all_threads_are_there),
+		cmocka_unit_test(who_waits_to_run_can_be_sent_away),
 	};
 
-	return cmocka_run_group_tests_name("machine_log", tests, NULL, NULL);
+	if (thread_catch_kicks() < 0)
+		return 1;
+	return cmocka_run_group_tests_name("machine_parts", tests, NULL, NULL);
 }
