@@ -196,8 +196,8 @@ static void a_counter_wanted_at_the_stop_counts_as_read(void **state)
 	take_down(b);
 }
 
-/* Linux reads the PM timer when it boots, and goes by another clock from then on: no gap is too long
- * because of that, least of all one of 0 once half its round has passed. */
+/* Linux reads the PM timer when it boots, and goes by another clock from then on: no gap is too
+ * long because of that, least of all one of 0 once half its round has passed. */
 static void a_counter_that_has_come_round_unread_tells_nobody_the_time(void **state)
 {
 	struct pause p;
