@@ -86,8 +86,8 @@ static int take_scenario(struct test_options *o, const char *name)
 	if (n < 0)
 		return cmd_error("test", CMD_USAGE,
 				 "no scenario '%s' (boot, steady, pause, pauses, snapshot, "
-				 "migrate, hoststep, "
-				 "suspend, overcommit, steal, faces, ticks, costs, all)",
+				 "migrate, migrations, hoststep, suspend, overcommit, steal, "
+				 "faces, ticks, costs, all)",
 				 name);
 	o->scenarios[n] = true;
 	return CMD_OK;

@@ -36,10 +36,8 @@ int64_t event_stood_ns(const struct event_seen *s, uint64_t hz)
 	return hz ? (int64_t)(host_counts * BILLION / (int64_t)hz) : 0;
 }
 
-void event_judge_freeze(const struct event_seen *s, int64_t stood_ns, struct judge_row *row)
+static void judge_stood(int64_t stood_ns, int64_t least_ns, int64_t most_ns, struct judge_row *row)
 {
-	const int64_t least_ns = (int64_t)(s->ended_ns - s->began_ns);
-	const int64_t most_ns = (int64_t)(s->over_ns - s->begun_ns);
 	const int64_t apart_ns = most_ns / 1000; /* two of the host's clocks, one of them slewed */
 
 	if (row->verdict == JUDGE_FAIL ||
@@ -52,6 +50,20 @@ void event_judge_freeze(const struct event_seen *s, int64_t stood_ns, struct jud
 		 stood_ns, least_ns, most_ns);
 }
 
+void event_judge_freeze(const struct event_seen *s, int64_t stood_ns, struct judge_row *row)
+{
+	judge_stood(stood_ns, (int64_t)(s->ended_ns - s->began_ns),
+		    (int64_t)(s->over_ns - s->begun_ns), row);
+}
+
+void event_judge_moved(uint64_t downtime_ns, int64_t stood_ns, struct judge_row *row)
+{
+	const int64_t allowance_ns = (int64_t)downtime_ns / 2;
+
+	judge_stood(stood_ns, (int64_t)downtime_ns - allowance_ns,
+		    (int64_t)downtime_ns + allowance_ns, row);
+}
+
 void event_tell_move(int64_t asked_ns, const struct test_qmp_events *from,
 		     const struct test_qmp_events *to, uint64_t *ret_downtime_ns,
 		     uint64_t *ret_total_ns)
@@ -60,7 +72,7 @@ void event_tell_move(int64_t asked_ns, const struct test_qmp_events *from,
 		to->resume_ns > from->completed_ns ? to->resume_ns : from->completed_ns;
 
 	*ret_downtime_ns = from->stop_ns && to->resume_ns > from->stop_ns
-				   ? (uint64_t)(to->resume_ns - from->stop_ns)
+				   ? (uint64_t)(from->stood_ns + to->resume_ns - from->stop_ns)
 				   : 0;
 	*ret_total_ns = to->resume_ns && from->completed_ns && end_ns > asked_ns
 				? (uint64_t)(end_ns - asked_ns)

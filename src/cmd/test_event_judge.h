@@ -35,11 +35,16 @@ int64_t event_stood_ns(const struct event_seen *seen, uint64_t hz);
 void event_judge_freeze(const struct event_seen *seen, int64_t stood_ns, struct judge_row *row);
 
 /* A guest that was to be moved at asked_ns (CLOCK_REALTIME), by the events of the VMM that it left
- * and of the one that it came to: from STOP to RESUME, and until RESUME or until the old one had
- * completed, whichever was later.  0: they do not tell. */
+ * and of the one that it came to: from STOP to RESUME, with what it stood before and went on again
+ * in the old one, and until RESUME or until the old one had completed, whichever was later.  0:
+ * they do not tell. */
 void event_tell_move(int64_t asked_ns, const struct test_qmp_events *from,
 		     const struct test_qmp_events *to, uint64_t *ret_downtime_ns,
 		     uint64_t *ret_total_ns);
+
+/* The same of a guest that was moved, whose VMMs' events were `downtime_ns` apart: they come a
+ * little before or after what they tell of, by up to half of that. */
+void event_judge_moved(uint64_t downtime_ns, int64_t stood_ns, struct judge_row *row);
 
 /* A suspend of so long was asked for, and the host was suspended for slept_ns.  0, or -ENODEV with
  * its why: that was no suspend.  Its kernel may wait for less than it says, by the clock that

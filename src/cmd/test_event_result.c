@@ -39,15 +39,15 @@ static void judge_freeze(const struct test_event_run *r, int64_t stood_ns, struc
 {
 	struct event_seen seen = r->seen;
 
+	if (r->event->moves) {
+		event_judge_moved(r->pauses ? r->pauses->least_ns : r->move.downtime_ns, stood_ns,
+				  row);
+		return;
+	}
 	if (r->pauses) {
 		seen.begun_ns = seen.began_ns = 0;
 		seen.ended_ns = r->pauses->least_ns;
 		seen.over_ns = r->pauses->most_ns;
-	} else if (r->move.number) {
-		/* The guest runs until it is stopped; the events come a little before or after. */
-		seen.begun_ns = seen.began_ns = 0;
-		seen.ended_ns = r->move.downtime_ns / 2;
-		seen.over_ns -= r->seen.begun_ns;
 	}
 	event_judge_freeze(&seen, stood_ns, row);
 }

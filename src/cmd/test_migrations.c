@@ -33,8 +33,8 @@ static int finish(struct test_event_run *r)
 	struct test_span next = {.from = test_event_count(&r->map), .to = UINT64_MAX};
 	int error;
 
-	p->least_ns += m->downtime_ns / 2;
-	p->most_ns += hostclock_monotonic_ns() - m->since_ns;
+	p->least_ns += m->downtime_ns;
+	p->most_ns += m->downtime_ns;
 	error = test_move_end(r);
 	if (!error)
 		error = test_event_read_map(r, &next.map);

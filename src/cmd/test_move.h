@@ -21,7 +21,9 @@ struct test_move {
 	int64_t asked_ns;         /* ... by CLOCK_REALTIME, ... */
 	uint64_t asked_tsc;       /* ... and by the guest's TSC */
 
-	/* Of the last one that is done; 0: the events did not tell. */
+	unsigned untold; /* looks at one that is done whose events have not come */
+
+	/* Of the last one that is done. */
 	uint64_t downtime_ns; /* from STOP to RESUME */
 	uint64_t total_ns;    /* until the guest ran there and its old VMM was done */
 };

@@ -22,34 +22,38 @@ uint64_t pauses_limit_ns(const struct pauses *p)
 	return all_ns > LEAST_LIMIT_NS ? all_ns : LEAST_LIMIT_NS;
 }
 
-int pauses_add(struct pauses *p, const struct test_span *span)
+/* One more of `size` bytes. */
+static int append(void **list, size_t *count, size_t *room, const void *one, size_t size)
 {
-	if (p->count == p->room) {
-		size_t room = p->room ? 2 * p->room : 256;
-		struct test_span *grown = reallocarray(p->spans, room, sizeof(*grown));
+	if (*count == *room) {
+		size_t more = *room ? 2 * *room : 256;
+		void *grown = reallocarray(*list, more, size);
 
 		if (!grown)
 			return -ENOMEM;
-		p->spans = grown;
-		p->room = room;
+		*list = grown;
+		*room = more;
 	}
-	p->spans[p->count++] = *span;
+	memcpy((char *)*list + (*count)++ * size, one, size);
 	return 0;
+}
+
+int pauses_add(struct pauses *p, const struct test_span *span)
+{
+	void *list = p->spans;
+	int error = append(&list, &p->count, &p->room, span, sizeof(*span));
+
+	p->spans = list;
+	return error;
 }
 
 int pauses_add_move(struct pauses *p, const struct pauses_move *move)
 {
-	if (p->n_moves == p->moves_room) {
-		size_t room = p->moves_room ? 2 * p->moves_room : 64;
-		struct pauses_move *grown = reallocarray(p->moves, room, sizeof(*grown));
+	void *list = p->moves;
+	int error = append(&list, &p->n_moves, &p->moves_room, move, sizeof(*move));
 
-		if (!grown)
-			return -ENOMEM;
-		p->moves = grown;
-		p->moves_room = room;
-	}
-	p->moves[p->n_moves++] = *move;
-	return 0;
+	p->moves = list;
+	return error;
 }
 
 /* SplitMix64: the state counts, the rest mixes. */

@@ -29,7 +29,7 @@ static int answers(const json_t *root, const char *command)
 	return json_object_get(root, "return") && id && strcmp(id, command) == 0;
 }
 
-/* Remembers when one of those was that are asked for. */
+/* Remembers when one of those was that are asked for.  A STOP counts until its RESUME. */
 static void note(struct test_qmp_events *events, const json_t *root)
 {
 	const char *name = json_string_value(json_object_get(root, "event"));
@@ -41,12 +41,15 @@ static void note(struct test_qmp_events *events, const json_t *root)
 
 	if (!name)
 		return;
-	if (strcmp(name, "STOP") == 0)
+	if (strcmp(name, "STOP") == 0) {
 		events->stop_ns = ns;
-	else if (strcmp(name, "RESUME") == 0)
+	} else if (strcmp(name, "RESUME") == 0) {
+		events->stood_ns += events->stop_ns ? ns - events->stop_ns : 0;
+		events->stop_ns = 0;
 		events->resume_ns = ns;
-	else if (strcmp(name, "MIGRATION") == 0 && status && strcmp(status, "completed") == 0)
+	} else if (strcmp(name, "MIGRATION") == 0 && status && strcmp(status, "completed") == 0) {
 		events->completed_ns = ns;
+	}
 }
 
 /* Looks through the whole lines that have come, up to the answer, or what stands in its place. */

@@ -12,6 +12,7 @@
  * none. */
 struct test_qmp_events {
 	int64_t stop_ns, resume_ns;
+	int64_t stood_ns;     /* in all, from each STOP to the RESUME that followed it */
 	int64_t completed_ns; /* MIGRATION, of this status */
 };
 

@@ -123,6 +123,39 @@ static void a_move_ends_when_both_sides_are_done(void **state)
 	move(1500, 1560, 1550, 50, 560);
 }
 
+/* A CPU that waits for an answer cannot be saved just then. */
+static void what_a_guest_stood_in_vain_counts(void **state)
+{
+	const struct test_qmp_events from = {.stop_ns = 1500, .stood_ns = 70, .completed_ns = 1560};
+	const struct test_qmp_events to = {.resume_ns = 1550};
+	uint64_t downtime_ns, total_ns;
+
+	(void)state;
+	event_tell_move(1000, &from, &to, &downtime_ns, &total_ns);
+	assert_int_equal(downtime_ns, 120);
+	assert_int_equal(total_ns, 560);
+}
+
+static enum judge_verdict moved(int64_t stood_ns)
+{
+	struct judge_row row = {.verdict = JUDGE_PASS};
+
+	event_judge_moved(100 * 1000000, stood_ns, &row);
+	return row.verdict;
+}
+
+static void a_moved_guest_stood_about_as_long_as_its_events_say(void **state)
+{
+	(void)state;
+	assert_int_equal(moved(100 * 1000000), JUDGE_PASS);
+	assert_int_equal(moved(51 * 1000000), JUDGE_PASS);
+	assert_int_equal(moved(149 * 1000000), JUDGE_PASS);
+	assert_int_equal(moved(49 * 1000000), JUDGE_FAIL);
+	assert_int_equal(moved(151 * 1000000), JUDGE_FAIL);
+	assert_int_equal(moved(0), JUDGE_FAIL);
+	assert_int_equal(moved(second), JUDGE_FAIL);
+}
+
 static void a_move_of_which_an_event_is_missing_has_no_figure(void **state)
 {
 	(void)state;
@@ -186,6 +219,8 @@ int main(void)
 		cmocka_unit_test(what_was_frozen_stood_as_long_as_the_event),
 		cmocka_unit_test(the_first_reason_stays),
 		cmocka_unit_test(a_move_ends_when_both_sides_are_done),
+		cmocka_unit_test(what_a_guest_stood_in_vain_counts),
+		cmocka_unit_test(a_moved_guest_stood_about_as_long_as_its_events_say),
 		cmocka_unit_test(a_move_of_which_an_event_is_missing_has_no_figure),
 		cmocka_unit_test(a_suspend_that_was_none_is_told_from_a_short_one),
 		cmocka_unit_test(a_step_of_the_host_is_to_be_followed),

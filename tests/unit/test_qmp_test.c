@@ -178,6 +178,7 @@ static void events_tell_when_they_were(void **state)
 	assert_int_equal(test_qmp_do(&q, "cont", NULL), 0);
 	assert_true(q.events.resume_ns == 1795000002000000000);
 	assert_true(q.events.stop_ns == 1795000003000001000);
+	assert_int_equal(q.events.stood_ns, 1000001000); /* the first STOP's */
 	test_qmp_close(&q);
 	end(&v);
 }

@@ -44,6 +44,7 @@ if [ $# -eq 0 ]; then
 	refused 'a clock source to come is refused by name' 2 'hyperv is not in this version' \
 		--clocksource hyperv
 	refused 'an unknown scenario is named' 2 "no scenario 'earthquake'" --scenario earthquake
+	refused 'and so are those that there are' 2 'migrate, migrations, hoststep' --scenario x
 	refused 'a scenario to come is refused by name' 2 'ntp is not in this version' \
 		--scenario boot,ntp
 	refused 'a policy that promises neither is refused' 2 'tries continue and freeze' \
