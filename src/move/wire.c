@@ -19,12 +19,14 @@ enum { PIECES = 100, BURST = 1 };
 
 void wire_init(struct wire *w, int fd, uint64_t patience_ns, const bool *give_up)
 {
-	const int yes = 1;
+	const int yes = 1, room = 1 << 20;
 
 	*w = (struct wire){.fd = fd, .patience_ns = patience_ns, .give_up = give_up};
 	/* Each word waits for an answer; what is long comes in large pieces anyway.  A UNIX socket
-	 * has no such thing. */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	 * has no such thing, and does not find out how much it should hold: as much as it may is a
+	 * quarter faster than what it has. */
+	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 }
 
 void wire_close(struct wire *w)
