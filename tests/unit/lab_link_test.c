@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "../../lab/protocol.h"
 #include "cmd/lab.h"
 
 static char dir[64];
@@ -184,6 +185,44 @@ static void what_is_no_link_is_named(void **state)
 	assert_refused(text, -EINVAL, "such as");
 }
 
+/* How often a job has this variable with this value. */
+static unsigned has_variable(struct lab_link *link, const char *variable, uint32_t *ret_end)
+{
+	struct lab_options options = LAB_OPTIONS_DEFAULT;
+	char word[] = "true", *argv[] = {word, NULL};
+	struct lab_job head;
+	size_t size, n = 0;
+	uint8_t *job;
+
+	options.link = link;
+	job = lab_job_create(&options, argv, &size, &why);
+	assert_non_null(job);
+	memcpy(&head, job + sizeof(struct lab_frame), sizeof(head));
+	*ret_end = head.link;
+	for (size_t at = sizeof(struct lab_frame) + sizeof(head); at < size;
+	     at += strlen((char *)job + at) + 1)
+		n += strncmp((char *)job + at, variable, strlen(variable)) == 0;
+	free(job);
+	return (unsigned)n;
+}
+
+static void the_command_is_told_both_addresses(void **state)
+{
+	uint32_t end;
+
+	(void)state;
+	setenv("VMTIME_LAB_THERE", "of a lab around this one", 1);
+	assert_int_equal(has_variable(&left, "VMTIME_LAB_HERE=169.254.77.1", &end), 1);
+	assert_int_equal(end, 1);
+	assert_int_equal(has_variable(&left, "VMTIME_LAB_THERE=169.254.77.2", &end), 1);
+	assert_int_equal(has_variable(&left, "VMTIME_LAB_THERE=", &end), 1);
+	assert_int_equal(has_variable(&right, "VMTIME_LAB_HERE=169.254.77.2", &end), 1);
+	assert_int_equal(end, 2);
+	assert_int_equal(has_variable(NULL, "VMTIME_LAB_", &end), 0);
+	assert_int_equal(end, 0);
+	unsetenv("VMTIME_LAB_THERE");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -194,6 +233,7 @@ int main(void)
 		TEST(nobody_else_gets_in),
 		TEST(both_ends_agree_which_is_which),
 		TEST(what_is_no_link_is_named),
+		TEST(the_command_is_told_both_addresses),
 	};
 
 	return cmocka_run_group_tests_name("lab_link", tests, NULL, NULL);
