@@ -27,7 +27,8 @@ struct pauses {
 	struct pauses_move *moves;
 	size_t n_moves, moves_room;
 
-	/* Between these lies what the guest stood still in all; of moves both are their downtimes. */
+	/* Between these lies what the guest stood still in all; of moves both are what their events
+	 * say. */
 	uint64_t least_ns, most_ns;
 
 	bool has_ledgers; /* after the last */
