@@ -71,6 +71,13 @@ static int boot(struct machine *m, struct why *why)
 	return result < 0 ? result : machine_make_threads(m, why);
 }
 
+/* What its CPUs have written by now waits for this thread. */
+static void empty_consoles(const struct machine *m)
+{
+	for (unsigned i = 0; i < PORTS_SERIAL; i++)
+		console_empty(m->ports.serial[i].console);
+}
+
 static int start(struct machine *m, struct why *why)
 {
 	const bool arrives = m->incoming, first = !m->powered || arrives;
@@ -82,7 +89,9 @@ static int start(struct machine *m, struct why *why)
 		result = machine_end_gap(m, why);
 	if (result < 0)
 		machine_tear_down(m);
-	m->incoming = NULL; /* who is told may free it */
+	else if (first)
+		empty_consoles(m); /* not before all else has gone well */
+	m->incoming = NULL;        /* who is told may free it */
 	if (result == 0 && arrives && m->watch)
 		m->watch->change(m->watch->owner, &m->chipset.change);
 	if (result == 0 && arrives)

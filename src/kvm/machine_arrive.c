@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* machine_arrive.c - a machine that does not boot: it comes from a file or from another host. */
+#include <assert.h>
 #include <errno.h>
 
 #include "kvm/machine_impl.h"
@@ -35,6 +36,7 @@ int machine_prepare(struct machine *m, const struct vmstate_parts *description, 
 {
 	int result;
 
+	assert(m->arrival <= MACHINE_PREPARED && !m->powered);
 	if (m->arrival != MACHINE_NOT_HERE)
 		machine_tear_down(m); /* for another one, which has not come */
 	m->arrival = MACHINE_NOT_HERE;

@@ -353,8 +353,6 @@ void machine_begin(struct machine *m, bool first)
 {
 	m->running = true;
 	machine_begin_host(m, first);
-	for (unsigned i = 0; i < PORTS_SERIAL && first; i++)
-		console_empty(m->ports.serial[i].console);
 	machine_let_in(m);
 }
 

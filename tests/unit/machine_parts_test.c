@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "kvm/dirty.h"
 #include "kvm/thread.h"
 
@@ -174,6 +175,51 @@ static void no_cpu_runs_before_all_threads_are_there(void **state)
 	ended(m);
 }
 
+/* It has come and stands; its clock, which does not, is one that cannot go on. */
+static struct machine *one_that_cannot_go_on(void)
+{
+	static const struct vmstate_parts nothing;
+	struct machine *m = running();
+	struct counted_clock now = liveclock_get(&m->chipset.clock);
+	const struct vmt_reading at = {.counter = now.clock.base_counter};
+
+	bench_show_clock(m);
+	assert_int_equal(vmt_clock_start(1000000000, &at, &now.clock, NULL), 0);
+	liveclock_set(&m->chipset.clock, &now);
+	m->running = false;
+	m->incoming = &nothing;
+	m->arrival = MACHINE_FINISHED;
+	m->pause.config = machine_pause_config(m);
+	return m;
+}
+
+static void a_file_is_emptied_when_nothing_can_fail_any_more(void **state)
+{
+	struct folder folder = folder_new();
+	struct machine *m = one_that_cannot_go_on();
+	const struct console_config config = {CONSOLE_FILE, folder.file};
+	const struct console_port port = ports_console(&m->ports, 0);
+	struct event_base *base = event_base_new();
+	struct kvm_run *pages[BENCH_CPUS];
+	struct machine_end end;
+	struct why why = {""};
+
+	(void)state;
+	for (uint32_t i = 0; i < BENCH_CPUS; i++)
+		pages[i] = m->vcpus[i].run;
+	folder_write(folder.file, "precious");
+	assert_int_equal(console_open(&config, base, &port, &m->ports.serial[0].console, NULL), 0);
+	assert_int_equal(machine_run(m, &end, &why), -EIO);
+	assert_non_null(strstr(why.text, "cannot go on"));
+	assert_int_equal(console_close(m->ports.serial[0].console, NULL), 0);
+	assert_true(folder_holds(folder.file, "precious"));
+	for (uint32_t i = 0; i < BENCH_CPUS; i++)
+		m->vcpus[i].run = pages[i];
+	event_base_free(base);
+	folder_remove(&folder);
+	ended(m);
+}
+
 /* ... and those that are there can be ended. */
 static void who_waits_to_run_can_be_sent_away(void **state)
 {
@@ -200,6 +246,7 @@ int main(void)
 		cmocka_unit_test(nobody_asks_a_vm_that_is_closed),
 		cmocka_unit_test(no_cpu_runs_before_all_threads_are_there),
 		cmocka_unit_test(who_waits_to_run_can_be_sent_away),
+		cmocka_unit_test(a_file_is_emptied_when_nothing_can_fail_any_more),
 	};
 
 	if (thread_catch_kicks() < 0)
