@@ -260,7 +260,9 @@ static int run_to_the_end(struct run *r, const struct run_options *o, struct mac
 					    .machine = r->machine,
 					    .base = r->base,
 					    .qmp = &r->qmp};
-		result = run_incoming_wait(in, &o->address, why);
+		result = machine_open(r->machine, why);
+		if (result == 0)
+			result = run_incoming_wait(in, &o->address, why);
 	}
 	if (result == 0) {
 		result = machine_run(r->machine, ret_end, why);

@@ -265,7 +265,8 @@ int run_incoming_wait(struct run_incoming *in, const struct address *address, st
 
 void run_incoming_runs(struct run_incoming *in)
 {
-	if (!in->target || in->answered)
+	/* Changes before it is ours are of its state that is loaded. */
+	if (!in->target || in->answered || !in->ours)
 		return;
 	in->answered = true;
 	in->place = RUN_INCOMING_HERE;

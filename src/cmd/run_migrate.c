@@ -11,9 +11,9 @@
 #include "cmd/run_progress.h"
 #include "cmd/run_qmp.h"
 
-/* A CPU may wait for an answer, of the RTC for half a second; then the machine goes on, and is
- * halted a little later. */
-enum { TRIES = 40, AGAIN_MS = 50, US_PER_MS = 1000 };
+/* A CPU may wait for an answer, of the RTC for a second; then the machine goes on, and is halted a
+ * little later. */
+enum { TRIES = 100, US_PER_MS = 1000 };
 
 #define DOWNTIME_LIMIT_NS 300000000ULL
 #define PATIENCE_NS 30000000000ULL
@@ -45,7 +45,7 @@ static void tell(struct run_qmp *qmp, const char *status)
 /* What it keeps while it is under way.  The machine notes no more what is written. */
 static void release(struct run_migrate *m)
 {
-	struct event **const events[] = {&m->event, &m->again, &m->show};
+	struct event **const events[] = {&m->event, &m->show};
 
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
 		if (*events[i])
@@ -149,16 +149,15 @@ static void give_state(struct run_qmp *qmp)
 
 static void halt(struct run_qmp *qmp)
 {
-	const struct timeval a_moment = {.tv_usec = AGAIN_MS * US_PER_MS};
 	struct run_migrate *m = &qmp->migrate;
-	struct why why = {""};
+	struct why why = {""}, stuck;
 	int result = stand_still(qmp, &why);
 
-	if (result == -EAGAIN && ++m->tries < TRIES && (!m->ran || run_qmp_go_on(qmp, &why) == 0) &&
-	    evtimer_add(m->again, &a_moment) == 0)
-		return;
 	if (result == 0) {
 		give_state(qmp);
+	} else if (result == -EAGAIN && m->ran && ++m->tries < TRIES &&
+		   run_qmp_go_on(qmp, &stuck) == 0) {
+		migrate_source_not_yet(m->source);
 	} else {
 		m->halted = true;
 		migrate_source_cannot(m->source, &why);
@@ -175,7 +174,7 @@ static void look(struct run_qmp *qmp)
 		return;
 	}
 	tell(qmp, word_of(m));
-	if (stage != MIGRATE_SOURCE_HALT || m->halted || evtimer_pending(m->again, NULL))
+	if (stage != MIGRATE_SOURCE_HALT || m->halted)
 		return;
 	halt(qmp);
 	tell(qmp, word_of(m));
@@ -188,13 +187,6 @@ static void on_stage(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	/* Before the stage is looked at: what is reached after the look wakes the loop again. */
 	(void)!read(fd, &count, sizeof(count));
-	look(arg);
-}
-
-static void on_again(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
 	look(arg);
 }
 
@@ -226,9 +218,8 @@ static int watch(struct run_qmp *qmp)
 
 	m->event = event_new(qmp->base, migrate_source_fd(m->source), EV_READ | EV_PERSIST,
 			     on_stage, qmp);
-	m->again = evtimer_new(qmp->base, on_again, qmp);
 	m->show = event_new(qmp->base, -1, EV_PERSIST, on_show, qmp);
-	return m->event && m->again && m->show && event_add(m->event, NULL) == 0 &&
+	return m->event && m->show && event_add(m->event, NULL) == 0 &&
 			       (!m->progress || event_add(m->show, &period) == 0)
 		       ? 0
 		       : -ENOMEM;
@@ -382,9 +373,14 @@ const char *run_migrate_runstate(const struct run_qmp *qmp)
 	}
 }
 
+bool run_migrate_may_be_forced(const struct run_qmp *qmp)
+{
+	return qmp->migrate.place == RUN_MIGRATE_GONE || qmp->migrate.place == RUN_MIGRATE_UNKNOWN;
+}
+
 void run_migrate_take_back(struct run_qmp *qmp)
 {
-	if (qmp->migrate.place == RUN_MIGRATE_GONE || qmp->migrate.place == RUN_MIGRATE_UNKNOWN)
+	if (run_migrate_may_be_forced(qmp))
 		qmp->migrate.place = RUN_MIGRATE_HERE;
 }
 

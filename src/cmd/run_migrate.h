@@ -41,7 +41,7 @@ struct run_migrate {
 	struct machine *machine;
 	struct vmstate_parts description;
 	struct dirty dirty;
-	struct event *event, *again, *show;
+	struct event *event, *show;
 	unsigned tries;
 	bool ran;     /* and goes on if it comes to nothing */
 	bool halted;  /* its state was given */
@@ -70,7 +70,8 @@ bool run_migrate_has_state(const struct run_qmp *qmp, const char *what, struct w
 /* In query-status; NULL: as it seems. */
 const char *run_migrate_runstate(const struct run_qmp *qmp);
 
-/* A person knows that the machine does not run over there. */
+/* Whether a person who knows that it does not run over there may make it go on here; and it has. */
+bool run_migrate_may_be_forced(const struct run_qmp *qmp);
 void run_migrate_take_back(struct run_qmp *qmp);
 
 /* The KVM VM is about to be closed, for a reset or for good: a migration fails, or is waited for if

@@ -238,11 +238,12 @@ static json_t *cont(void *owner, const json_t *arguments, struct why *why)
 		why_set(why, -EINVAL, "\"force\" is true or false");
 		return NULL;
 	}
-	if (force)
-		run_migrate_take_back(qmp);
-	if (is_not_ours(qmp, "cont", why) || run_save_reads(qmp, "cont", why))
+	if (!(force && run_migrate_may_be_forced(qmp)) && is_not_ours(qmp, "cont", why))
 		return NULL;
-	return run_qmp_go_on(qmp, why) < 0 ? NULL : json_object();
+	if (run_save_reads(qmp, "cont", why) || run_qmp_go_on(qmp, why) < 0)
+		return NULL;
+	run_migrate_take_back(qmp);
+	return json_object();
 }
 
 static const char *const snapshot_arguments[] = {"file", "stop", NULL};

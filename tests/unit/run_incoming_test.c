@@ -19,7 +19,7 @@
 /* What has been done and told, in order. */
 static char diary[1024];
 static int prepare_says, load_says, finish_says, begin_says; /* 0, or a negative errno */
-static bool stands;
+static bool stands, goes_when_given_up;
 static enum migrate_target_stage stage;
 static int fd;
 static struct migrate_target_config config;
@@ -28,8 +28,9 @@ static struct run_qmp qmp;
 static struct run_incoming *const in = &qmp.incoming;
 
 /* The stages that the other thread reaches, one at each turn of the loop; STOP: somebody ends the
- * loop; UNFIT: somebody is turned away. */
-enum { UNFIT = 98, STOP = 99, END = 100 };
+ * loop; UNFIT: somebody is turned away;
+ * CHANGE: the watch of the machine tells of one. */
+enum { CHANGE = 97, UNFIT = 98, STOP = 99, END = 100 };
 static const int *plan;
 static struct event *turn;
 
@@ -66,7 +67,9 @@ static void on_turn(evutil_socket_t unused, short what, void *arg)
 	(void)arg;
 	if (*plan == END)
 		return;
-	if (*plan == STOP)
+	if (*plan == CHANGE)
+		run_incoming_runs(in);
+	else if (*plan == STOP)
 		event_base_loopbreak(qmp.base);
 	else if (*plan == UNFIT)
 		config.turned_away(config.owner, true, "other memory");
@@ -225,8 +228,7 @@ void migrate_target_give_up(struct migrate_target *t)
 {
 	assert_ptr_equal(t, target);
 	note("give up");
-	if (stage != MIGRATE_TARGET_GO)
-		reach(MIGRATE_TARGET_FAILED);
+	reach(goes_when_given_up ? MIGRATE_TARGET_GO : MIGRATE_TARGET_FAILED);
 }
 
 enum migrate_target_stage migrate_target_end(struct migrate_target *t, struct why *why)
@@ -245,7 +247,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	diary[0] = '\0';
-	stands = false;
+	stands = goes_when_given_up = false;
 	prepare_says = load_says = finish_says = begin_says = 0;
 	qmp = (struct run_qmp){.base = event_base_new()};
 	*in = (struct run_incoming){.uri = "tcp::1", .base = qmp.base, .qmp = &qmp};
@@ -398,21 +400,42 @@ static void nobody_waits_for_ever(void **state)
 	has_done("setup prepare prepared active arrive load finish loaded give up failed");
 }
 
-/* GO has come in the moment in which the loop was ended. */
-static void what_has_become_ours_is_given_back(void **state)
+static void a_change_while_it_is_loaded_is_not_that_it_runs(void **state)
 {
-	static const int stages[] = {MIGRATE_TARGET_ASKED, MIGRATE_TARGET_WHOLE, STOP, END};
+	static const int stages[] = {MIGRATE_TARGET_ASKED, MIGRATE_TARGET_WHOLE, CHANGE,
+				     MIGRATE_TARGET_GO, END};
 	struct why why;
 
 	(void)state;
-	assert_int_equal(waits(stages, &why), -ECANCELED);
-	diary[0] = '\0';
-	*in = (struct run_incoming){.uri = "tcp::1", .base = qmp.base, .qmp = &qmp};
+	assert_int_equal(waits(stages, &why), 0);
+	has_done("setup prepare prepared active arrive load finish loaded");
+	run_incoming_runs(in);
+	run_incoming_end(in, 0, NULL);
+	has_done("running RESUME completed");
+}
+
+static void what_has_become_ours_is_given_back(void **state)
+{
+	struct why why;
+
+	(void)state;
 	assert_int_equal(waits(all, &why), 0);
 	why_set(&why, -EIO, "no console");
 	diary[0] = '\0';
 	run_incoming_end(in, -EIO, &why);
 	has_done("running: no console failed");
+}
+
+static void what_becomes_ours_when_nobody_waits_any_more_is_given_back(void **state)
+{
+	static const int stages[] = {MIGRATE_TARGET_ASKED, MIGRATE_TARGET_WHOLE, STOP, END};
+	struct why why;
+
+	(void)state;
+	goes_when_given_up = true;
+	assert_int_equal(waits(stages, &why), -ECANCELED);
+	has_done("setup prepare prepared active arrive load finish loaded give up running: it is "
+		 "not waited for any more failed");
 }
 
 static void what_cannot_begin_is_told(void **state)
@@ -439,6 +462,8 @@ int main(void)
 		CASE(one_that_is_damaged_is_refused_when_it_is_whole),
 		CASE(one_that_does_not_come_is_told_of),
 		CASE(nobody_waits_for_ever),
+		CASE(a_change_while_it_is_loaded_is_not_that_it_runs),
+		CASE(what_becomes_ours_when_nobody_waits_any_more_is_given_back),
 		CASE(what_has_become_ours_is_given_back),
 		CASE(what_cannot_begin_is_told),
 	};

@@ -203,6 +203,14 @@ void migrate_source_state(struct migrate_source *s, struct vmstate_parts *state)
 	vmstate_parts_free(state);
 }
 
+void migrate_source_not_yet(struct migrate_source *s)
+{
+	assert_ptr_equal(s, source);
+	assert_false(paused);
+	note("not yet");
+	stage = MIGRATE_SOURCE_ACTIVE;
+}
+
 void migrate_source_cannot(struct migrate_source *s, const struct why *why)
 {
 	assert_ptr_equal(s, source);
@@ -373,11 +381,11 @@ static void a_cpu_that_waits_for_an_answer_gets_it(void **state)
 	busy = 2;
 	begins();
 	reaches(MIGRATE_SOURCE_HALT);
-	has_done("setup active STOP settle RESUME");
+	has_done("setup active STOP settle RESUME not yet");
 	assert_null(run_migrate_runstate(&qmp));
-	event_base_loop(qmp.base, EVLOOP_ONCE);
-	has_done("STOP settle RESUME");
-	event_base_loop(qmp.base, EVLOOP_ONCE);
+	reaches(MIGRATE_SOURCE_HALT);
+	has_done("STOP settle RESUME not yet");
+	reaches(MIGRATE_SOURCE_HALT);
 	has_done("STOP settle time stands save state device");
 	reaches(MIGRATE_SOURCE_COMPLETED);
 	has_done("completed");
@@ -388,14 +396,25 @@ static void but_not_for_ever(void **state)
 	(void)state;
 	busy = 1000;
 	begins();
-	reaches(MIGRATE_SOURCE_HALT);
-	while (!qmp.migrate.halted)
-		event_base_loop(qmp.base, EVLOOP_ONCE);
-	assert_true(busy > 900);
-	assert_non_null(strstr(diary, "cannot: CPU 0 is in the middle of an access device"));
-	diary[0] = '\0';
+	while (!qmp.migrate.halted) {
+		diary[0] = '\0';
+		reaches(MIGRATE_SOURCE_HALT);
+	}
+	assert_true(busy > 800);
+	has_done("STOP settle cannot: CPU 0 is in the middle of an access device");
 	reaches(MIGRATE_SOURCE_FAILED);
 	has_done("RESUME failed");
+}
+
+static void one_that_stands_still_gets_no_answer(void **state)
+{
+	(void)state;
+	paused = true;
+	busy = 1;
+	begins();
+	reaches(MIGRATE_SOURCE_HALT);
+	reaches(MIGRATE_SOURCE_FAILED);
+	has_done("setup active settle cannot: CPU 0 is in the middle of an access device failed");
 }
 
 static void one_that_cannot_be_saved_goes_on(void **state)
@@ -551,6 +570,7 @@ int main(void)
 		CASE(one_that_stood_still_stands_still),
 		CASE(a_cpu_that_waits_for_an_answer_gets_it),
 		CASE(but_not_for_ever),
+		CASE(one_that_stands_still_gets_no_answer),
 		CASE(one_that_cannot_be_saved_goes_on),
 		CASE(it_may_be_called_back_until_it_has_gone),
 		CASE(nobody_runs_it_of_whom_nobody_knows),
