@@ -430,8 +430,8 @@ static int hand_over(struct migrate_source *s, struct why *why)
 	return await_word(s, MESSAGE_LOADED, why);
 }
 
-/* From here on it cannot be cancelled: nothing gives the wire up any more, so GO fails only when
- * the socket does, or takes no byte for as long as patience lasts.  A GO that was written in part
+/* From here on it cannot be cancelled: GO fails only when the socket does, or takes no byte for as
+ * long as patience lasts, or for 50 ms when this process is to end.  A GO that was written in part
  * cannot have come whole, and the target runs the machine by nothing else: its section of 32 bytes
  * ends with the checksum of the others.  That is why an error here gives the machine back, and one
  * after it does not. */
@@ -550,7 +550,7 @@ void *migrate_send(void *arg)
 	struct migrate_source *s = arg;
 	int result = converse(s, &s->why);
 
-	if (result == -ECANCELED)
+	if (result == -ECANCELED && !s->told_go)
 		(void)cancelled(s, &s->why);
 	if (result < 0 && s->wire.fd >= 0) {
 		ask_why(s, result, &s->why);

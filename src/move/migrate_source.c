@@ -169,6 +169,13 @@ int migrate_source_cancel(struct migrate_source *s, struct why *why)
 			: 0;
 }
 
+/* A GO that is being written is whole or is not, as ever. */
+void migrate_source_abandon(struct migrate_source *s)
+{
+	if (migrate_source_cancel(s, NULL) < 0)
+		__atomic_store_n(&s->give_up, true, __ATOMIC_SEQ_CST);
+}
+
 enum migrate_source_stage migrate_source_end(struct migrate_source *s,
 					     struct migrate_stats *ret_stats, struct why *why)
 {

@@ -106,6 +106,10 @@ void migrate_source_cannot(struct migrate_source *s, const struct why *why);
 /* Unless GO was written it ends soon, CANCELLED.  0, or -EBUSY: it is too late. */
 int migrate_source_cancel(struct migrate_source *s, struct why *why);
 
+/* This process is to end and waits for no word any more: as migrate_source_cancel(), but what was
+ * told to go is UNKNOWN soon. */
+void migrate_source_abandon(struct migrate_source *s);
+
 /* Waits for its end, which must be near, and frees it.  Why it failed is in *why. */
 enum migrate_source_stage migrate_source_end(struct migrate_source *s,
 					     struct migrate_stats *ret_stats, struct why *why);

@@ -349,6 +349,29 @@ static void afterwards_it_cannot(void **state)
 	bench_free(b);
 }
 
+/* Nor does it keep its process from ending. */
+static void who_ends_does_not_wait_for_its_word(void **state)
+{
+	for (enum point point = AT_ASK; point < AT_NOTHING; point++) {
+		struct bench *b = bench_new(point, IS_SILENT);
+
+		(void)state;
+		b->params.patience_ns = 3600 * S;
+		b->params.downtime_limit_ns = 3600 * S;
+		bench_begin(b);
+		while (!__atomic_load_n(&b->target.at_point, __ATOMIC_SEQ_CST))
+			if (migrate_source_stage(b->source) == MIGRATE_SOURCE_HALT)
+				bench_reach(b, MIGRATE_SOURCE_DEVICE);
+			else
+				poll(NULL, 0, 1);
+		migrate_source_abandon(b->source);
+		assert_int_equal(bench_end(b), point == AT_GO ? MIGRATE_SOURCE_UNKNOWN
+							      : MIGRATE_SOURCE_CANCELLED);
+		says_why(b, point == AT_GO ? "see whether the machine runs there" : "cancelled");
+		bench_free(b);
+	}
+}
+
 static void cannot_at_once(struct bench *b)
 {
 	migrate_source_cannot(b->source, &(struct why){"a CPU does not stop"});
@@ -431,6 +454,7 @@ int main(void)
 		cmocka_unit_test(it_can_be_cancelled_until_it_was_told_to_go),
 		cmocka_unit_test(a_cancelled_one_tells_the_other_side),
 		cmocka_unit_test(afterwards_it_cannot),
+		cmocka_unit_test(who_ends_does_not_wait_for_its_word),
 		cmocka_unit_test(one_that_does_not_stand_still_stays),
 		cmocka_unit_test(an_owner_who_is_late_does_no_harm),
 		cmocka_unit_test(where_nobody_listens_it_does_not_go),
