@@ -131,7 +131,8 @@ int ioctl(int fd, unsigned long request, ...)
 	assert_in_range(fd, BENCH_KVM, BENCH_CPU + BENCH_CPUS - 1);
 	if (request == KVM_RUN) {
 		__atomic_add_fetch(&bench.settled, 1, __ATOMIC_SEQ_CST);
-		bench.armed_in_run += bench.deadlines[fd - BENCH_CPU] != 0;
+		if (bench.deadlines[fd - BENCH_CPU])
+			__atomic_add_fetch(&bench.armed_in_run, 1, __ATOMIC_SEQ_CST);
 		errno = EINTR;
 		return -1;
 	}
