@@ -61,9 +61,14 @@ static void on_show(evutil_socket_t fd, short what, void *arg)
 	run_progress_show(text);
 }
 
+/* One may leave again before it has begun, and another one may ask before anybody has looked. */
 static void prepare(struct run_incoming *in)
 {
-	in->prepared = true;
+	const unsigned asked = migrate_target_asked(in->target);
+
+	if (!asked || asked == in->prepared)
+		return;
+	in->prepared = asked;
 	in->result = machine_prepare(in->machine, migrate_target_description(in->target), &in->why);
 	migrate_target_prepared(in->target, in->result, &in->why);
 }
@@ -137,8 +142,7 @@ static void look(struct run_incoming *in)
 		tell(in, "active");
 	switch (stage) {
 	case MIGRATE_TARGET_ASKED:
-		if (!in->prepared)
-			prepare(in);
+		prepare(in);
 		break;
 	case MIGRATE_TARGET_STATE:
 		load(in);

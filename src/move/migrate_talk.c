@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 
 #include "host/hostclock.h"
@@ -19,6 +20,13 @@ static const char *const doings[TALK_DOINGS] = {
 /* Without these no machine goes on. */
 static const uint32_t time_kinds[] = {VMSTATE_CLOCK, VMSTATE_TSC, VMSTATE_HOST};
 enum { TIME_KINDS = sizeof(time_kinds) / sizeof(time_kinds[0]) };
+
+/* Who greets may take so long while others wait; and who waits is looked for so often. */
+#define HURRY_NS UINT64_C(2000000000)
+#define LOOK_NS UINT64_C(100000000)
+
+/* The machine runs here: nobody has to wait for what its source still says. */
+#define PART_NS UINT64_C(1000000000)
 
 static taker_other other;
 
@@ -39,7 +47,6 @@ void talk_free(struct talk *k)
 {
 	taker_free(k->taker);
 	vmstate_parts_free(&k->description);
-	vmstate_parts_free(&k->time);
 	vmstate_parts_free(&k->state);
 }
 
@@ -54,20 +61,43 @@ static void now_does(struct talk *k, enum talk_doing doing)
 	k->reader.name = k->writer.name = k->names[doing];
 }
 
-/* The wire has patience with each byte, the greeting has none with all of them.  And a wire that is
- * given up reads on for a while, but GO must not come then. */
+static void begin_patience(struct talk *k)
+{
+	k->since_ns = hostclock_monotonic_ns();
+	k->until_ns = k->since_ns + k->config->hello_patience_ns;
+}
+
+static bool others_wait(const struct talk *k)
+{
+	struct pollfd p = {.fd = k->owner.listener, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/* Who greets has so long for all of it, and less when somebody else would like to. */
+static ssize_t get_in_time(struct talk *k, void *bytes, size_t most)
+{
+	ssize_t got;
+
+	do {
+		const uint64_t now = hostclock_monotonic_ns(), soon = k->since_ns + HURRY_NS;
+		const uint64_t until = k->until_ns > soon && others_wait(k) ? soon : k->until_ns;
+
+		if (now >= until)
+			return -ETIMEDOUT;
+		k->wire.patience_ns = until - now < LOOK_NS ? until - now : LOOK_NS;
+		got = k->from_wire.get(k->from_wire.from, bytes, most);
+	} while (got == -ETIMEDOUT);
+	return got;
+}
+
+/* A wire that is given up reads on for a while, but GO must not come then. */
 static ssize_t get(void *from, void *bytes, size_t most)
 {
 	struct talk *k = from;
-	uint64_t now = k->until_ns ? hostclock_monotonic_ns() : 0;
-	ssize_t got;
+	ssize_t got = k->until_ns ? get_in_time(k, bytes, most)
+				  : k->from_wire.get(k->from_wire.from, bytes, most);
 
-	if (k->until_ns) {
-		if (now >= k->until_ns)
-			return -ETIMEDOUT;
-		k->wire.patience_ns = k->until_ns - now;
-	}
-	got = k->from_wire.get(k->from_wire.from, bytes, most);
 	if (got >= 0 && __atomic_load_n(k->wire.give_up, __ATOMIC_SEQ_CST))
 		return -ECANCELED;
 	if (got > 0)
@@ -144,6 +174,7 @@ static int hear_hello(struct talk *k, struct message_hello *hello, struct why *w
 		return result;
 	if (hello->low_size == m->low_size && hello->high_size == m->high_size)
 		return 0;
+	k->unfit = true;
 	return why_set(why, -EXDEV,
 		       "%s: that machine has %" PRIu64 " KiB of memory and this one %" PRIu64
 		       " (give --memory as it is there)",
@@ -159,7 +190,7 @@ static int hear_description(struct talk *k, struct vmstate_parts *d, struct why 
 
 	while ((result = next(k, &s, why)) == 0) {
 		if (s.type == MESSAGE_ASK)
-			return message_word(&k->reader, &s, why);
+			break;
 		if (s.type != STREAM_STATE + VMSTATE_MACHINE &&
 		    s.type != STREAM_STATE + VMSTATE_FEATURES)
 			return unexpected(k, &s, why);
@@ -167,6 +198,11 @@ static int hear_description(struct talk *k, struct vmstate_parts *d, struct why 
 		if (result < 0)
 			return result;
 	}
+	if (result == 0)
+		result = message_word(&k->reader, &s, why);
+	if (result == 0 && (!vmstate_parts_find(d, VMSTATE_MACHINE, 0) ||
+			    !vmstate_parts_find(d, VMSTATE_FEATURES, 0)))
+		result = why_set(why, -EINVAL, "%s: it was not said what machine it is", name(k));
 	return result;
 }
 
@@ -188,8 +224,41 @@ static int hear_ask(struct talk *k, struct why *why)
 	vmstate_parts_free(&k->description);
 	k->description = description;
 	k->hello = hello;
+	return 0;
+}
+
+/* READY, or what the owner does not like. */
+static int answer(struct talk *k, struct why *why)
+{
+	int result = k->owner.question(k->owner.owner, MIGRATE_TARGET_ASKED, why);
+
+	k->unfit = result < 0;
+	begin_patience(k);
+	if (result == 0)
+		result = read_host(k, &k->answered, why);
+	if (result == 0)
+		result = message_put_ready(&k->writer, &k->asked, &k->answered, why);
+	if (result == 0)
+		__atomic_store_n(&k->ready_ns, hostclock_monotonic_ns(), __ATOMIC_SEQ_CST);
+	return result;
+}
+
+/* From here on it is that source, or none. */
+static int hear_begin(struct talk *k, struct why *why)
+{
+	struct hosts_reading come;
+	struct stream_section s;
+	int result = hear(k, MESSAGE_BEGIN, &s, why);
+
+	if (result == 0)
+		result = message_begin(&k->reader, &s, &come, why);
+	if (result < 0)
+		return result;
 	k->until_ns = 0;
 	k->wire.patience_ns = k->config->patience_ns;
+	hosts_window(&k->hello.at, &k->asked, &k->answered, &come, &k->window);
+	__atomic_store_n(&k->rounds, 1, __ATOMIC_RELAXED);
+	k->owner.stage(k->owner.owner, MIGRATE_TARGET_ACTIVE);
 	return 0;
 }
 
@@ -204,7 +273,8 @@ int talk_begin(struct talk *k, int fd, struct why *why)
 	wire_init(&k->wire, fd, c->patience_ns, k->owner.give_up);
 	k->from_wire = wire_source(&k->wire);
 	sink = wire_sink(&k->wire);
-	k->until_ns = hostclock_monotonic_ns() + c->hello_patience_ns;
+	k->unfit = false;
+	begin_patience(k);
 	result = stream_begin(&k->writer, &sink, k->names[TALK_ASKS], why);
 	if (result == 0)
 		result = stream_open(&k->reader, &source, k->names[TALK_ASKS], why);
@@ -212,14 +282,8 @@ int talk_begin(struct talk *k, int fd, struct why *why)
 	if (result == 0)
 		result = hear_ask(k, why);
 	if (result == 0)
-		result = k->owner.question(k->owner.owner, MIGRATE_TARGET_ASKED, why);
-	if (result == 0)
-		result = read_host(k, &k->answered, why);
-	if (result == 0)
-		result = message_put_ready(&k->writer, &k->asked, &k->answered, why);
-	if (result == 0)
-		__atomic_store_n(&k->ready_ns, hostclock_monotonic_ns(), __ATOMIC_SEQ_CST);
-	return result;
+		result = answer(k, why);
+	return result < 0 ? result : hear_begin(k, why);
 }
 
 static bool has_time(const struct vmstate_parts *state)
@@ -230,30 +294,11 @@ static bool has_time(const struct vmstate_parts *state)
 	return true;
 }
 
-/* The owner may look at them while others are added. */
-static int show_time(struct talk *k, struct why *why)
-{
-	for (int i = 0; i < TIME_KINDS; i++) {
-		const struct vmstate_part *p = vmstate_parts_find(&k->state, time_kinds[i], 0);
-
-		if (vmstate_parts_add(&k->time, p->kind, p->version, p->index, p->bytes,
-				      p->length) < 0)
-			return why_set(why, -ENOMEM, "%s: no memory to take it in", name(k));
-	}
-	k->owner.stage(k->owner.owner, MIGRATE_TARGET_TIME);
-	return 0;
-}
-
 static int take_state(struct talk *k, const struct stream_section *s, struct why *why)
 {
-	int result;
-
 	if (state_knows(s))
 		now_does(k, TALK_STATE);
-	result = state_take(&k->reader, s, &k->state, why);
-	if (result == 0 && !k->time.n && has_time(&k->state))
-		result = show_time(k, why);
-	return result;
+	return state_take(&k->reader, s, &k->state, why);
 }
 
 static int begin_round(struct talk *k, const struct stream_section *s, struct why *why)
@@ -309,30 +354,12 @@ static int take_all(struct talk *k, struct why *why)
 	return result < 0 ? result : taker_complete(k->taker, name(k), why);
 }
 
-static int hear_begin(struct talk *k, struct why *why)
-{
-	struct hosts_reading come;
-	struct stream_section s;
-	int result = hear(k, MESSAGE_BEGIN, &s, why);
-
-	if (result == 0)
-		result = message_begin(&k->reader, &s, &come, why);
-	if (result < 0)
-		return result;
-	hosts_window(&k->hello.at, &k->asked, &k->answered, &come, &k->window);
-	__atomic_store_n(&k->rounds, 1, __ATOMIC_RELAXED);
-	k->owner.stage(k->owner.owner, MIGRATE_TARGET_ACTIVE);
-	return 0;
-}
-
 /* All of it, up to GO.  From then on nothing that happens to the connection matters. */
 static int take_over(struct talk *k, struct why *why)
 {
 	struct stream_section s;
-	int result = hear_begin(k, why);
+	int result;
 
-	if (result < 0)
-		return result;
 	now_does(k, TALK_MEMORY);
 	result = take_all(k, why);
 	if (result == 0)
@@ -347,17 +374,25 @@ static int take_over(struct talk *k, struct why *why)
 	return result < 0 ? result : message_word(&k->reader, &s, why);
 }
 
-/* The source is told that it runs; whether it hears it is another thing. */
+/* The source is told that it runs; whether it hears it is another thing.  *why stays empty when it
+ * did, or when nobody here waited for its word. */
 static void tell(struct talk *k, struct why *why)
 {
 	struct stream_section s;
-	int result = message_put_word(&k->writer, MESSAGE_RUNNING, why);
+	int result;
 
-	if (result == 0)
-		result = stream_next(&k->reader, &s, why);
+	if (k->wire.patience_ns > PART_NS)
+		k->wire.patience_ns = PART_NS;
+	result = message_put_word(&k->writer, MESSAGE_RUNNING, why);
+	if (result < 0)
+		return;
+	k->wire.give_up = k->owner.give_up;
+	result = stream_next(&k->reader, &s, why);
 	if (result > 0)
 		unexpected(k, &s, why);
-	if (result == 0)
+	else if (result == -ECANCELED)
+		why->text[0] = '\0';
+	else if (result == 0)
 		stream_end(&k->writer, NULL);
 }
 

@@ -27,6 +27,7 @@ struct talk_owner {
 	int (*question)(void *owner, enum migrate_target_stage stage, struct why *why);
 	void *owner;
 	const bool *give_up;
+	int listener; /* where others wait; -1: nobody does */
 };
 
 struct talk {
@@ -37,16 +38,16 @@ struct talk {
 	struct stream_source from_wire;
 	struct stream_writer writer;
 	struct stream_reader reader;
-	bool reads;                 /* the reader is open */
-	uint64_t until_ns;          /* by when ASK must have come; 0: it has */
-	struct message_hello hello; /* these two: of the last one that was ASKED about */
+	bool reads;                  /* the reader is open */
+	uint64_t since_ns, until_ns; /* it greets, by when it must have; 0: it has */
+	bool unfit;                  /* it has a machine, but not one for here */
+	struct message_hello hello;  /* these two: of the last one that was ASKED about */
 	struct vmstate_parts description;
 	struct hosts_reading asked, answered;
 	struct hosts_window window;
 	struct taker *taker;
-	struct vmstate_parts time;  /* copies, which stay when `state` grows */
-	struct vmstate_parts state; /* all of it */
-	uint32_t ended_by;          /* the word that ended the round */
+	struct vmstate_parts state;
+	uint32_t ended_by; /* the word that ended the round */
 	/* Atomic: */
 	uint64_t come_bytes, remaining_bytes, ready_ns;
 	uint32_t rounds;
@@ -57,8 +58,7 @@ int talk_init(struct talk *k, const struct migrate_target_config *config,
 	      const struct talk_owner *owner, struct why *why);
 void talk_free(struct talk *k);
 
-/* Takes over the socket; up to READY.  0 or negative errno: -EXDEV: its memory is of another size.
- */
+/* Takes over the socket; up to BEGIN.  0 or negative errno, and k->unfit. */
 int talk_begin(struct talk *k, int fd, struct why *why);
 
 /* To the end.  0: the machine is ours, and a text in *why says what the source may not know of it;

@@ -25,9 +25,10 @@ struct migrate_target {
 	pthread_t thread;
 	bool give_up;                    /* atomic */
 	enum migrate_target_stage stage; /* atomic */
-	pthread_mutex_t lock;            /* of the answer */
+	pthread_mutex_t lock;            /* of the answer, and of becoming a question */
 	pthread_cond_t answered;
 	bool has_answer;
+	unsigned asked;
 	int answer;
 	struct why answer_why;
 	uint64_t ended_ns; /* atomic; 0: it has not */
@@ -61,9 +62,8 @@ static int on_question(void *owner, enum migrate_target_stage stage, struct why 
 
 	pthread_mutex_lock(&t->lock);
 	t->has_answer = false;
-	pthread_mutex_unlock(&t->lock);
+	t->asked += stage == MIGRATE_TARGET_ASKED;
 	reach(t, stage);
-	pthread_mutex_lock(&t->lock);
 	while (!t->has_answer && (ours || !__atomic_load_n(&t->give_up, __ATOMIC_SEQ_CST)))
 		pthread_cond_wait(&t->answered, &t->lock);
 	result = t->has_answer ? t->answer : -ECANCELED;
@@ -122,7 +122,7 @@ static int next_client(struct migrate_target *t, struct why *why)
 	}
 }
 
-/* 1: READY was said to one; 0: one was turned away. */
+/* 1: one has begun; 0: one was turned away. */
 static int let_in(struct migrate_target *t, struct why *why)
 {
 	int fd = next_client(t, why), result;
@@ -136,10 +136,7 @@ static int let_in(struct migrate_target *t, struct why *why)
 	if (__atomic_load_n(&t->give_up, __ATOMIC_SEQ_CST))
 		return given_up(t, why);
 	if (t->config.turned_away)
-		t->config.turned_away(t->config.owner,
-				      result == -EXDEV ||
-					      migrate_target_stage(t) != MIGRATE_TARGET_LISTENS,
-				      why->text);
+		t->config.turned_away(t->config.owner, t->talk.unfit, why->text);
 	reach(t, MIGRATE_TARGET_LISTENS);
 	return 0;
 }
@@ -187,14 +184,15 @@ static void release(struct migrate_target *t)
 
 static int start(struct migrate_target *t, struct why *why)
 {
-	const struct talk_owner owner = {on_stage, on_question, t, &t->give_up};
-	int result = talk_init(&t->talk, &t->config, &owner, why);
+	struct talk_owner owner = {on_stage, on_question, t, &t->give_up, -1};
+	int result;
 
-	if (result < 0)
-		return result;
-	t->listener = address_listen(&t->config.address, why);
+	t->listener = owner.listener = address_listen(&t->config.address, why);
 	if (t->listener < 0)
 		return t->listener;
+	result = talk_init(&t->talk, &t->config, &owner, why);
+	if (result < 0)
+		return result;
 	t->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	t->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	result = t->fd < 0 || t->wake < 0 ? -errno : thread_start(&t->thread, "migrate", serve, t);
@@ -241,6 +239,16 @@ void migrate_target_stats(struct migrate_target *t, struct migrate_target_stats 
 	talk_stats(&t->talk, ended ? ended : hostclock_monotonic_ns(), ret_stats);
 }
 
+unsigned migrate_target_asked(struct migrate_target *t)
+{
+	unsigned asked;
+
+	pthread_mutex_lock(&t->lock);
+	asked = migrate_target_stage(t) == MIGRATE_TARGET_ASKED ? t->asked : 0;
+	pthread_mutex_unlock(&t->lock);
+	return asked;
+}
+
 const struct vmstate_parts *migrate_target_description(const struct migrate_target *t)
 {
 	return &t->talk.description;
@@ -253,7 +261,7 @@ bool migrate_target_stands(const struct migrate_target *t)
 
 const struct vmstate_parts *migrate_target_state(const struct migrate_target *t)
 {
-	return migrate_target_stage(t) < MIGRATE_TARGET_STATE ? &t->talk.time : &t->talk.state;
+	return &t->talk.state;
 }
 
 void migrate_target_window(const struct migrate_target *t, struct hosts_window *ret_window)

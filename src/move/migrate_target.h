@@ -3,8 +3,8 @@
  *
  * A thread of its own listens, talks to the source and puts memory where it belongs; the owner
  * makes the machine.  Who connects and says nothing, or nothing that a source says, is turned away,
- * and the next one may come; once READY was said to one there is no other, and what goes wrong from
- * then on is the end of it.
+ * and the next one may come; once one has said BEGIN there is no other, and what goes wrong
+ * from then on is the end of it.
  *
  * Beside the machine's memory it takes two bits a page of it, a section with what unpacks it, and
  * VMSTATE_BYTES_MAX. */
@@ -25,8 +25,7 @@ enum migrate_target_stage {
 	/* Somebody has a machine: migrate_target_prepared(). */
 	MIGRATE_TARGET_ASKED,
 	MIGRATE_TARGET_ACTIVE, /* memory comes */
-	MIGRATE_TARGET_TIME,   /* the parts of time are there; others may be */
-	MIGRATE_TARGET_STATE,  /* all parts are there; memory may still come */
+	MIGRATE_TARGET_STATE,  /* all parts are there */
 	/* All is there: migrate_target_loaded(). */
 	MIGRATE_TARGET_WHOLE,
 	MIGRATE_TARGET_LOADED, /* waits for GO */
@@ -45,7 +44,7 @@ struct migrate_target_config {
 	uint64_t patience_ns;              /* of one that has begun */
 	int (*read_host)(void *owner, struct hosts_reading *ret_reading);
 	/* Somebody was turned away; called by the thread.  NULL: nobody asks.  `unfit`: he has a
-	 * machine, but not one of this configuration, or the owner said no.  Then the stage is
+	 * machine of another size of memory, or the owner said no.  Then the stage is
 	 * LISTENS once more, and the eventfd says so. */
 	void (*turned_away)(void *owner, bool unfit, const char *why);
 	void *owner;
@@ -69,15 +68,18 @@ int migrate_target_fd(const struct migrate_target *t); /* as migrate_source_fd()
 enum migrate_target_stage migrate_target_stage(const struct migrate_target *t);
 void migrate_target_stats(struct migrate_target *t, struct migrate_target_stats *ret_stats);
 
+/* How many have ASKED so far; 0 in any other stage. */
+unsigned migrate_target_asked(struct migrate_target *t);
+
 /* From ASKED on, until the next one is ASKED. */
 const struct vmstate_parts *migrate_target_description(const struct migrate_target *t);
 bool migrate_target_stands(const struct migrate_target *t); /* it is to stand still here as well */
-/* From TIME on; the list grows no more and nothing in it moves once it is STATE. */
+/* From STATE on. */
 const struct vmstate_parts *migrate_target_state(const struct migrate_target *t);
 void migrate_target_window(const struct migrate_target *t, struct hosts_window *ret_window);
 
 /* Answers, in the stages that ask: 0, or negative errno with its why, which the source is told.
- * What failed before READY turns the source away. */
+ * The first that is negative turns the source away, unfit. */
 void migrate_target_prepared(struct migrate_target *t, int result, const struct why *why);
 void migrate_target_loaded(struct migrate_target *t, int result, const struct why *why);
 void migrate_target_running(struct migrate_target *t, int result, const struct why *why);

@@ -126,7 +126,7 @@ static void begin(struct talk *k, struct owner *o, bool one_piece,
 		  struct migrate_target_config *config)
 {
 	static const bool never;
-	const struct talk_owner owner = {on_stage, on_question, o, &never};
+	const struct talk_owner owner = {on_stage, on_question, o, &never, -1};
 
 	*config = (struct migrate_target_config){
 		.name = "input",

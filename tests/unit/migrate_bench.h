@@ -16,8 +16,10 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "../random.h"
 #include "folder.h"
 #include "host/hostclock.h"
+#include "kvm/bytes.h"
 #include "move/migrate_target.h"
 #include "move/state.h"
 #include "move/wire.h"
@@ -288,6 +290,67 @@ static inline void peer_state(struct peer *p)
 	peer_part(p, VMSTATE_BOARD, 0);
 	peer_part(p, VMSTATE_CPU, 0);
 	peer_part(p, VMSTATE_CPU, 1);
+}
+
+/* What there is at the source. */
+static inline struct guest_memory bench_there(void)
+{
+	struct random random = {.state = 11};
+	struct guest_memory m;
+
+	assert_int_equal(memory_create(BENCH_SIZE, &m, NULL), 0);
+	for (int i = 0; i < 300; i++)
+		put64(m.low + random_below(&random, BENCH_SIZE / 8) * 8, random_next(&random));
+	return m;
+}
+
+/* All that was said has been read. */
+static inline void bench_await_all(struct bench *b, const struct peer *p)
+{
+	struct migrate_target_stats stats;
+
+	do {
+		poll(NULL, 0, 1);
+		migrate_target_stats(b->target, &stats);
+	} while (stats.come_bytes != p->w.bytes);
+}
+
+/* Up to a stage, without a fault. */
+static inline struct peer *peer_advance(struct bench *b, const struct guest_memory *m,
+					enum migrate_target_stage stage)
+{
+	struct peer *p = peer_new(b);
+
+	peer_ask(p);
+	bench_await(b, MIGRATE_TARGET_ASKED);
+	if (stage == MIGRATE_TARGET_ASKED)
+		return p;
+	migrate_target_prepared(b->target, 0, NULL);
+	peer_hear_word(p, MESSAGE_READY);
+	peer_begin(p);
+	bench_await(b, MIGRATE_TARGET_ACTIVE);
+	if (stage == MIGRATE_TARGET_ACTIVE)
+		return p;
+	peer_memory(p, m);
+	peer_round(p, 2, 0);
+	peer_time(p);
+	if (stage == MIGRATE_TARGET_STATE) { /* in the midst of it */
+		bench_await_all(b, p);
+		return p;
+	}
+	peer_state(p);
+	peer_say(p, MESSAGE_WHOLE);
+	bench_await(b, MIGRATE_TARGET_WHOLE);
+	if (stage == MIGRATE_TARGET_WHOLE)
+		return p;
+	migrate_target_loaded(b->target, 0, NULL);
+	peer_hear_word(p, MESSAGE_LOADED);
+	bench_await(b, MIGRATE_TARGET_LOADED);
+	if (stage == MIGRATE_TARGET_LOADED)
+		return p;
+	peer_say(p, MESSAGE_GO);
+	bench_await(b, MIGRATE_TARGET_GO);
+	return p;
 }
 
 #endif

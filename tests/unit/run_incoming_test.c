@@ -21,6 +21,7 @@ static char diary[1024];
 static int prepare_says, load_says, finish_says, begin_says; /* 0, or a negative errno */
 static bool stands, goes_when_given_up;
 static enum migrate_target_stage stage;
+static unsigned asked;
 static int fd;
 static struct migrate_target_config config;
 static struct migrate_target *const target = (struct migrate_target *)&stage;
@@ -28,9 +29,9 @@ static struct run_qmp qmp;
 static struct run_incoming *const in = &qmp.incoming;
 
 /* The stages that the other thread reaches, one at each turn of the loop; STOP: somebody ends the
- * loop; UNFIT: somebody is turned away;
- * CHANGE: the watch of the machine tells of one. */
-enum { CHANGE = 97, UNFIT = 98, STOP = 99, END = 100 };
+ * loop; AGAIN: they wake it once more; UNFIT: somebody is turned away; CHANGE: the watch of the
+ * machine tells of one. */
+enum { AGAIN = 96, CHANGE = 97, UNFIT = 98, STOP = 99, END = 100 };
 static const int *plan;
 static struct event *turn;
 
@@ -54,7 +55,10 @@ static void reach(int next)
 {
 	const uint64_t one = 1;
 
-	stage = (enum migrate_target_stage)next;
+	if (next != AGAIN) {
+		stage = (enum migrate_target_stage)next;
+		asked += stage == MIGRATE_TARGET_ASKED;
+	}
 	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
 }
 
@@ -185,6 +189,12 @@ const struct vmstate_parts *migrate_target_description(const struct migrate_targ
 	return NULL;
 }
 
+unsigned migrate_target_asked(struct migrate_target *t)
+{
+	assert_ptr_equal(t, target);
+	return stage == MIGRATE_TARGET_ASKED ? asked : 0;
+}
+
 const struct vmstate_parts *migrate_target_state(const struct migrate_target *t)
 {
 	assert_ptr_equal(t, target);
@@ -282,9 +292,13 @@ static void has_done(const char *expected)
 
 /* ---- The cases ---- */
 
-static const int all[] = {
-	MIGRATE_TARGET_ASKED, MIGRATE_TARGET_ACTIVE, MIGRATE_TARGET_TIME, MIGRATE_TARGET_STATE,
-	MIGRATE_TARGET_WHOLE, MIGRATE_TARGET_LOADED, MIGRATE_TARGET_GO,   END};
+static const int all[] = {MIGRATE_TARGET_ASKED,
+			  MIGRATE_TARGET_ACTIVE,
+			  MIGRATE_TARGET_STATE,
+			  MIGRATE_TARGET_WHOLE,
+			  MIGRATE_TARGET_LOADED,
+			  MIGRATE_TARGET_GO,
+			  END};
 
 static void a_machine_comes(void **state)
 {
@@ -321,8 +335,8 @@ static void one_that_stood_still_comes_so(void **state)
 
 static void stages_that_pass_between_two_looks_are_made_up_for(void **state)
 {
-	static const int few[] = {MIGRATE_TARGET_ASKED, MIGRATE_TARGET_ASKED, MIGRATE_TARGET_WHOLE,
-				  MIGRATE_TARGET_WHOLE, MIGRATE_TARGET_GO,    END};
+	static const int few[] = {MIGRATE_TARGET_ASKED, AGAIN, MIGRATE_TARGET_WHOLE, AGAIN,
+				  MIGRATE_TARGET_GO,    END};
 	struct why why;
 
 	(void)state;
@@ -348,6 +362,31 @@ static void one_that_does_not_fit_is_refused_and_told(void **state)
 	*in = (struct run_incoming){.uri = "tcp::1", .base = qmp.base, .qmp = &qmp};
 	assert_int_equal(waits(next, &why), -EXDEV);
 	has_done("setup prepare prepared: prepare says no give up failed");
+}
+
+/* As one that was killed does. */
+static void one_that_leaves_before_it_has_begun_makes_room_for_the_next(void **state)
+{
+	static const int seen[] = {
+		MIGRATE_TARGET_ASKED,  MIGRATE_TARGET_LISTENS, MIGRATE_TARGET_ASKED,
+		MIGRATE_TARGET_ACTIVE, MIGRATE_TARGET_STATE,   MIGRATE_TARGET_WHOLE,
+		MIGRATE_TARGET_LOADED, MIGRATE_TARGET_GO,      END};
+	static const int unseen[] = {MIGRATE_TARGET_ASKED,  MIGRATE_TARGET_ASKED,
+				     MIGRATE_TARGET_ACTIVE, MIGRATE_TARGET_STATE,
+				     MIGRATE_TARGET_WHOLE,  MIGRATE_TARGET_LOADED,
+				     MIGRATE_TARGET_GO,     END};
+	struct why why;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		*in = (struct run_incoming){.uri = "tcp::1", .base = qmp.base, .qmp = &qmp};
+		assert_int_equal(waits(i ? unseen : seen, &why), 0);
+		has_done(
+			"setup prepare prepared prepare prepared active arrive load finish loaded");
+		run_incoming_runs(in);
+		run_incoming_end(in, 0, NULL);
+		has_done("running RESUME completed");
+	}
 }
 
 static void one_of_another_size_is_refused_before_it_asks(void **state)
@@ -458,6 +497,7 @@ int main(void)
 		CASE(one_that_stood_still_comes_so),
 		CASE(stages_that_pass_between_two_looks_are_made_up_for),
 		CASE(one_that_does_not_fit_is_refused_and_told),
+		CASE(one_that_leaves_before_it_has_begun_makes_room_for_the_next),
 		CASE(one_of_another_size_is_refused_before_it_asks),
 		CASE(one_that_is_damaged_is_refused_when_it_is_whole),
 		CASE(one_that_does_not_come_is_told_of),
