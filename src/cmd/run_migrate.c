@@ -390,6 +390,6 @@ void run_migrate_closing(struct run_qmp *qmp)
 
 	if (!m->source)
 		return;
-	(void)migrate_source_cancel(m->source, NULL);
+	migrate_source_abandon(m->source);
 	finish(qmp, "the machine was booted again, or has ended, meanwhile (migrate it again)");
 }

@@ -474,7 +474,9 @@ def another_may_come(_, target):
     said, fd = b"", target.guest.process.stderr.fileno()
     while b"turned away" not in said:
         check(select.select([fd], [], [], PATIENCE_S)[0], f"nothing but {said} is said")
-        said += os.read(fd, 4096)
+        data = os.read(fd, 4096)
+        check(data, f"it has ended: {said}")
+        said += data
     target.leave()
 
 
