@@ -118,6 +118,7 @@ int machine_end_gap(struct machine *m, struct why *why)
 	result = pause_end(&m->pause, VMT_POLICY_FREEZE, &more, &limit_ns, &clock, why);
 	if (result < 0)
 		return result;
+	pvclock_owe(&m->pvclock, m->arrived.late_ns); /* its loop has begun anew */
 	change.gap_ns += more.gap_ns;
 	change.utc_after_ns = more.utc_after_ns;
 	chipset_tell(&m->chipset, &change);

@@ -570,6 +570,12 @@ void pvclock_go(struct pvclock *p, uint64_t count, vmt_ns stopped, bool froze)
 	write_pages(p, NULL);
 }
 
+void pvclock_owe(struct pvclock *p, int64_t late_ns)
+{
+	if (late_ns >= 0 || 0 - (uint64_t)late_ns <= p->loop.start_ns)
+		p->loop.start_ns += (uint64_t)late_ns;
+}
+
 int pvclock_load(struct pvclock *p, const void *bytes, size_t size)
 {
 	int result = vmt_kvmclock_load(&p->face, bytes, size);

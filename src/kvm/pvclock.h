@@ -122,6 +122,10 @@ int pvclock_freeze(struct pvclock *p, uint64_t host_tsc, uint64_t count);
  * at virtual time `stopped`, the guest's TSC being `count` there. */
 void pvclock_drop(struct pvclock *p, uint64_t count, vmt_ns stopped);
 
+/* Virtual time is so late beside the host's clock (it was, on another host): the loop is to make up
+ * for that. */
+void pvclock_owe(struct pvclock *p, int64_t late_ns);
+
 /* ... the clock runs again: the guest is told of the stop, and the pages are written.  It stopped
  * at virtual time `stopped`, the guest's TSC being `count` there; froze: and stood since. */
 void pvclock_go(struct pvclock *p, uint64_t count, vmt_ns stopped, bool froze);

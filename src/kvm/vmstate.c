@@ -154,6 +154,24 @@ static int save_pages(struct machine *m, struct vmstate_parts *parts, struct why
 	return result;
 }
 
+/* What the loop had still to make up for at the stop: else each migration would lose what the
+ * announced frequency was wrong by before it. */
+static int64_t late(const struct machine *m, const struct vmt_clock *paused)
+{
+	enum { NS_PER_MS = 1000000 };
+	const struct pause_instant *from = &m->pause.from;
+	int64_t counts, ns;
+
+	if (!m->pvclock.looped)
+		return 0;
+	/* The two clocks were read one after the other, within us. */
+	counts = (int64_t)(from->tsc - from->host.counter);
+	ns = counts * NS_PER_MS / m->tsc.host.khz;
+	return (int64_t)(vmt_discipline_wanted(&m->pvclock.loop, paused,
+					       from->host.host_ns + (uint64_t)ns) -
+			 paused->base_ns);
+}
+
 /* `host`: NULL for a file, which may be loaded when this host's clocks mean nothing any more. */
 static int save_time(struct machine *m, const struct hosts_reading *host,
 		     struct vmstate_parts *parts, struct why *why)
@@ -165,6 +183,7 @@ static int save_time(struct machine *m, const struct hosts_reading *host,
 		.at = p->from.at,
 		.limit_ns = pause_limit(&p->config, paused.base_ns, NULL),
 		.host = host,
+		.late_ns = host ? late(m, &paused) : 0,
 	};
 
 	return vmstate_time_save(&paused, &at, &m->tsc, parts, why);

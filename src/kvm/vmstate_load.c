@@ -300,6 +300,7 @@ void vmstate_load_memory(struct machine *m)
 		pvclock_drop(&m->pvclock, m->arrived.tsc_count, m->arrived.stopped_ns);
 	else if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
 		pvclock_go(&m->pvclock, m->arrived.tsc_count, m->arrived.stopped_ns, false);
+	pvclock_owe(&m->pvclock, m->arrived.late_ns);
 }
 
 /* "12.345 s". */

@@ -11,6 +11,9 @@ enum { VERSION = 1, KHZ_OF_NS = 1000000 };
 /* Of the clock's part; its record follows. */
 enum { TSC_AT = 0, UTC_AT = 8, BOUND_AT = 16, LIMIT_AT = 24, HEAD = 32 };
 
+/* Of the host's. */
+enum { LATE_AT = HOSTS_READING_BYTES, HOST_BYTES = LATE_AT + 8 };
+
 #define PPT INT64_C(1000000000000)
 #define PPB INT64_C(1000000000)
 
@@ -20,7 +23,7 @@ int vmstate_time_save(const struct vmt_clock *paused, const struct vmstate_insta
 		      const struct vmt_tsc *tsc, struct vmstate_parts *parts, struct why *why)
 {
 	uint8_t clock[HEAD + VMT_CLOCK_SAVED], counts[VMT_TSC_SAVED];
-	uint8_t host[HOSTS_READING_BYTES];
+	uint8_t host[HOST_BYTES];
 	int size = vmt_clock_save(paused, clock + HEAD, VMT_CLOCK_SAVED);
 	int more = vmt_tsc_save(tsc, at->tsc, counts, sizeof(counts));
 
@@ -30,8 +33,10 @@ int vmstate_time_save(const struct vmt_clock *paused, const struct vmstate_insta
 	put64(clock + UTC_AT, (uint64_t)at->at.utc_ns);
 	put64(clock + BOUND_AT, at->at.utc_bound_ns);
 	put64(clock + LIMIT_AT, at->limit_ns);
-	if (at->host)
+	if (at->host) {
 		hosts_put(at->host, host);
+		put64(host + LATE_AT, (uint64_t)at->late_ns);
+	}
 	if (vmstate_parts_add(parts, VMSTATE_CLOCK, VERSION, 0, clock, HEAD + (uint32_t)size) < 0 ||
 	    vmstate_parts_add(parts, VMSTATE_TSC, VERSION, 0, counts, (uint32_t)more) < 0 ||
 	    (at->host &&
@@ -117,7 +122,8 @@ static int migrate_clock(const struct vmstate_part *part, const struct vmstate_t
 
 	if (part->version != VERSION)
 		return unknown("host", part, why);
-	if (part->length != HOSTS_READING_BYTES || hosts_get(part->bytes, &from) < 0)
+	if ((part->length != HOST_BYTES && part->length != LATE_AT) ||
+	    hosts_get(part->bytes, &from) < 0)
 		return why_set(why, -EINVAL, "the other host's clocks are none that vmtime writes");
 	result = hosts_gap(&from, config->now.host, config->window, &t->gap, why);
 	if (result < 0)
@@ -131,6 +137,7 @@ static int migrate_clock(const struct vmstate_part *part, const struct vmstate_t
 	     vmt_clock_step_utc(&t->clock, &config->now.at, &t->clock, &step) < 0))
 		return why_set(why, -EINVAL, "the machine's clock cannot go on here");
 	t->migrated = true;
+	t->late_ns = part->length == HOST_BYTES ? (int64_t)get64(part->bytes + LATE_AT) : 0;
 	t->change.utc_step_ns += step.utc_step_ns;
 	t->change.bound_ns = t->gap.bound_ns;
 	t->change.epoch = t->clock.epoch;

@@ -33,6 +33,7 @@ struct vmstate_instant {
 	/* The same of a machine that migrates, UTC and its bracket as in `at`.  NULL: it does not,
 	 * and there is no part HOST. */
 	const struct hosts_reading *host;
+	int64_t late_ns; /* saved with it: how late virtual time was beside the host's clock */
 };
 
 /* The clock is paused there. */
@@ -53,6 +54,7 @@ struct vmstate_time {
 	struct vmt_change change;
 	bool migrated; /* ... and by this gap */
 	struct hosts_gap gap;
+	int64_t late_ns;       /* ... and virtual time is still so late as it was there */
 	uint64_t passed_ns;    /* of virtual time, in the gap */
 	int64_t utc_offset_ns; /* UTC - virtual time, before */
 	uint64_t limit_ns;     /* the saved one, over which AUTO freezes */

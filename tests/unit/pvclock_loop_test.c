@@ -82,6 +82,28 @@ static void a_loop_that_could_not_start_does_at_the_next_tick(void **state)
 	take_down(b);
 }
 
+/* What one host's loop was about to make up for another host's loop does. */
+static void what_was_late_on_the_old_host_is_caught_up_with_on_this_one(void **state)
+{
+	const int64_t late_ns = 200000;
+	struct bench *b = bench_on(true, true, true);
+	uint64_t start_ns = b->p.loop.start_ns, bound_ns;
+	int64_t phase_ns;
+
+	(void)state;
+	pvclock_owe(&b->p, -(int64_t)start_ns - 1); /* longer than it has run: nonsense */
+	assert_true(b->p.loop.start_ns == start_ns);
+	pvclock_owe(&b->p, late_ns + 5);
+	pvclock_owe(&b->p, -5);
+	b->p.quiet_ns = 0;
+	b->p.loop.changed_host_ns -= 10 * NS_PER_S;
+	tick(b);
+	assert_true(pvclock_phase(&b->p, &phase_ns, &bound_ns));
+	assert_in_range(phase_ns, late_ns / 2, late_ns * 3 / 2);
+	assert_true(discipline_of(b) > 0);
+	take_down(b);
+}
+
 /* A machine from a file: it had counted a little fast when it stopped, for longer than a page's
  * line is made for. */
 static void a_line_that_nobody_saw_does_not_bind(void **state)
@@ -114,6 +136,7 @@ int main(void)
 		cmocka_unit_test(a_guest_without_pages_is_not_stopped_for_them),
 		cmocka_unit_test(a_first_page_in_the_middle_of_a_tick_stays_as_announced),
 		cmocka_unit_test(a_loop_that_could_not_start_does_at_the_next_tick),
+		cmocka_unit_test(what_was_late_on_the_old_host_is_caught_up_with_on_this_one),
 		cmocka_unit_test(a_line_that_nobody_saw_does_not_bind),
 	};
 

@@ -52,6 +52,7 @@ static struct vmstate_parts saved_from(int64_t ppt, uint64_t limit_ns, int64_t h
 		host->tsc_khz = KHZ;
 		host->utc_ns = at.at.utc_ns;
 		at.host = host;
+		at.late_ns = -75;
 	}
 	assert_int_equal(vmstate_time_save(&clock, &at, &tsc, &parts, NULL), 0);
 	return parts;
@@ -265,6 +266,7 @@ static void what_migrates_goes_on_by_the_hosts_gap(void **state)
 	assert_true(t.migrated);
 	assert_int_equal(t.gap.gap_ns, 50000000);
 	assert_int_equal(t.passed_ns, 50000000);
+	assert_int_equal(t.late_ns, -75);
 	assert_int_equal(vmt_clock_now(&t.clock, 77), now);
 	assert_int_equal(vmt_clock_utc(&t.clock, now), UTC + (int64_t)now + 30000);
 	assert_int_equal(t.clock.utc_bound_ns, 60);
@@ -383,7 +385,7 @@ static void hosts_that_say_nothing_sensible_are_refused(void **state)
 
 		assert_int_equal(part->kind, VMSTATE_HOST);
 		if (what == 0)
-			part->bytes[part->length - 1] = 1;
+			part->bytes[HOSTS_READING_BYTES - 1] = 1;
 		else if (what == 1)
 			part->length--;
 		else if (what == 2)
