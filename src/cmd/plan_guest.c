@@ -6,8 +6,8 @@
 
 #include "cmd/plan_guest.h"
 #include "core/ns.h"
-#include "kvm/acpi.h"
 #include "host/hostclock.h"
+#include "kvm/acpi.h"
 #include "kvm/vmstate_time.h"
 
 enum { HPET_INPUT = 20, PMTMR_BITS = 24, HZ_PER_KHZ = 1000, NS_PER_MS = 1000000 };

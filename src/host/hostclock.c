@@ -119,7 +119,7 @@ int hostclock_kernel(struct hostclock_kernel *ret_kernel)
 	return 0;
 }
 
-int hostclock_pair_kernel(unsigned tries, struct hostclock_pair *ret_pair,
+int hostclock_with_kernel(int (*look)(void *owner), void *owner,
 			  struct hostclock_kernel *ret_kernel)
 {
 	struct hostclock_kernel before;
@@ -129,7 +129,7 @@ int hostclock_pair_kernel(unsigned tries, struct hostclock_pair *ret_pair,
 	for (int i = 0; i < 2; i++) {
 		result = hostclock_kernel(&before);
 		if (result == 0)
-			result = hostclock_pair(tries, ret_pair);
+			result = look(owner);
 		if (result == 0)
 			result = hostclock_kernel(ret_kernel);
 		if (result < 0 ||

@@ -42,8 +42,9 @@ struct hostclock_kernel {
 /* 0, or negative errno. */
 int hostclock_kernel(struct hostclock_kernel *ret_kernel);
 
-/* hostclock_pair(), and what the kernel said at that very time: no leap second fell in between. */
-int hostclock_pair_kernel(unsigned tries, struct hostclock_pair *ret_pair,
+/* Looks at clocks (0 or negative errno) and at what the kernel said at that very time: no leap second
+ * fell in between.  0, or negative errno. */
+int hostclock_with_kernel(int (*look)(void *owner), void *owner,
 			  struct hostclock_kernel *ret_kernel);
 
 /* How the host's other clocks stand beside CLOCK_MONOTONIC.  Both differences are constant, but for

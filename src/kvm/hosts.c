@@ -78,6 +78,17 @@ void hosts_window(const struct hosts_reading *sent, const struct hosts_reading *
 	ret_window->hi_ns = (int64_t)hi;
 }
 
+/* What is not to be seen beside its TSC: a clock that nobody keeps right goes by the same crystal,
+ * which may be off by so much. */
+static i128 drifted(const struct hosts_reading *from, const struct hosts_reading *to)
+{
+	const i128 counts = size_of((i128)to->tsc - from->tsc);
+
+	if (from->synchronized && to->synchronized)
+		return 0;
+	return counts * NS_PER_KHZ / khz_of(from, to) * HOSTS_DRIFT_PPM / 1000000;
+}
+
 /* The gap by the network: the clocks' difference minus how far the target's is ahead, give or take
  * what both were moved by since.  False: it says nothing. */
 static bool by_network(const struct hosts_window *seen, const struct hosts_reading *from,
@@ -90,7 +101,8 @@ static bool by_network(const struct hosts_window *seen, const struct hosts_readi
 	if (!seen || !seen->known || seen->by_tai != tai || !khz_of(&seen->source, from) ||
 	    !khz_of(&seen->target, to))
 		return false;
-	since = size_of(moved(&seen->source, from, tai)) + size_of(moved(&seen->target, to, tai));
+	since = size_of(moved(&seen->source, from, tai)) + drifted(&seen->source, from);
+	since += size_of(moved(&seen->target, to, tai)) + drifted(&seen->target, to);
 	r.lo = difference - seen->hi_ns - since;
 	r.hi = difference - seen->lo_ns + since;
 	r = both(r, *possible);
@@ -112,7 +124,7 @@ int hosts_gap(const struct hosts_reading *from, const struct hosts_reading *to,
 	/* By causality. */
 	struct range possible = {0, INT64_MAX}, clocks;
 	bool network, agree;
-	i128 gap, most;
+	i128 gap, most, apart;
 
 	if (!fits(difference))
 		return why_set(why, -ERANGE,
@@ -132,10 +144,12 @@ int hosts_gap(const struct hosts_reading *from, const struct hosts_reading *to,
 	gap = gap > possible.hi ? possible.hi : gap;
 	/* The other end is the furthest from it. */
 	most = gap - possible.lo > possible.hi - gap ? gap - possible.lo : possible.hi - gap;
+	apart = difference - gap;
+	apart = size_of(apart) <= bound ? 0 : apart < INT64_MIN ? INT64_MIN : apart;
 	*ret_gap = (struct hosts_gap){
 		.gap_ns = (uint64_t)gap,
 		.bound_ns = (uint64_t)(network || agree ? most : bound),
-		.apart_ns = size_of(difference - gap) > bound ? (int64_t)(difference - gap) : 0,
+		.apart_ns = (int64_t)apart,
 		.by_tai = tai,
 		.negative = difference < 0,
 		.bounded = network || agree,
@@ -200,6 +214,11 @@ struct hosts_reading hosts_reading_of(uint64_t tsc, uint32_t tsc_khz, int64_t ut
 	};
 }
 
+static int look(void *ret_pair)
+{
+	return hostclock_pair(PAIR_TRIES, ret_pair);
+}
+
 int hosts_read(uint32_t tsc_khz, struct hosts_reading *ret_reading)
 {
 	struct hostclock_kernel kernel;
@@ -207,7 +226,7 @@ int hosts_read(uint32_t tsc_khz, struct hosts_reading *ret_reading)
 	uint64_t half;
 	int result;
 
-	result = hostclock_pair_kernel(PAIR_TRIES, &pair, &kernel);
+	result = hostclock_with_kernel(look, &pair, &kernel);
 	if (result < 0)
 		return result;
 	half = (pair.realtime_tsc_hi - pair.realtime_tsc_lo) / 2;

@@ -11,7 +11,8 @@
  *	the network	what one side wrote had not come before it was sent (messages HELLO, READY,
  *			BEGIN, move/message.h).  So the target's clock minus the source's lay in a
  *			window; since then it has moved by what each did beside its own TSC, a step
- *			or a slew, by which the window is wider on both sides.
+ *			or a slew, and a clock that is not synchronised by up to HOSTS_DRIFT_PPM of
+ *			the time: by that the window is wider on both sides.
  *	causality	it is not negative, for the source's reading came before the target's.
  *	the clocks	their difference, give or take both bounds, if both are synchronised.
  *
@@ -35,6 +36,8 @@
 #include "host/why.h"
 
 struct hostclock_kernel;
+
+#define HOSTS_DRIFT_PPM 100 /* the worst crystals of computers are half as wrong */
 
 /* A host's clocks at one instant. */
 struct hosts_reading {

@@ -189,24 +189,11 @@ static int save_time(struct machine *m, const struct hosts_reading *host,
 	return vmstate_time_save(&paused, &at, &m->tsc, parts, why);
 }
 
-/* How the host's clocks stand beside each other, and what the kernel says of UTC, all before or all
- * after a leap second. */
-static int look_beside(struct hostclock_beside *beside, struct hostclock_kernel *kernel)
+static int look_beside(void *ret_beside)
 {
-	enum { TRIES = 20, LOOKS = 2 };
-	struct hostclock_kernel before;
-	int result = 0;
+	enum { TRIES = 20 };
 
-	for (int i = 0; i < LOOKS && result == 0; i++) {
-		result = hostclock_kernel(&before);
-		if (result == 0)
-			result = hostclock_beside(TRIES, beside);
-		if (result == 0)
-			result = hostclock_kernel(kernel);
-		if (result == 0 && before.tai_s == kernel->tai_s)
-			break;
-	}
-	return result;
+	return hostclock_beside(TRIES, ret_beside);
 }
 
 /* The instant at which the machine stopped, by the clock that the host has now: one that stood for
@@ -219,7 +206,7 @@ static int read_stop(const struct machine *m, struct hosts_reading *ret_reading)
 	struct hostclock_kernel kernel;
 	struct hostclock_beside now;
 	int64_t step_ns;
-	int result = look_beside(&now, &kernel);
+	int result = hostclock_with_kernel(look_beside, &now, &kernel);
 
 	if (result < 0)
 		return result;

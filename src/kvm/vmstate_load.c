@@ -56,26 +56,29 @@ int vmstate_check_tsc(const struct machine *m, const struct vmstate_parts *parts
 					       m->config->tsc.portable, why);
 }
 
-/* This host now.  The kernel's word on UTC holds for that reading: no leap second is in between. */
-static int look(const struct machine *m, bool counts_tsc, struct pause_instant *ret_now,
-		struct hosts_reading *ret_host)
-{
-	enum { LOOKS = 2 };
-	struct hostclock_kernel before, kernel;
-	int result = 0;
+struct load_look {
+	bool counts_tsc;
+	uint32_t khz;
+	struct pause_instant *now;
+};
 
-	for (int i = 0; i < LOOKS && result == 0; i++) {
-		result = hostclock_kernel(&before);
-		if (result == 0)
-			result = pause_look(counts_tsc, m->tsc.host.khz, ret_now);
-		if (result == 0)
-			result = hostclock_kernel(&kernel);
-		if (result == 0 && before.tai_s == kernel.tai_s)
-			break;
-	}
+static int look_now(void *owner)
+{
+	const struct load_look *l = owner;
+
+	return pause_look(l->counts_tsc, l->khz, l->now);
+}
+
+/* This host now, into m->pause.from as well. */
+static int look(struct machine *m, bool counts_tsc, struct hosts_reading *ret_host)
+{
+	struct load_look l = {counts_tsc, m->tsc.host.khz, &m->pause.from};
+	struct hostclock_kernel kernel;
+	int result = hostclock_with_kernel(look_now, &l, &kernel);
+
 	if (result == 0)
-		*ret_host = hosts_reading_of(ret_now->tsc, m->vm.tsc_khz, ret_now->at.utc_ns,
-					     ret_now->at.utc_bound_ns, &kernel);
+		*ret_host = hosts_reading_of(l.now->tsc, m->vm.tsc_khz, l.now->at.utc_ns,
+					     l.now->at.utc_bound_ns, &kernel);
 	return result;
 }
 
@@ -94,7 +97,7 @@ int vmstate_load_time(struct machine *m, bool counts_tsc, uint64_t counter_hz,
 
 	if (result < 0)
 		return result;
-	result = look(m, counts_tsc, &m->pause.from, &host);
+	result = look(m, counts_tsc, &host);
 	if (result < 0)
 		return why_set(why, result, "cannot read the host's clocks");
 	config.now.tsc = m->pause.from.tsc;

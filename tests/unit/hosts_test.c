@@ -23,6 +23,7 @@ enum { US = 1000, MS = 1000000, S = 1000000000, KHZ_OLD = 2500000, KHZ_NEW = 300
 struct host {
 	uint32_t khz;
 	int64_t wrong_ns; /* its clock is so far ahead */
+	int32_t ppm;      /* ... at noon, and gets so much faster by the second, as its TSC is */
 	int32_t tai_s;    /* as it was told; 0: never */
 	uint64_t bound_ns;
 	bool unsynchronized;
@@ -36,6 +37,7 @@ static struct hosts_reading at(const struct host *h, int64_t ns)
 {
 	const bool after = h->leap_at_ns && ns >= h->leap_at_ns;
 
+	ns += ns / 1000000 * h->ppm;
 	return (struct hosts_reading){
 		.tsc = (uint64_t)((ns + INT64_C(1000) * S) / 1000 * h->khz / 1000),
 		.tsc_khz = h->khz,
@@ -177,6 +179,27 @@ static void without_a_network_a_negative_gap_is_none(void **state)
 	is_right(&g, 10 * US);
 }
 
+/* Nobody keeps it right, so that its TSC says nothing of its seconds. */
+static void a_clock_that_runs_free_is_known_the_less_the_longer_it_does(void **state)
+{
+	struct host fast = good_new, slow = good_old;
+	struct hosts_window w;
+	struct hosts_gap g;
+
+	(void)state;
+	fast.unsynchronized = slow.unsynchronized = true;
+	fast.bound_ns = slow.bound_ns = 40;
+	fast.ppm = 90;
+	slow.ppm = -90;
+	fast.wrong_ns = INT64_C(3) * S;
+	w = window(&slow, &fast);
+	for (int64_t stop = 0; stop <= INT64_C(300) * S; stop += INT64_C(50) * S) {
+		g = gap(&slow, stop, &fast, stop + 50 * MS, &w);
+		is_right(&g, 50 * MS);
+	}
+	assert_in_range(g.bound_ns, 10 * MS, 130 * MS); /* 200 ppm of 310 s, twice */
+}
+
 static void a_clock_that_is_not_synchronized_bounds_nothing(void **state)
 {
 	struct host wild = good_new;
@@ -193,7 +216,7 @@ static void a_clock_that_is_not_synchronized_bounds_nothing(void **state)
 	w = window(&good_old, &wild);
 	g = gap(&good_old, 0, &wild, 50 * MS, &w);
 	assert_int_equal(g.gap_ns, 50 * MS);
-	assert_int_equal(g.bound_ns, 100 * US);
+	assert_in_range(g.bound_ns, 100 * US + MS, 100 * US + MS + 10 * US);
 	is_right(&g, 50 * MS);
 }
 
@@ -387,6 +410,18 @@ static void each_overflow_is_an_error(void **state)
 	assert_int_equal(hosts_gap(&from, &to, NULL, &g, NULL), 0);
 	from.bound_ns++;
 	fails(&from, &to, "may be wrong by more than 292 years");
+	/* nor does a difference come round */
+	from = at(&good_old, 0);
+	from.utc_ns = INT64_MAX;
+	to.utc_ns = 0;
+	w = (struct hosts_window){.known = true,
+				  .by_tai = true,
+				  .lo_ns = INT64_MIN,
+				  .source = from,
+				  .target = to,
+				  .hi_ns = INT64_MIN};
+	assert_int_equal(hosts_gap(&from, &to, &w, &g, NULL), 0);
+	assert_true(g.apart_ns == INT64_MIN);
 	/* a window that wide is none */
 	from = at(&good_old, 0);
 	from.utc_ns = INT64_MIN;
@@ -469,6 +504,7 @@ int main(void)
 		cmocka_unit_test(the_network_narrows_what_good_clocks_say),
 		cmocka_unit_test(clocks_that_are_apart_are_contradicted_by_the_network),
 		cmocka_unit_test(without_a_network_a_negative_gap_is_none),
+		cmocka_unit_test(a_clock_that_runs_free_is_known_the_less_the_longer_it_does),
 		cmocka_unit_test(a_clock_that_is_not_synchronized_bounds_nothing),
 		cmocka_unit_test(a_clock_that_was_put_right_meanwhile_is_believed),
 		cmocka_unit_test(a_frequency_that_is_known_later_is_enough),
