@@ -13,6 +13,7 @@
 
 struct pause_config machine_pause_config(struct machine *m)
 {
+	const struct vmstate_time *t = &m->arrived;
 	return (struct pause_config){
 		.chipset = &m->chipset,
 		.gate = &m->gate,
@@ -25,6 +26,8 @@ struct pause_config machine_pause_config(struct machine *m)
 		.kernel_clock = m->config->kvm_clock == MACHINE_KVM_CLOCK_KERNEL,
 		.own_utc = m->config->has_date,
 		.movable = m->tsc_host.tsc_class != PROBE_TSC_NONE,
+		.came_limit_ns = t->limit_ns > t->passed_ns ? t->limit_ns - t->passed_ns : 0,
+		.came_ns = t->clock.base_ns,
 	};
 }
 

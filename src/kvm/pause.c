@@ -207,10 +207,22 @@ static struct vmt_gap_guest guest_of(struct chipset *c, vmt_ns now)
 	return g;
 }
 
+/* What its guest reads the machine has not seen yet, for it has just come: it knows a limit. */
+static bool is_new(const struct pause_config *config, vmt_ns now)
+{
+	const struct chipset *c = config->chipset;
+	const vmt_ns hpet = __atomic_load_n(&c->hpet_read, __ATOMIC_RELAXED);
+	const vmt_ns pm_timer = __atomic_load_n(&c->pm_timer_read, __ATOMIC_RELAXED);
+
+	return hpet <= config->came_ns && pm_timer <= config->came_ns && now >= config->came_ns &&
+	       now - config->came_ns < READS_NS && now - config->came_ns < config->came_limit_ns;
+}
+
 uint64_t pause_limit(const struct pause_config *config, vmt_ns now, uint32_t *ret_clock)
 {
 	struct vmt_gap_guest g;
 	bool registered;
+	uint64_t limit_ns;
 
 	/* Not chipset_hold(): that brings the board to a time which may not be right yet. */
 	pthread_mutex_lock(&config->chipset->lock);
@@ -223,7 +235,12 @@ uint64_t pause_limit(const struct pause_config *config, vmt_ns now, uint32_t *re
 		g.clocks |= VMT_GAP_KVMCLOCK;
 	else if (g.clocks == VMT_GAP_TSC && g.tick_ns)
 		g.clocks |= VMT_GAP_TICKS;
-	return vmt_gap_limit_ns(&g, ret_clock);
+	limit_ns = vmt_gap_limit_ns(&g, ret_clock);
+	if (!is_new(config, now) || limit_ns <= config->came_limit_ns - (now - config->came_ns))
+		return limit_ns;
+	if (ret_clock)
+		*ret_clock = 0;
+	return config->came_limit_ns - (now - config->came_ns);
 }
 
 /* The paused clock goes on, from `to`.  0 or negative errno. */

@@ -44,6 +44,10 @@ struct pause_config {
 	bool kernel_clock; /* kvm-clock is KVM's */
 	bool own_utc;      /* UTC was chosen at power-on: it is not the host's */
 	bool movable;      /* KVM can give a CPU another TSC offset: else time always goes on */
+	/* It came from elsewhere at this virtual time, when its guest could take so long a gap, by
+	 * what it had read there; 0: it did not come, or could take none. */
+	uint64_t came_limit_ns;
+	vmt_ns came_ns;
 };
 
 /* The host's clocks at one instant. */

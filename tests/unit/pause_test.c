@@ -220,6 +220,29 @@ static void a_counter_that_has_come_round_unread_tells_nobody_the_time(void **st
 	take_down(b);
 }
 
+/* It has come from another host, and its guest has read nothing here yet. */
+static void a_guest_that_has_just_come_can_take_what_it_could_there(void **state)
+{
+	struct pause p;
+	struct bench *b = standing(&p);
+	const vmt_ns came = chipset_now(b->chipset) + 100000 * MS;
+	uint32_t clock;
+
+	(void)state;
+	p.config.came_ns = came;
+	p.config.came_limit_ns = 2300 * MS;
+	assert_int_equal(pause_limit(&p.config, came, &clock), 2300 * MS);
+	assert_int_equal(clock, 0);
+	assert_int_equal(pause_limit(&p.config, came + 800 * MS, NULL), 1500 * MS);
+	/* it has not read for so long that it cannot tell the time by that */
+	assert_true(pause_limit(&p.config, came + 2300 * MS, &clock) > 60000 * MS);
+	b->chipset->pm_timer_read = came + 700 * MS; /* and now it is seen what it reads */
+	(void)pause_limit(&p.config, came + 800 * MS, &clock);
+	assert_int_equal(clock, VMT_GAP_PMTMR);
+	goes_on(&p, VMT_POLICY_CONTINUE);
+	take_down(b);
+}
+
 static void what_kvm_refuses_can_be_tried_again(void **state)
 {
 	struct pause p;
@@ -478,6 +501,7 @@ int main(void)
 		cmocka_unit_test(auto_looks_at_what_the_guest_tells_the_time_by),
 		cmocka_unit_test(a_counter_wanted_at_the_stop_counts_as_read),
 		cmocka_unit_test(a_counter_that_has_come_round_unread_tells_nobody_the_time),
+		cmocka_unit_test(a_guest_that_has_just_come_can_take_what_it_could_there),
 		cmocka_unit_test(what_kvm_refuses_can_be_tried_again),
 		cmocka_unit_test(a_tsc_that_began_anew_meanwhile_is_counted_by_the_clock),
 		cmocka_unit_test(a_tsc_that_counts_through_a_suspend_is_believed),
