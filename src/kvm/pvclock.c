@@ -572,7 +572,9 @@ void pvclock_go(struct pvclock *p, uint64_t count, vmt_ns stopped, bool froze)
 
 void pvclock_owe(struct pvclock *p, int64_t late_ns)
 {
-	if (late_ns >= 0 || 0 - (uint64_t)late_ns <= p->loop.start_ns)
+	const int64_t most = INT64_C(3600) * NS_PER_S; /* it would take a year */
+
+	if (late_ns <= most && late_ns >= -most && late_ns + (int64_t)p->loop.start_ns >= 0)
 		p->loop.start_ns += (uint64_t)late_ns;
 }
 

@@ -11,8 +11,8 @@ enum { VERSION = 1, KHZ_OF_NS = 1000000 };
 /* Of the clock's part; its record follows. */
 enum { TSC_AT = 0, UTC_AT = 8, BOUND_AT = 16, LIMIT_AT = 24, HEAD = 32 };
 
-/* Of the host's. */
-enum { LATE_AT = HOSTS_READING_BYTES, HOST_BYTES = LATE_AT + 8 };
+/* Of the host's: what is 0 in other readings. */
+enum { LATE_AT = HOSTS_READING_BYTES - 8 };
 
 #define PPT INT64_C(1000000000000)
 #define PPB INT64_C(1000000000)
@@ -23,7 +23,7 @@ int vmstate_time_save(const struct vmt_clock *paused, const struct vmstate_insta
 		      const struct vmt_tsc *tsc, struct vmstate_parts *parts, struct why *why)
 {
 	uint8_t clock[HEAD + VMT_CLOCK_SAVED], counts[VMT_TSC_SAVED];
-	uint8_t host[HOST_BYTES];
+	uint8_t host[HOSTS_READING_BYTES];
 	int size = vmt_clock_save(paused, clock + HEAD, VMT_CLOCK_SAVED);
 	int more = vmt_tsc_save(tsc, at->tsc, counts, sizeof(counts));
 
@@ -115,6 +115,7 @@ static int load_clock(const struct vmstate_part *part, const struct vmstate_time
 static int migrate_clock(const struct vmstate_part *part, const struct vmstate_time_config *config,
 			 const struct vmt_clock *saved, struct vmstate_time *t, struct why *why)
 {
+	uint8_t bytes[HOSTS_READING_BYTES];
 	struct hosts_reading from;
 	struct vmt_change step = {0};
 	int64_t utc_ns;
@@ -122,8 +123,12 @@ static int migrate_clock(const struct vmstate_part *part, const struct vmstate_t
 
 	if (part->version != VERSION)
 		return unknown("host", part, why);
-	if ((part->length != HOST_BYTES && part->length != LATE_AT) ||
-	    hosts_get(part->bytes, &from) < 0)
+	if (part->length != HOSTS_READING_BYTES)
+		return why_set(why, -EINVAL, "the other host's clocks are none that vmtime writes");
+	memcpy(bytes, part->bytes, sizeof(bytes));
+	t->late_ns = (int64_t)get64(bytes + LATE_AT);
+	put64(bytes + LATE_AT, 0);
+	if (hosts_get(bytes, &from) < 0)
 		return why_set(why, -EINVAL, "the other host's clocks are none that vmtime writes");
 	result = hosts_gap(&from, config->now.host, config->window, &t->gap, why);
 	if (result < 0)
@@ -137,7 +142,6 @@ static int migrate_clock(const struct vmstate_part *part, const struct vmstate_t
 	     vmt_clock_step_utc(&t->clock, &config->now.at, &t->clock, &step) < 0))
 		return why_set(why, -EINVAL, "the machine's clock cannot go on here");
 	t->migrated = true;
-	t->late_ns = part->length == HOST_BYTES ? (int64_t)get64(part->bytes + LATE_AT) : 0;
 	t->change.utc_step_ns += step.utc_step_ns;
 	t->change.bound_ns = t->gap.bound_ns;
 	t->change.epoch = t->clock.epoch;
