@@ -344,7 +344,8 @@ static void check(struct cell *c)
 	const bool back = c->s == MIGRATE_SOURCE_FAILED || c->s == MIGRATE_SOURCE_CANCELLED;
 	enum machine_place runs = NOWHERE;
 
-	if (c->fault && !c->proxy.hit)
+	/* For END each side waits a second, which is little where much else runs. */
+	if (c->fault && c->place < END && !c->proxy.hit)
 		wrong(c, "never came");
 	if (c->machine->both)
 		wrong(c, "ran at two places");
