@@ -32,7 +32,9 @@ class Vm:
         self.process = subprocess.Popen(
             [VMTIME, "run", "--kernel", KERNEL, "--initrd", INITRD, "--append",
              "console=ttyS0 quiet clocksource=kvm-clock", "--memory", "128M", "--qmp", self.path,
-             "--serial", f"file:{self.console}", "--serial", "stdio", *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+             "--serial", f"file:{self.console}", "--serial", "stdio", *options],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=open(self.console + ".errors", "wb"))
         self.come, self.text = [], b""
         threading.Thread(target=self.gather, daemon=True).start()
         self.qmp = Qmp(self.path)
@@ -42,6 +44,11 @@ class Vm:
             lines = (self.text + data).split(b"\n")
             self.text = lines.pop()
             self.come += [line for line in lines if READING.match(line)]
+
+    def said(self):
+        """By the VMM, and by the guest's kernel."""
+        files = map(pathlib.Path, (self.console + ".errors", self.console))
+        return " ".join(f.read_text(errors="replace")[-500:] for f in files if f.exists())
 
     def tsc_offset(self):
         """What KVM adds to this host's TSC: the guest's."""
@@ -54,8 +61,9 @@ class Vm:
         first that come after a migration may have been made before it."""
         have, end = len(self.come), time.monotonic() + PATIENCE_S
         while len(self.come) < have + 3 + count:
-            check(self.process.poll() is None, f"vmtime run ended: {self.process.poll()}")
-            check(time.monotonic() < end, "no readings: " + pathlib.Path(self.console).read_text(errors="replace")[-500:])
+            status = self.process.poll()
+            check(status is None, f"vmtime run ended with {status}: {self.said()}")
+            check(time.monotonic() < end, f"no readings: {self.said()}")
             time.sleep(0.02)
         offset, made = self.tsc_offset(), []
         for line in self.come[have + 3:]:
@@ -86,7 +94,6 @@ class Agent:
 
     def start(self, *options):
         self.vms.append(Vm(len(self.vms), *options))
-        return self.vms[-1].qmp.ask("query-status")["status"]
 
     def readings(self, count):
         return self.vms[-1].readings(count)
