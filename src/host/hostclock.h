@@ -42,8 +42,8 @@ struct hostclock_kernel {
 /* 0, or negative errno. */
 int hostclock_kernel(struct hostclock_kernel *ret_kernel);
 
-/* Looks at clocks (0 or negative errno) and at what the kernel said at that very time: no leap second
- * fell in between.  0, or negative errno. */
+/* Looks at clocks (0 or negative errno) and at what the kernel said at that very time: no leap
+ * second fell in between.  0, or negative errno. */
 int hostclock_with_kernel(int (*look)(void *owner), void *owner,
 			  struct hostclock_kernel *ret_kernel);
 
