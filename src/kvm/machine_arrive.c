@@ -56,7 +56,7 @@ int machine_prepare(struct machine *m, const struct vmstate_parts *description, 
 	return result;
 }
 
-/* From the reading on by which its time was loaded. */
+/* From the reading on by which its time was loaded: what is still to be done belongs to the gap. */
 static int stand_still(struct machine *m, struct why *why)
 {
 	const struct pause_config config = machine_pause_config(m);
@@ -72,7 +72,7 @@ int machine_load(struct machine *m, struct why *why)
 		result = machine_power_on(m, why);
 	if (result == 0)
 		result = vmstate_load_cpus(m, why);
-	if (result == 0 && vmstate_stands(m))
+	if (result == 0)
 		result = stand_still(m, why);
 	if (result == 0)
 		result = vmstate_load_board(m, why);
@@ -105,21 +105,25 @@ int machine_arrived(struct machine *m, struct why *why)
 	return result;
 }
 
-/* What it stood for here belongs to the gap, and to its UTC. */
+/* By the policy that has decided about the first part of the gap. */
 int machine_end_gap(struct machine *m, struct why *why)
 {
 	struct chipset_change change = m->chipset.change, more;
+	const bool freeze = change.policy == VMT_POLICY_FREEZE;
 	uint64_t limit_ns;
 	uint32_t clock;
 	int result;
 
 	if (!m->pause.paused || m->stands)
 		return 0;
-	result = pause_end(&m->pause, VMT_POLICY_FREEZE, &more, &limit_ns, &clock, why);
+	result = pause_end(&m->pause, change.policy, &more, &limit_ns, &clock, why);
 	if (result < 0)
 		return result;
-	pvclock_owe(&m->pvclock, m->arrived.late_ns); /* its loop has begun anew */
+	if (freeze) /* the loop has begun anew */
+		pvclock_owe(&m->pvclock, m->arrived.late_ns);
 	change.gap_ns += more.gap_ns;
+	change.at_ns = more.at_ns;
+	change.after_ns = more.after_ns;
 	change.utc_after_ns = more.utc_after_ns;
 	chipset_tell(&m->chipset, &change);
 	machine_begin_host(m, true);

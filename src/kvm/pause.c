@@ -164,9 +164,12 @@ int pause_begin_at(struct pause *p, const struct pause_config *config,
 	pthread_mutex_lock(&c->lock); /* not chipset_hold(): time would go on to now */
 	result = chipset_pause_at(c, then);
 	pthread_mutex_unlock(&c->lock);
-	for (uint32_t cpu = 0; cpu < config->cpus && result == 0; cpu++)
+	for (uint32_t cpu = 0; cpu < config->cpus && result == 0; cpu++) {
 		(void)lapic_stop(&config->vcpus[cpu], config->vcpus[cpu].left_tsc,
 				 config->tsc->host.khz, &p->timers[cpu]);
+		/* KVM's has begun when it was given, and not at `from`. */
+		p->timers[cpu].taken_back = p->timers[cpu].counts;
+	}
 	if (result < 0)
 		return cannot_stand(p, result, why);
 	keep_rest(p);

@@ -54,12 +54,8 @@ int vmstate_load_cpus(struct machine *m, struct why *why);
 /* Pages and chips are initialised, nothing is connected: they are afterwards. */
 int vmstate_load_board(struct machine *m, struct why *why);
 
-/* Memory is what it was: the guest's pages are written. */
+/* Memory is what it was.  The guest's pages are written when time goes on (pause_end()). */
 void vmstate_load_memory(struct machine *m);
-
-/* Whether virtual time stands from the reading of vmstate_load_time(), m->pause.from, until the
- * machine runs: it migrates, and is to stand still here as well or policy froze it. */
-bool vmstate_stands(const struct machine *m);
 
 /* It runs: what its owner should know. */
 void vmstate_notices(const struct machine *m);

@@ -138,19 +138,6 @@ static int each(struct machine *m, const struct vmstate_cpu *cpus,
 	return result;
 }
 
-bool vmstate_stands(const struct machine *m)
-{
-	return m->migrates && (m->stands || m->arrived.change.policy == VMT_POLICY_FREEZE);
-}
-
-/* Virtual time since the machine was stopped: it runs already, or is going to stand. */
-static uint64_t passed(struct machine *m)
-{
-	const uint64_t ran_ns = chipset_now(&m->chipset) - m->arrived.clock.base_ns;
-
-	return m->arrived.passed_ns + (vmstate_stands(m) ? 0 : ran_ns);
-}
-
 static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct why *why)
 {
 	int result = each(m, cpus, vmstate_cpu_compare, why);
@@ -162,7 +149,8 @@ static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct 
 	if (result == 0)
 		result = each(m, cpus, vmstate_cpu_load_msrs, why);
 	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++) {
-		result = vmstate_cpu_load_lapic(&m->vcpus[cpu], &cpus[cpu], passed(m), why);
+		result = vmstate_cpu_load_lapic(&m->vcpus[cpu], &cpus[cpu], m->arrived.passed_ns,
+						why);
 		m->vcpus[cpu].left_tsc = hostclock_tsc(); /* its timer runs from here on */
 	}
 	if (result == 0)
@@ -299,10 +287,7 @@ int vmstate_load_board(struct machine *m, struct why *why)
 
 void vmstate_load_memory(struct machine *m)
 {
-	if (m->pause.paused)
-		pvclock_drop(&m->pvclock, m->arrived.tsc_count, m->arrived.stopped_ns);
-	else if (m->config->kvm_clock == MACHINE_KVM_CLOCK_USER)
-		pvclock_go(&m->pvclock, m->arrived.tsc_count, m->arrived.stopped_ns, false);
+	pvclock_drop(&m->pvclock, m->arrived.tsc_count, m->arrived.stopped_ns);
 	pvclock_owe(&m->pvclock, m->arrived.late_ns);
 }
 

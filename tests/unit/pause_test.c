@@ -127,6 +127,7 @@ static void auto_looks_at_what_the_guest_tells_the_time_by(void **state)
 	assert_true(chipset_write(b->chipset, VMT_PIO, 0x43, 1, 0x34));
 	assert_true(chipset_write(b->chipset, VMT_PIO, 0x40, 1, 0xa9));
 	assert_true(chipset_write(b->chipset, VMT_PIO, 0x40, 1, 0x04));
+	sleep_ms(1); /* the chip takes the count with its next clock */
 	assert_int_equal(pause_begin(&p, &p.config, NULL), 0);
 	sleep_ms(5);
 	change = goes_on(&p, VMT_POLICY_AUTO);
