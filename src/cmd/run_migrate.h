@@ -74,8 +74,8 @@ const char *run_migrate_runstate(const struct run_qmp *qmp);
 bool run_migrate_may_be_forced(const struct run_qmp *qmp);
 void run_migrate_take_back(struct run_qmp *qmp);
 
-/* The KVM VM is about to be closed, for a reset or for good: a migration fails; if it is too late for
- * that nobody knows any more. */
+/* The KVM VM is about to be closed, for a reset or for good: a migration fails; if it is too late
+ * for that nobody knows any more. */
 void run_migrate_closing(struct run_qmp *qmp);
 
 #endif
