@@ -495,7 +495,8 @@ def when_the_target_is_killed_the_source_has_it():
 
 def when_the_source_is_killed_it_has_come_or_never_did():
     with Place() as place:
-        killed(place, HELLO, "source", another_may_come)
+        for kind in HELLO, READY:
+            killed(place, kind, "source", another_may_come)
         for kind in MEMORY, CLOCK, WHOLE, LOADED:
             killed(place, kind, "source", it_does_not_come)
         for kind in GO, RUNNING:
