@@ -88,13 +88,14 @@ static bool is_ahead(const struct pause_config *config, uint64_t ns, uint64_t ts
 	return true;
 }
 
-/* KVM looks at the host's clock some time after we have, which is found by looking back: that is
- * taken off, as the mean of all tries so far, until one of them hits.  What is a hit grows by each
- * try: where calls take now 1 us and now 2 that ends at some 100 ns, on other hosts at 10. */
+/* KVM looks at the host's clock some time after we have, which is found by looking back: the least
+ * that it took so far is taken off, until a call is that fast again (a mean would be one interrupt's
+ * for long).  What is as fast grows by each try: where calls take now 1 us and now 2 that ends at
+ * some 100 ns, on other hosts at 10. */
 int pause_set_kvm_clock(const struct pause_config *config, uint64_t ns, uint64_t tsc)
 {
 	enum { TRIES = 200, CLOSE_NS = 8, CLOSER_NS = 2 };
-	int64_t ahead_ns = 0, by_ns;
+	int64_t ahead_ns = 0, fastest_ns = INT64_MAX, by_ns;
 
 	for (int i = 1; i <= TRIES; i++) {
 		const int64_t close_ns = CLOSE_NS + i * CLOSER_NS;
@@ -106,7 +107,8 @@ int pause_set_kvm_clock(const struct pause_config *config, uint64_t ns, uint64_t
 			return -errno;
 		if (!is_ahead(config, ns, tsc, &by_ns) || (by_ns <= close_ns && by_ns >= -close_ns))
 			break;
-		ahead_ns += by_ns / i;
+		fastest_ns = -by_ns - ahead_ns < fastest_ns ? -by_ns - ahead_ns : fastest_ns;
+		ahead_ns = -fastest_ns;
 	}
 	return 0;
 }
