@@ -89,9 +89,9 @@ static bool is_ahead(const struct pause_config *config, uint64_t ns, uint64_t ts
 }
 
 /* KVM looks at the host's clock some time after we have, which is found by looking back: the least
- * that it took so far is taken off, until a call is that fast again (a mean would be one interrupt's
- * for long).  What is as fast grows by each try: where calls take now 1 us and now 2 that ends at
- * some 100 ns, on other hosts at 10. */
+ * that it took so far is taken off, until a call is that fast again (a mean would be one
+ * interrupt's for long).  What is as fast grows by each try: where calls take now 1 us and now 2
+ * that ends at some 100 ns, on other hosts at 10. */
 int pause_set_kvm_clock(const struct pause_config *config, uint64_t ns, uint64_t tsc)
 {
 	enum { TRIES = 200, CLOSE_NS = 8, CLOSER_NS = 2 };

@@ -93,7 +93,8 @@ static inline int fake_get(void *owner, uint32_t slot, uint64_t *bits)
 
 	assert_int_equal(slot, 0);
 	for (unsigned page = 0; page < log->hot; page++)
-		log->bits[page / 64] |= UINT64_C(1) << page % 64;
+		__atomic_fetch_or(&log->bits[page / 64], UINT64_C(1) << page % 64,
+				  __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < WORDS; i++)
 		bits[i] = __atomic_load_n(&log->bits[i], __ATOMIC_SEQ_CST);
 	return 0;
