@@ -47,10 +47,12 @@ static int parse_unix(const char *path, struct address *a, struct why *why)
 {
 	const size_t length = strlen(path);
 
-	if (length == 0 || length >= sizeof(a->path))
+	if (length == 0)
+		return why_set(why, -EINVAL, "unix: has no path (give unix:PATH)");
+	if (length >= sizeof(a->path))
 		return why_set(why, -EINVAL,
-			       "unix:%s: the path has %zu bytes, possible are 1 to %zu (give a "
-			       "shorter one)",
+			       "unix:%s: the path has %zu bytes, possible are %zu (give a shorter "
+			       "one)",
 			       path, length, sizeof(a->path) - 1);
 	memcpy(a->path, path, length + 1);
 	return 0;
