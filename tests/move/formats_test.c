@@ -10,27 +10,12 @@
 #include <stdio.h>
 
 #include "kvm/vmstate_cpu.h"
+#include "move/sample.h"
 #include "move/snapshot.h"
 
 enum { PAGE = 4096, SIZE = BENCH_SIZE };
 
 static const char *folder;
-
-/* Page 0 is text, 1 a pattern, 300 and on noise that cannot be compressed; the last one has its
- * last byte. */
-static void fill(struct guest_memory *m)
-{
-	uint64_t noise = 1;
-
-	strcpy((char *)m->low, "vmtime snapshot");
-	for (int i = 0; i < PAGE; i++)
-		m->low[PAGE + i] = (uint8_t)(i * i);
-	for (int i = 300 * PAGE; i < 301 * PAGE; i++) {
-		noise = noise * UINT64_C(6364136223846793005) + 1;
-		m->low[i] = (uint8_t)(noise >> 56);
-	}
-	m->low[SIZE - 1] = 0xff;
-}
 
 static int write_one(const char *path)
 {
@@ -41,7 +26,7 @@ static int write_one(const char *path)
 
 	if (memory_create(SIZE, &m, &why) < 0)
 		return 1;
-	fill(&m);
+	sample_fill(&m, "vmtime snapshot");
 	if (snapshot_save(path, &state, &m, NULL, &stats, &why) < 0) {
 		fprintf(stderr, "%s\n", why.text);
 		return 1;
@@ -96,7 +81,7 @@ static void opens(const char *name)
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	assert_int_equal(memory_create(SIZE, &expected, NULL), 0);
 	assert_int_equal(memory_create(SIZE, &m, NULL), 0);
-	fill(&expected);
+	sample_fill(&expected, "vmtime snapshot");
 	if (snapshot_open(path, &s, &why) < 0)
 		fail_msg("%s", why.text);
 	same(snapshot_state(s), &today);

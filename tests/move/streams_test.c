@@ -14,6 +14,7 @@
 #include "kvm/vmstate_features.h"
 #include "move/migrate_source.h"
 #include "move/migrate_target.h"
+#include "move/sample.h"
 #include "unit/folder.h"
 #include "unit/migrate_proxy.h"
 
@@ -23,22 +24,6 @@ enum { PAGE = 4096, SIZE = BENCH_SIZE, BECOMES_ZERO = 700 };
 
 static const char *samples;
 static const struct vmstate_cpu_ours ours = {.kvm_clock = true, .steal = true};
-
-/* Page 0 is text, 1 a pattern, 300 noise that cannot be compressed; the last one has its last byte.
- */
-static void fill(struct guest_memory *m)
-{
-	uint64_t noise = 1;
-
-	strcpy((char *)m->low, "vmtime migration");
-	for (int i = 0; i < PAGE; i++)
-		m->low[PAGE + i] = (uint8_t)(i * i);
-	for (int i = 300 * PAGE; i < 301 * PAGE; i++) {
-		noise = noise * UINT64_C(6364136223846793005) + 1;
-		m->low[i] = (uint8_t)(noise >> 56);
-	}
-	m->low[SIZE - 1] = 0xff;
-}
 
 static int read_host(void *owner, struct hosts_reading *ret_reading)
 {
@@ -175,7 +160,7 @@ static void is_what_was_said(struct migrate_target *t, struct machine *m,
 	if (vmstate_check(m->config, migrate_target_description(t), &why) < 0)
 		fail_msg("%s", why.text);
 	assert_int_equal(memory_create(SIZE, &expected, NULL), 0);
-	fill(&expected);
+	sample_fill(&expected, "vmtime migration");
 	assert_memory_equal(memory->low, expected.low, SIZE);
 	migrate_target_stats(t, &stats);
 	assert_int_equal(stats.rounds, 2);
@@ -270,7 +255,7 @@ static void hand_over(struct migrate_source *s, struct machine *m, struct guest_
 {
 	struct vmstate_parts time = save_time(m), state = bench_save(m);
 
-	fill(memory);
+	sample_fill(memory, "vmtime migration");
 	memset(memory->low + (size_t)BECOMES_ZERO * PAGE, 0, PAGE);
 	dirty_written(dirty, PAGE, PAGE);
 	dirty_written(dirty, (uint64_t)BECOMES_ZERO * PAGE, PAGE);
@@ -298,7 +283,7 @@ static int write_one(const char *path)
 	if (proxy.record < 0 || memory_create(SIZE, &from, NULL) < 0 ||
 	    memory_create(SIZE, &to, NULL) < 0 || dirty_init(&dirty, &from, &log, NULL) < 0)
 		return 1;
-	fill(&from);
+	sample_fill(&from, "vmtime migration");
 	memset(from.low + PAGE, 1, PAGE);
 	memset(from.low + (size_t)BECOMES_ZERO * PAGE, 1, PAGE);
 	t = begin_target(there, &to);
