@@ -25,9 +25,9 @@ void guest_fail(int error, const char *format, ...) __attribute__((noreturn, for
 void guest_receive(int port, void *data, size_t size);
 void guest_send(int port, uint32_t type, const void *data, size_t length);
 
-/* Makes a VM that lasts as long as process 1; see keep.c for what it is good for.  0, also where
+/* Makes VMs that last as long as process 1; see keep.c for what they are good for.  0, also where
  * there is no KVM, or a negative errno. */
-int guest_keep_vm(void);
+int guest_keep_vms(void);
 
 /* The calling process and its children run on any CPU but the first, where there is another. */
 void guest_leave_cpu0(void);

@@ -339,14 +339,14 @@ static void raise_link(uint32_t end)
 }
 
 /* The command can do without, and may freeze or fail by chance. */
-static void keep_vm(void)
+static void keep_vms(void)
 {
 	char text[128];
-	int error = guest_keep_vm();
+	int error = guest_keep_vms();
 
 	if (!error)
 		return;
-	snprintf(text, sizeof(text), "vmtime lab: cannot keep a VM, so others may fail: %s\n",
+	snprintf(text, sizeof(text), "vmtime lab: cannot keep VMs, so others may fail: %s\n",
 		 strerror(-error));
 	guest_send(the_port, LAB_ERROR, text, strlen(text));
 }
@@ -387,7 +387,7 @@ int main(void)
 		raise_link(job.head.link);
 	sethostname("lab", 3);
 	wait_beside(beside);
-	keep_vm();
+	keep_vms();
 	wait_for_run();
 	status = relay_run(the_port, &job);
 	sync(); /* the host ends the machine on hearing the status */
