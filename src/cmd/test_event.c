@@ -84,10 +84,14 @@ static void show_progress(const struct test_event_run *r, uint64_t now_ns)
 {
 	if (!isatty(STDERR_FILENO))
 		return;
-	fprintf(stderr, "\r\033[K%s, %s, run %u of %u: %s%s%s, %llu s",
+	fprintf(stderr, "\r\033[K%s, %s, run %u of %u: %s%s%s",
 		test_subject_names[r->config.subject], r->config.clocksource, r->number,
 		r->options->repeat, test_scenario_names[r->event->scenario], r->policy ? " " : "",
-		r->policy ? r->policy : "", (now_ns - r->started_ns) / SECOND);
+		r->policy ? r->policy : "");
+	if (r->event->each_ns && r->pauses)
+		fprintf(stderr, ", %u of %llu", r->pauses->done,
+			(unsigned long long)many(r->options, r->event));
+	fprintf(stderr, ", %llu s", (now_ns - r->started_ns) / SECOND);
 }
 
 static int take(void *stream, const char *bytes, size_t size)
