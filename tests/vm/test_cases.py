@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import event_cases
@@ -28,9 +29,15 @@ def run(*options):
                           timeout=PATIENCE_S)
 
 
+# What is in /tmp and /run of the lab is also what others leave, or are at, in this machine's own.
+FOLDER = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="lab.", dir="/tmp")
+OF_OTHERS = glob.glob("/run/vmtime-test.*")
+
+
 def left_behind():
     """Sockets, directories and machines of ours that are still there."""
-    found = glob.glob("/tmp/vmtime-test.*") + glob.glob("/run/vmtime-test.*")
+    found = glob.glob(f"{FOLDER}/*") + glob.glob("/run/vmtime-test.*")
+    found = [path for path in found if path not in OF_OTHERS]
     for status in glob.glob("/proc/[0-9]*/cmdline"):
         try:
             with open(status, "rb") as file:
