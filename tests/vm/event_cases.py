@@ -99,7 +99,7 @@ def a_tsc_goes_on_in_another_process():
 
 def busy_cpus_see_no_step_back_while_they_are_moved():
     """Again and again, and their ticks are accounted for; make soak does it a hundred times."""
-    number = 30 if test.SOAK else 3
+    number = 30 if test.SOAK else 8
     done = test.measure("migrations", "--scenario", "migrations", "--migrations", str(number),
                         "--cpus", "2", "--memory", "128M", "--", "--on-migrate", "continue")
     report = test.report_of(done, "migrations")
