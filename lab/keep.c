@@ -4,13 +4,13 @@
  * With the first VM and the last one Linux patches its own code (virt/kvm/kvm_main.c,
  * preempt_notifier_key: in every switch of tasks), and so it does when the first local APIC is
  * disabled and the last one enabled (arch/x86/kvm/lapic.c, apic_sw_disabled and apic_hw_disabled),
- * and with the first CPU that has none and the last such one (x86.c, kvm_has_noapic_vcpu: on the way
- * into every guest; what asks KVM what it can do, as each VMM does when it begins, makes such a
- * CPU).  QEMU before 8.1 does not hold a page while it translates it: a CPU that translates what
- * another one patches may keep the breakpoint that stood there in between, and executes it for ever.
- * Some dozens of VMs one after the other, or a VMM that began beside a busy guest, froze the lab, or
- * one of them ended in a triple fault.  Two VMs that stay, with a CPU of each kind, leave nothing to
- * patch. */
+ * and with the first CPU that has none and the last such one (x86.c, kvm_has_noapic_vcpu: on the
+ * way into every guest; what asks KVM what it can do, as each VMM does when it begins, makes such
+ * a CPU).  QEMU before 8.1 does not hold a page while it translates it: a CPU that translates what
+ * another one patches may keep the breakpoint that stood there in between, and executes it for
+ * ever.  Some dozens of VMs one after the other, or a VMM that began beside a busy guest, froze
+ * the lab, or one of them ended in a triple fault.  Two VMs that stay, with a CPU of each kind,
+ * leave nothing to patch.  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
