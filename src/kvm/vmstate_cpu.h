@@ -25,7 +25,7 @@
 #include "kvm/vmstate_parts.h"
 
 enum vmstate_cpu_record {
-	VMSTATE_CPU_CPUID = 1,      /* kvm_cpuid_entry2, some: to be compared */
+	VMSTATE_CPU_CPUID = 1,      /* kvm_cpuid_entry2, some */
 	VMSTATE_CPU_REGS = 2,       /* kvm_regs */
 	VMSTATE_CPU_SREGS = 3,      /* kvm_sregs */
 	VMSTATE_CPU_SREGS2 = 4,     /* kvm_sregs2, in its place where KVM has it */
@@ -73,9 +73,10 @@ struct vmstate_cpu {
 int vmstate_cpu_parse(const struct vmstate_part *part, const struct vmstate_cpu_ours *ours,
 		      struct vmstate_cpu *ret_state, struct why *why);
 
-/* Whether this CPU, created anew, is one of the same kind.  0, or -EXDEV and the first feature that
- * differs. */
-int vmstate_cpu_compare(const struct vcpu *vcpu, const struct vmstate_cpu *state, struct why *why);
+/* This CPU, created anew and for a machine of the same options, shows what it showed elsewhere from
+ * now on: KVM takes another CPUID until it has run (KVM_SET_CPUID2).  0; -EXDEV and what this host
+ * lacks for that (cpuid_lacks.h); -EIO, -EINVAL. */
+int vmstate_cpu_show(const struct vcpu *vcpu, const struct vmstate_cpu *state, struct why *why);
 
 /* The steps; of a CPU that has not run.  0, or -EIO and what KVM refused.
  *

@@ -7,10 +7,9 @@
 #include <sys/ioctl.h>
 
 #include "kvm/bytes.h"
-#include "kvm/cpuid.h"
+#include "kvm/cpuid_lacks.h"
 #include "kvm/lapic.h"
 #include "kvm/vmstate_cpu.h"
-#include "kvm/vmstate_features.h"
 #include "kvm/vmstate_msrs.h"
 
 static int refused(const struct vcpu *v, struct why *why, const char *what)
@@ -36,33 +35,38 @@ static int set(const struct vcpu *v, const struct vmstate_cpu *s, uint32_t what,
 	return result;
 }
 
-static int compare(const struct vcpu *v, const struct vmstate_cpu *s,
-		   const struct cpuid_table *table, struct why *why)
+/* What it shows was what a machine like this one is shown on this host. */
+static int show(const struct vcpu *v, const struct vmstate_cpu *s, struct cpuid_table *table,
+		struct why *why)
 {
+	const uint8_t *shown = s->record[VMSTATE_CPU_CPUID].bytes;
 	uint32_t n = s->record[VMSTATE_CPU_CPUID].length / sizeof(struct kvm_cpuid_entry2);
-	struct vmstate_features_difference d;
+	struct cpuid_difference d;
 
-	if (vmstate_features_differ(s->record[VMSTATE_CPU_CPUID].bytes, n, table, &d))
+	if (cpuid_lacks(table, shown, n, &d))
 		return why_set(why, -EXDEV,
-			       "CPU %u is not the one that it was: CPUID 0x%x.%u has 0x%x in %s "
-			       "and had 0x%x (use a host like the one that it comes from)",
-			       v->cpu, d.leaf, d.subleaf, d.is, d.name, d.was);
-	if (n != table->nent)
-		return why_set(why, -EXDEV,
-			       "CPU %u has %u leaves of CPUID and had %u (use a host like the one "
-			       "that it comes from)",
-			       v->cpu, table->nent, n);
-	return 0;
+			       "CPU %u cannot do here what it could: CPUID 0x%x.%u has 0x%x in %s "
+			       "and had 0x%x%s%s (use a host whose CPU and kernel can)",
+			       v->cpu, d.leaf, d.subleaf, d.is, d.name, d.was,
+			       d.lacks ? ", it lacks " : "", d.lacks ? d.lacks : "");
+	if (n > CPUID_MAX_ENTRIES)
+		return why_set(why, -EINVAL, "CPU %u has shown %u leaves of CPUID, %u at most",
+			       v->cpu, n, CPUID_MAX_ENTRIES);
+	if (cpuid_shows(table, shown, n))
+		return 0;
+	table->nent = n;
+	memcpy(table->entries, shown, n * sizeof(table->entries[0]));
+	return ioctl(v->fd, KVM_SET_CPUID2, table) < 0 ? refused(v, why, "features") : 0;
 }
 
-int vmstate_cpu_compare(const struct vcpu *v, const struct vmstate_cpu *s, struct why *why)
+int vmstate_cpu_show(const struct vcpu *v, const struct vmstate_cpu *s, struct why *why)
 {
 	struct cpuid_table *table = calloc(1, sizeof(*table));
 	int result = table ? vmstate_cpu_features(v, table, why)
 			   : why_set(why, -ENOMEM, "no memory for a CPU's state");
 
 	if (result == 0)
-		result = compare(v, s, table, why);
+		result = show(v, s, table, why);
 	free(table);
 	return result;
 }

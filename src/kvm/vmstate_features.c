@@ -7,165 +7,12 @@
 #include <string.h>
 
 #include "kvm/bytes.h"
+#include "kvm/cpuid_lacks.h"
 #include "kvm/vmstate_msrs.h"
 
 enum { VERSION = 1, HEAD = 16, ENTRY = sizeof(struct kvm_cpuid_entry2), MSR = 4 };
 enum { SREGS2 = 1 };
-enum { EAX = 0, EBX, ECX, EDX };
-
-#define AGAIN "migrate to a host with a CPU and a kernel like this machine's"
-
-/* Those that a host is likely to lack, by the names of /proc/cpuinfo. */
-static const struct {
-	uint32_t leaf, subleaf;
-	uint8_t place, bit;
-	const char *name;
-} features[] = {
-	{1, 0, ECX, 0, "sse3"},
-	{1, 0, ECX, 1, "pclmulqdq"},
-	{1, 0, ECX, 9, "ssse3"},
-	{1, 0, ECX, 12, "fma"},
-	{1, 0, ECX, 13, "cx16"},
-	{1, 0, ECX, 17, "pcid"},
-	{1, 0, ECX, 19, "sse4_1"},
-	{1, 0, ECX, 20, "sse4_2"},
-	{1, 0, ECX, 21, "x2apic"},
-	{1, 0, ECX, 22, "movbe"},
-	{1, 0, ECX, 23, "popcnt"},
-	{1, 0, ECX, 24, "tsc_deadline_timer"},
-	{1, 0, ECX, 25, "aes"},
-	{1, 0, ECX, 26, "xsave"},
-	{1, 0, ECX, 28, "avx"},
-	{1, 0, ECX, 29, "f16c"},
-	{1, 0, ECX, 30, "rdrand"},
-	{7, 0, EBX, 0, "fsgsbase"},
-	{7, 0, EBX, 1, "tsc_adjust"},
-	{7, 0, EBX, 3, "bmi1"},
-	{7, 0, EBX, 4, "hle"},
-	{7, 0, EBX, 5, "avx2"},
-	{7, 0, EBX, 7, "smep"},
-	{7, 0, EBX, 8, "bmi2"},
-	{7, 0, EBX, 9, "erms"},
-	{7, 0, EBX, 10, "invpcid"},
-	{7, 0, EBX, 11, "rtm"},
-	{7, 0, EBX, 14, "mpx"},
-	{7, 0, EBX, 16, "avx512f"},
-	{7, 0, EBX, 18, "rdseed"},
-	{7, 0, EBX, 19, "adx"},
-	{7, 0, EBX, 20, "smap"},
-	{7, 0, EBX, 24, "clwb"},
-	{7, 0, EBX, 28, "avx512cd"},
-	{7, 0, EBX, 29, "sha_ni"},
-	{7, 0, EBX, 30, "avx512bw"},
-	{7, 0, EBX, 31, "avx512vl"},
-	{7, 0, ECX, 2, "umip"},
-	{7, 0, ECX, 3, "pku"},
-	{7, 0, ECX, 8, "gfni"},
-	{7, 0, ECX, 9, "vaes"},
-	{7, 0, ECX, 11, "avx512_vnni"},
-	{7, 0, ECX, 16, "la57"},
-	{7, 0, ECX, 22, "rdpid"},
-	{7, 0, EDX, 4, "fsrm"},
-	{7, 0, EDX, 22, "amx_bf16"},
-	{7, 0, EDX, 24, "amx_tile"},
-	{7, 0, EDX, 25, "amx_int8"},
-	{7, 0, EDX, 26, "ibrs"},
-	{7, 0, EDX, 27, "stibp"},
-	{7, 0, EDX, 29, "arch_capabilities"},
-	{7, 0, EDX, 31, "ssbd"},
-	{7, 1, EAX, 4, "avx_vnni"},
-	{7, 1, EAX, 5, "avx512_bf16"},
-	{0x80000001, 0, ECX, 5, "abm"},
-	{0x80000001, 0, ECX, 6, "sse4a"},
-	{0x80000001, 0, EDX, 20, "nx"},
-	{0x80000001, 0, EDX, 26, "pdpe1gb"},
-	{0x80000001, 0, EDX, 27, "rdtscp"},
-	{0x80000001, 0, EDX, 29, "lm"},
-	{0x80000007, 0, EDX, 8, "constant_tsc"},
-};
-
-/* What KVM itself fills in from other registers: OSXSAVE and the APIC's bit, OSPKE, the size of
- * what XCR0 and XSS have switched on. */
-static void clear_what_changes(struct kvm_cpuid_entry2 *e)
-{
-	enum { EDX_APIC = 9, ECX_MWAIT = 3, ECX_OSXSAVE = 27, ECX_OSPKE = 4 };
-
-	if (e->function == 1) {
-		e->ecx &= ~(1U << ECX_OSXSAVE | 1U << ECX_MWAIT);
-		e->edx &= ~(1U << EDX_APIC);
-	} else if (e->function == 7 && e->index == 0) {
-		e->ecx &= ~(1U << ECX_OSPKE);
-	} else if (e->function == 0xd && e->index <= 1) {
-		e->ebx = 0;
-	} else if (e->function == 0x15 || e->function == 0x16 || e->function == 0x40000010) {
-		e->eax = e->ebx = e->ecx = 0; /* frequencies, which are compared elsewhere */
-	} else if (e->function == 0x80000001) {
-		e->edx &= ~(1U << EDX_APIC);
-	}
-}
-
-static const char *lacking(uint32_t leaf, uint32_t subleaf, unsigned place, uint32_t bits)
-{
-	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
-		if (features[i].leaf == leaf && features[i].subleaf == subleaf &&
-		    features[i].place == place && bits >> features[i].bit & 1)
-			return features[i].name;
-	return NULL;
-}
-
-static bool differ(const struct kvm_cpuid_entry2 *old, const struct kvm_cpuid_entry2 *new,
-		   struct vmstate_features_difference *ret_difference)
-{
-	static const char *const names[] = {"EAX", "EBX", "ECX", "EDX"};
-	const uint32_t was[] = {old->eax, old->ebx, old->ecx, old->edx};
-	const uint32_t is[] = {new->eax, new->ebx, new->ecx, new->edx};
-
-	for (unsigned i = 0; i < 4; i++) {
-		if (was[i] == is[i])
-			continue;
-		*ret_difference = (struct vmstate_features_difference){
-			.leaf = old->function,
-			.subleaf = old->index,
-			.name = names[i],
-			.was = was[i],
-			.is = is[i],
-			.lacks = lacking(old->function, old->index, i, was[i] & ~is[i]),
-		};
-		return true;
-	}
-	return false;
-}
-
-static const struct kvm_cpuid_entry2 *find(const struct cpuid_table *table,
-					   const struct kvm_cpuid_entry2 *like)
-{
-	for (uint32_t i = 0; i < table->nent; i++)
-		if (table->entries[i].function == like->function &&
-		    table->entries[i].index == like->index)
-			return &table->entries[i];
-	return NULL;
-}
-
-bool vmstate_features_differ(const uint8_t *entries, uint32_t n, const struct cpuid_table *table,
-			     struct vmstate_features_difference *ret_difference)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		static const struct kvm_cpuid_entry2 none;
-		const struct kvm_cpuid_entry2 *same;
-		struct kvm_cpuid_entry2 old, new;
-
-		memcpy(&old, entries + (size_t)i * sizeof(old), sizeof(old));
-		same = find(table, &old);
-		new = same ? *same : none;
-		new.function = old.function;
-		new.index = old.index;
-		clear_what_changes(&old);
-		clear_what_changes(&new);
-		if (differ(&old, &new, ret_difference))
-			return true;
-	}
-	return false;
-}
+#define AGAIN "migrate to a host whose CPU and kernel can do what this machine's can"
 
 static uint32_t flags_of(const struct vm *vm)
 {
@@ -232,17 +79,18 @@ int vmstate_features_save(const struct vm *vm, const struct vcpu *v,
 	return result;
 }
 
-static int explain(const struct vmstate_features_difference *d, struct why *why)
+static int explain(const struct cpuid_difference *d, struct why *why)
 {
 	if (d->lacks)
 		return why_set(why, -EXDEV,
 			       "this host's CPUs lack %s (CPUID 0x%x.%u, %s), which the machine's "
 			       "have (" AGAIN ")",
 			       d->lacks, d->leaf, d->subleaf, d->name);
-	return why_set(why, -EXDEV,
-		       "this host's CPUs are not as the machine's: CPUID 0x%x.%u has 0x%x in %s "
-		       "and had 0x%x (" AGAIN ")",
-		       d->leaf, d->subleaf, d->is, d->name, d->was);
+	return why_set(
+		why, -EXDEV,
+		"this host's CPUs cannot do what the machine's can: CPUID 0x%x.%u has 0x%x in "
+		"%s and had 0x%x (" AGAIN ")",
+		d->leaf, d->subleaf, d->is, d->name, d->was);
 }
 
 static bool has_msr(const struct vmstate_msrs *msrs, uint32_t msr)
@@ -258,15 +106,10 @@ static int compare(const struct vmstate_part *part, const struct found *f, const
 {
 	const uint32_t n = get32(part->bytes), msrs = get32(part->bytes + 4);
 	const uint8_t *const msr = part->bytes + HEAD + (size_t)n * ENTRY;
-	struct vmstate_features_difference d;
+	struct cpuid_difference d;
 
-	if (vmstate_features_differ(part->bytes + HEAD, n, f->cpuid, &d))
+	if (cpuid_lacks(f->cpuid, part->bytes + HEAD, n, &d))
 		return explain(&d, why);
-	if (n != f->cpuid->nent)
-		return why_set(why, -EXDEV,
-			       "this host's CPUs have %u leaves of CPUID, and the machine's have "
-			       "%u (" AGAIN ")",
-			       f->cpuid->nent, n);
 	for (uint32_t i = 0; i < msrs; i++)
 		if (!has_msr(f->msrs, get32(msr + (size_t)i * MSR)))
 			return why_set(why, -EXDEV,

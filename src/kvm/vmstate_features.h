@@ -14,22 +14,12 @@
 #include "kvm/vmstate_cpu.h"
 #include "kvm/vmstate_parts.h"
 
-/* The first leaf that differs: `n` saved entries, at any alignment, beside what a CPU shows now. */
-struct vmstate_features_difference {
-	uint32_t leaf, subleaf;
-	const char *name; /* of the register, "EAX" */
-	uint32_t was, is;
-	const char *lacks; /* a feature that is not there any more, as Linux names it; NULL */
-};
-bool vmstate_features_differ(const uint8_t *entries, uint32_t n, const struct cpuid_table *table,
-			     struct vmstate_features_difference *ret_difference);
-
 /* Adds the part; CPU 0 is kept out of the guest.  0, -EIO, -ENOMEM. */
 int vmstate_features_save(const struct vm *vm, const struct vcpu *vcpu,
 			  const struct vmstate_cpu_ours *ours, struct vmstate_parts *parts,
 			  struct why *why);
 
-/* Whether CPU 0, created anew, has them.  0; -EXDEV and what it lacks; -EINVAL, -ENOTSUP: no such
+/* Whether CPU 0, created anew, can do all of that (cpuid_lacks.h).  0; -EXDEV and what it lacks; -EINVAL, -ENOTSUP: no such
  * part. */
 int vmstate_features_compare(const struct vmstate_part *part, const struct vm *vm,
 			     const struct vcpu *vcpu, const struct vmstate_cpu_ours *ours,

@@ -140,7 +140,7 @@ static int each(struct machine *m, const struct vmstate_cpu *cpus,
 
 static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct why *why)
 {
-	int result = each(m, cpus, vmstate_cpu_compare, why);
+	int result = each(m, cpus, vmstate_cpu_show, why);
 
 	if (result == 0)
 		result = each(m, cpus, vmstate_cpu_load_registers, why);

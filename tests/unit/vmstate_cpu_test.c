@@ -103,6 +103,15 @@ static int get_cpuid(struct fake *f, struct kvm_cpuid2 *table)
 	return 0;
 }
 
+static int set_cpuid(struct fake *f, const struct kvm_cpuid2 *table)
+{
+	assert_int_equal(table->nent, LEAVES);
+	assert_true(kvm.n < 32);
+	kvm.order[kvm.n++] = KVM_SET_CPUID2;
+	memcpy(f->leaves, table->entries, sizeof(f->leaves));
+	return 0;
+}
+
 static int get(void *to, const void *from, size_t size)
 {
 	memcpy(to, from, size);
@@ -147,6 +156,8 @@ static int serve(struct fake *f, unsigned long request, void *arg)
 		return set(request, f->xsave, arg, xsave);
 	case KVM_GET_CPUID2:
 		return get_cpuid(f, arg);
+	case KVM_SET_CPUID2:
+		return set_cpuid(f, arg);
 	case KVM_GET_MSRS:
 		return move_msrs(f, arg, false);
 	case KVM_SET_MSRS:
@@ -228,7 +239,7 @@ static int load(const struct vmstate_parts *parts, uint64_t gap_ns, struct why *
 
 	kvm.n = 0;
 	if (result == 0)
-		result = vmstate_cpu_compare(&new, &s, why);
+		result = vmstate_cpu_show(&new, &s, why);
 	if (result == 0)
 		result = vmstate_cpu_load_registers(&new, &s, why);
 	if (result == 0)
@@ -383,7 +394,9 @@ static void a_register_that_cannot_be_set_and_differs_is_named(void **state)
 	vmstate_parts_free(&parts);
 }
 
-static void a_cpu_of_another_kind_is_refused_by_its_first_feature(void **state)
+static const uint32_t fma_bit = 1U << 12;
+
+static void a_cpu_that_can_do_less_is_refused_by_its_first_feature(void **state)
 {
 	struct random random = random_start();
 	struct vmstate_parts parts;
@@ -391,20 +404,48 @@ static void a_cpu_of_another_kind_is_refused_by_its_first_feature(void **state)
 
 	(void)state;
 	start(&random);
+	cpus[0].leaves[1].ecx |= fma_bit;
+	cpus[1].leaves[1].ecx |= fma_bit;
 	parts = save(NULL);
 	cpus[1].leaves[1].ecx ^= 1U << 27; /* OSXSAVE: the guest's doing */
 	cpus[1].leaves[1].edx ^= 1U << 9;
 	cpus[1].leaves[2].ebx ^= 0x240;
 	assert_int_equal(load(&parts, 0, &why), 0);
-	cpus[1].leaves[1].ecx ^= 1U << 12;
+	cpus[1].leaves[1].ecx &= ~fma_bit;
 	kvm.n = 0;
 	assert_int_equal(load(&parts, 0, &why), -EXDEV);
 	assert_non_null(strstr(why.text, "CPUID 0x1.0 has 0x"));
 	assert_non_null(strstr(why.text, "in ECX"));
+	assert_non_null(strstr(why.text, "it lacks fma"));
 	assert_int_equal(kvm.n, 0); /* and nothing was set */
 	cpus[1].leaves[1] = cpus[0].leaves[1];
 	cpus[1].leaves[2].function = 0xe;
 	assert_int_equal(load(&parts, 0, &why), -EXDEV);
+	vmstate_parts_free(&parts);
+}
+
+/* And it stays so wherever it goes from there. */
+static void a_cpu_that_can_do_more_shows_what_the_machine_has_seen(void **state)
+{
+	struct random random = random_start();
+	struct vmstate_parts parts;
+	struct why why = {""};
+
+	(void)state;
+	start(&random);
+	cpus[0].leaves[1].ecx &= ~fma_bit;
+	cpus[1].leaves[1].ecx &= ~fma_bit;
+	parts = save(NULL);
+	assert_int_equal(load(&parts, 0, &why), 0);
+	assert_int_not_equal(kvm.order[0], KVM_SET_CPUID2); /* nothing is to be changed */
+	cpus[1].leaves[1].ecx |= fma_bit;
+	assert_int_equal(load(&parts, 0, &why), 0);
+	assert_int_equal(kvm.order[0], KVM_SET_CPUID2); /* before all that depends on it */
+	assert_memory_equal(cpus[1].leaves, cpus[0].leaves, sizeof(cpus[0].leaves));
+	cpus[1].leaves[1].ecx |= fma_bit;
+	kvm.refuses = KVM_SET_CPUID2;
+	assert_int_equal(load(&parts, 0, &why), -EIO);
+	assert_non_null(strstr(why.text, "KVM refused CPU 3's features"));
 	vmstate_parts_free(&parts);
 }
 
@@ -581,7 +622,8 @@ int main(void)
 		cmocka_unit_test(a_deadline_that_is_dropped_is_an_error),
 		cmocka_unit_test(whatever_kvm_refuses_is_named),
 		cmocka_unit_test(a_register_that_cannot_be_set_and_differs_is_named),
-		cmocka_unit_test(a_cpu_of_another_kind_is_refused_by_its_first_feature),
+		cmocka_unit_test(a_cpu_that_can_do_less_is_refused_by_its_first_feature),
+		cmocka_unit_test(a_cpu_that_can_do_more_shows_what_the_machine_has_seen),
 		cmocka_unit_test(the_lapic_timer_has_less_to_go),
 		cmocka_unit_test(a_record_of_less_fpu_state_is_filled_up_with_zeros),
 		cmocka_unit_test(registers_that_are_never_saved_are_refused),

@@ -61,7 +61,7 @@ static void a_feature_that_is_not_there_is_named(void **state)
 	(void)state;
 	memcpy(part->bytes + HEAD, &e, ENTRY);
 	refused(m, part, -EXDEV, "lack avx512f (CPUID 0x7.0, EBX)");
-	refused(m, part, -EXDEV, "migrate to a host with");
+	refused(m, part, -EXDEV, "migrate to a host whose");
 	e = (struct kvm_cpuid_entry2){.function = 0x1d, .index = 1, .ecx = 77};
 	memcpy(part->bytes + HEAD, &e, ENTRY);
 	refused(m, part, -EXDEV, "CPUID 0x1d.1 has 0x0 in ECX and had 0x4d");
