@@ -7,10 +7,12 @@ right within a bound.  True time is this machine's TSC: what each lab's TSC is b
 asking for a reading again and again, as an interval; so what the guest's clocks show before and after
 can be compared with true time, whichever host they were read on.
 
-The guest goes there and back twice; the cases look at what was seen.
+The guest goes there and back twice; the cases look at what was seen.  The second host's CPUs can do
+more than the first's: the guest must not see that, or there would be no way back.
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,17 @@ PORT = 7001
 LOOKS = 60  # for a lab's TSC: the tightest of that many round trips
 READINGS = 5
 SLEW_PPM = 600  # a host's, and what the guest's own clock may do to follow it
+LACKING = "avx2"
+
+# Stands for QEMU in the PATH of a lab, whose CPUs then lack a feature.
+LESS = """#!/bin/sh
+for word; do
+	shift
+	case $word in max,*) word=$word,-{lacking} ;; esac
+	set -- "$@" "$word"
+done
+exec {qemu} "$@"
+"""
 
 
 class TrueTime:
@@ -48,13 +61,15 @@ class TrueTime:
 class Lab:
     """A host; its TSC is this machine's minus `lo` to `hi`."""
 
-    def __init__(self, number, here, there):
+    def __init__(self, number, here, there, programs=None):
         self.address = None
         self.number, self.lo, self.hi = number, 0, 2 ** 64
+        path = os.environ["PATH"]
         self.process = subprocess.Popen(
             [VMTIME, "lab", "--memory", "1G", "--timeout", "4min", "--link", f"{here},{there}",
              "--", "python3", AGENT, VMTIME, KERNEL, INITRD],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PATH": f"{programs}:{path}" if programs else path})
 
     def send(self, what, *arguments):
         print(json.dumps({"do": what, "with": arguments}), file=self.process.stdin, flush=True)
@@ -143,6 +158,25 @@ class Leg:
                 f"bounds {self.bounds / MS:.1f} ms"]
 
 
+def write_less(folder):
+    """A folder of programs, with a QEMU whose CPUs can do less."""
+    name = "qemu-system-x86_64"
+    with open(f"{folder}/{name}", "w") as file:
+        file.write(LESS.format(lacking=LACKING, qemu=shutil.which(name)))
+    os.chmod(f"{folder}/{name}", 0o755)
+    return folder
+
+
+class Refusal:
+    """Of a guest that was started where CPUs can do more."""
+
+    def __init__(self, source, target):
+        source.ask("start")
+        target.ask("start", "--on-migrate", "continue", "--incoming", f"tcp::{PORT}")
+        self.report = source.ask("migrate", f"tcp:169.254.77.{target.number}:{PORT}")
+        self.runs_on = len(source.ask("readings", READINGS)) == READINGS
+
+
 class Journey:
     """All legs, made when first asked for; those after one that failed are not."""
 
@@ -164,7 +198,7 @@ class Journey:
     def make(legs):
         with tempfile.TemporaryDirectory() as d:
             sockets = f"{d}/left", f"{d}/right"
-            one, two = labs = [Lab(1, *sockets), Lab(2, *reversed(sockets))]
+            one, two = labs = [Lab(1, *sockets, write_less(d)), Lab(2, *reversed(sockets))]
             try:
                 truth = TrueTime()
                 for lab in labs:
@@ -180,6 +214,7 @@ class Journey:
                 one.set_clock(truth, 20 * MS, 50 * MS, 0)
                 legs.append(Leg(truth, one, two))
                 legs.append(Leg(truth, two, one))
+                legs.append(Refusal(two, one))
             finally:
                 for lab in labs:
                     lab.end()
@@ -235,9 +270,19 @@ def one_whose_clock_is_behind_is_found_out_too():
     return goes_on_by_the_network(leg, -5 * NS)
 
 
+def a_guest_that_has_seen_more_does_not_go_where_cpus_can_do_less():
+    """While the other one went where they can do more, and came back, twice."""
+    refusal = Journey.leg(4)
+    report = refusal.report
+    check(report["status"] == "failed" and f"lack {LACKING} (" in report["error-desc"], report)
+    check(report["ram"]["transferred"] < MS, f"its memory was sent first: {report}")
+    check(refusal.runs_on, report)
+
+
 GROUPS = [named(case) for case in (
     a_guest_that_goes_there_is_as_right_as_both_clocks, and_so_it_is_when_it_comes_back,
-    a_target_that_is_five_seconds_ahead_is_found_out, one_whose_clock_is_behind_is_found_out_too)]
+    a_target_that_is_five_seconds_ahead_is_found_out, one_whose_clock_is_behind_is_found_out_too,
+    a_guest_that_has_seen_more_does_not_go_where_cpus_can_do_less)]
 
 if __name__ == "__main__":
     part.run("hosts", [sum(GROUPS, [])], sys.argv[4:])
