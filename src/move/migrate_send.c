@@ -65,6 +65,14 @@ static int cancelled(const struct migrate_source *s, struct why *why)
 /* No word is awaited, so that only FAILED may come. */
 enum { NO_WORD = 0 };
 
+/* Who dribbles, or says much that means nothing, gets no longer than who says nothing. */
+static void begin_hearing(struct wire *w)
+{
+	const uint64_t now = hostclock_monotonic_ns();
+
+	w->read_until_ns = w->patience_ns < UINT64_MAX - now ? now + w->patience_ns : 0;
+}
+
 /* The target's next word, which is to be `wanted`.  -EREMOTEIO: it has said FAILED. */
 static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section *ret_section,
 		struct why *why)
@@ -75,6 +83,7 @@ static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section
 	int result;
 
 	*word = (struct stream_section){.type = STREAM_END}; /* of which no section tells */
+	begin_hearing(&s->wire);
 	if (!s->listens) {
 		result = stream_open(&s->r, &source, s->where, why);
 		if (result < 0)
@@ -87,6 +96,8 @@ static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section
 			return result < 0 ? result : 0;
 		if (word->flags & STREAM_OPTIONAL && wanted == NO_WORD)
 			return 0; /* another may come or not */
+		if (word->flags & STREAM_OPTIONAL && is_cancelled(s))
+			return cancelled(s, why);
 	} while (word->flags & STREAM_OPTIONAL);
 	if (word->type != MESSAGE_FAILED)
 		return why_set(why, -EPROTO, "%s: says %s in place of %s (is it a vmtime?)",

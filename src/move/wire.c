@@ -155,6 +155,8 @@ static ssize_t get(void *from, void *bytes, size_t most)
 		int result = 0;
 		ssize_t got;
 
+		if (w->read_until_ns && hostclock_monotonic_ns() >= w->read_until_ns)
+			return -ETIMEDOUT;
 		got = recv(w->fd, bytes, most, MSG_DONTWAIT);
 		if (got >= 0)
 			return got;

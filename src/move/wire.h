@@ -17,6 +17,9 @@ struct wire {
 	uint64_t patience_ns;
 	/* Set: -ECANCELED within 50 ms, unless all has gone, or something has come, by then. */
 	const bool *give_up;
+	/* From this reading of hostclock_monotonic_ns() on nothing is read any more, whatever has
+	 * come: -ETIMEDOUT.  0: never. */
+	uint64_t read_until_ns;
 	uint64_t limit;  /* bytes a second that are written; 0: none; atomic */
 	uint64_t sent;   /* bytes; atomic */
 	uint64_t due_ns; /* when the next byte may be written, by the limit */

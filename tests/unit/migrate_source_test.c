@@ -204,7 +204,7 @@ static void is_left_alone(enum deed deed)
 	for (enum point point = AT_ASK; point < AT_NOTHING; point++) {
 		struct bench *b = bench_new(point, deed);
 
-		if (deed == IS_SILENT)
+		if (deed == IS_SILENT || deed == DRIBBLES || deed == SAYS_ONLY_MORE)
 			b->params.patience_ns = 100 * MS;
 		bench_begin(b);
 		assert_int_equal(bench_end(b),
@@ -224,6 +224,13 @@ static void one_whose_target_is_silent_stays(void **state)
 {
 	(void)state;
 	is_left_alone(IS_SILENT);
+}
+
+static void one_whose_target_comes_to_no_end_stays(void **state)
+{
+	(void)state;
+	is_left_alone(DRIBBLES);
+	is_left_alone(SAYS_ONLY_MORE);
 }
 
 static void one_whose_target_talks_nonsense_stays(void **state)
@@ -299,7 +306,7 @@ static void it_can_be_cancelled_until_it_was_told_to_go(void **state)
 {
 	(void)state;
 	for (enum point point = AT_ASK; point < AT_GO; point++) {
-		struct bench *b = bench_new(point, IS_SILENT);
+		struct bench *b = bench_new(point, point % 2 ? SAYS_ONLY_MORE : IS_SILENT);
 
 		bench_begin(b);
 		if (point == AT_TIME)
@@ -353,7 +360,7 @@ static void afterwards_it_cannot(void **state)
 static void who_ends_does_not_wait_for_its_word(void **state)
 {
 	for (enum point point = AT_ASK; point < AT_NOTHING; point++) {
-		struct bench *b = bench_new(point, IS_SILENT);
+		struct bench *b = bench_new(point, point % 2 ? IS_SILENT : SAYS_ONLY_MORE);
 
 		(void)state;
 		b->params.patience_ns = 3600 * S;
@@ -447,6 +454,7 @@ int main(void)
 		cmocka_unit_test(what_the_other_side_cannot_is_told),
 		cmocka_unit_test(one_whose_target_is_gone_stays),
 		cmocka_unit_test(one_whose_target_is_silent_stays),
+		cmocka_unit_test(one_whose_target_comes_to_no_end_stays),
 		cmocka_unit_test(one_whose_target_talks_nonsense_stays),
 		cmocka_unit_test(what_may_be_left_out_of_what_it_says_is),
 		cmocka_unit_test(one_that_stands_still_is_not_kept_waiting),

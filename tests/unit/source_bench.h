@@ -33,7 +33,17 @@ enum { PAGE = 4096, SIZE = 16 << 20, PAGES = SIZE / PAGE, WORDS = PAGES / 64 };
 
 /* What a target does when it has heard so far, in place of going on. */
 enum point { AT_ASK, AT_MEMORY, AT_TIME, AT_STATE, AT_WHOLE, AT_GO, AT_NOTHING };
-enum deed { FAILS, CLOSES, IS_SILENT, SAYS_ANOTHER_WORD, SAYS_NOISE, SAYS_END, SAYS_MORE };
+enum deed {
+	FAILS,
+	CLOSES,
+	IS_SILENT,
+	DRIBBLES,
+	SAYS_ANOTHER_WORD,
+	SAYS_NOISE,
+	SAYS_END,
+	SAYS_MORE,
+	SAYS_ONLY_MORE,
+};
 
 struct fake_target {
 	int listener;
@@ -132,6 +142,22 @@ static inline int fake_read_host(void *owner, struct hosts_reading *ret_reading)
 	return 0;
 }
 
+/* A byte at a time, or nothing but what may be left out. */
+static inline void talks_for_ever(struct fake_target *t, const struct stream_section *more)
+{
+	const uint8_t byte = 0;
+	int result = 0;
+
+	while (result == 0 && !__atomic_load_n(&t->over, __ATOMIC_SEQ_CST)) {
+		if (t->deed == SAYS_ONLY_MORE) {
+			result = stream_put(&t->w, more, NULL);
+			continue;
+		}
+		result = t->w.sink.put(t->w.sink.to, &byte, 1);
+		poll(NULL, 0, 1);
+	}
+}
+
 /* Whether it goes on as if nothing was. */
 static inline bool passes(struct fake_target *t, enum point point)
 {
@@ -150,6 +176,10 @@ static inline bool passes(struct fake_target *t, enum point point)
 	case IS_SILENT:
 		while (!__atomic_load_n(&t->over, __ATOMIC_SEQ_CST))
 			poll(NULL, 0, 1);
+		break;
+	case DRIBBLES:
+	case SAYS_ONLY_MORE:
+		talks_for_ever(t, &more);
 		break;
 	case SAYS_ANOTHER_WORD:
 		(void)message_put_word(&t->w, MESSAGE_ASK, NULL);
