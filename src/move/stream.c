@@ -279,7 +279,7 @@ int stream_next(struct stream_reader *r, struct stream_section *ret_section, str
 		return result;
 	if (get32(header + S_BYTES_CRC_AT) != sum(s->flags, r->bytes, s->length))
 		return damaged(r, "the bytes do", why);
-	if (s->type == STREAM_END && (s->length || s->version != 1)) {
+	if (s->type == STREAM_END && (s->length || s->version != 1 || s->flags & STREAM_OPTIONAL)) {
 		s->flags = 0; /* an end that is not understood is none that can be left out */
 		return stream_unknown(r, s, why);
 	}

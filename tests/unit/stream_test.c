@@ -269,6 +269,9 @@ static void an_end_of_another_kind_is_refused_whatever_its_flags(void **state)
 	put16(end + 4, 2);
 	seal_header(end, 28);
 	refused(&b, -ENOTSUP, "type 1, version 2, that this vmtime does not know");
+	put16(end + 4, 1);
+	seal_header(end, 28);
+	refused(&b, -ENOTSUP, "type 1, version 1, that this vmtime does not know");
 	free(b.bytes);
 }
 
