@@ -200,7 +200,7 @@ static void on_show(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	migrate_source_stats(qmp->migrate.source, &stats);
 	run_progress_going(&stats, text);
-	snprintf(line, sizeof(line), "to %s: %s", qmp->migrate.uri, text);
+	snprintf(line, sizeof(line), "%s, to %s", text, qmp->migrate.uri);
 	run_progress_show(line);
 }
 

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "cmd/cmd.h"
 
@@ -59,9 +61,24 @@ void run_progress_coming(const struct migrate_target_stats *s, char text[RUN_PRO
 			 amount(s->remaining_bytes, left));
 }
 
+/* Of UTF-8 no part of a character is left, and it may be fewer than fit. */
+static int fits(const char *text, int columns)
+{
+	int n = (int)strnlen(text, (size_t)columns);
+
+	while (n > 0 && (text[n] & 0xc0) == 0x80)
+		n--;
+	return n;
+}
+
 void run_progress_show(const char *text)
 {
-	fprintf(stderr, "\r\033[K%s", text);
+	struct winsize size;
+	int columns = 80;
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1)
+		columns = size.ws_col;
+	fprintf(stderr, "\r\033[K%.*s", fits(text, columns - 1), text);
 	fflush(stderr);
 }
 

@@ -18,7 +18,7 @@ void run_progress_gone(const struct migrate_stats *stats, char text[RUN_PROGRESS
 /* "round 3, 312 MiB have come, 4.1 MiB left" */
 void run_progress_coming(const struct migrate_target_stats *stats, char text[RUN_PROGRESS_SIZE]);
 
-/* In place of what was there. */
+/* In place of what was there; no more of it than one row has, since only a row can be replaced. */
 void run_progress_show(const char *text);
 void run_progress_clear(void);
 
