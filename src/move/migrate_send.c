@@ -11,6 +11,7 @@
 
 #include "host/hostclock.h"
 #include "move/message.h"
+#include "move/migrate_rate.h"
 #include "move/state.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -22,10 +23,6 @@
 
 /* Between two questions whether it stands still. */
 enum { MOMENT_MS = 20 };
-
-/* What is less than both says little about the link: the socket's own memory takes it. */
-#define TELLING_NS (SECOND_NS / 50)
-#define TELLING_BYTES (UINT64_C(4) << 20)
 
 static void reach(struct migrate_source *s, enum migrate_source_stage stage)
 {
@@ -192,73 +189,16 @@ static int may_go_on(void *owner, struct why *why)
 	return wire_waits(&s->wire) ? hear(s, NO_WORD, &word, why) : 0;
 }
 
-static void gone(void *owner, const struct image_stats *piece)
+/* What the socket has taken is not there yet, and would count as downtime. */
+static int drain(struct migrate_source *s, uint64_t most, struct why *why)
 {
-	struct migrate_source *s = owner;
-	const uint64_t bytes = piece->pages * MEMORY_PAGE, now = hostclock_monotonic_ns();
-	struct migrate_stats *stats = &s->stats;
+	int result = wire_drain(&s->wire, most);
 
-	pthread_mutex_lock(&s->lock);
-	/* Pages of zeros take time and no bytes: they are nothing to measure a link by. */
-	if (piece->zero_pages * 2 <= piece->pages) {
-		s->telling_bytes += piece->bytes;
-		s->telling_ns += now - s->gone_ns;
-	}
-	s->gone_ns = now;
-	stats->image.pages += piece->pages;
-	stats->image.zero_pages += piece->zero_pages;
-	stats->image.bytes += piece->bytes;
-	stats->remaining_bytes -= bytes < stats->remaining_bytes ? bytes : stats->remaining_bytes;
-	pthread_mutex_unlock(&s->lock);
-}
-
-/* How much of the wire a page that is not zero has taken so far. */
-static uint64_t bytes_a_page(const struct image_stats *i)
-{
-	const uint64_t pages = i->pages - i->zero_pages;
-	const uint64_t bytes = pages ? i->bytes / pages : MEMORY_PAGE;
-
-	return bytes < MEMORY_PAGE ? bytes + 1 : MEMORY_PAGE;
-}
-
-static uint64_t by_the_second(uint64_t count, uint64_t ns)
-{
-	return (uint64_t)((unsigned __int128)count * SECOND_NS / (ns ? ns : 1));
-}
-
-static uint64_t takes_ns(uint64_t bytes, uint64_t bytes_s)
-{
-	return by_the_second(bytes, bytes_s);
-}
-
-/* The link's speed as it was seen in the last round.  What says little moves it by a factor of two
- * at most, and only up: a round that was slow for another reason is not believed for ever. */
-static void note_speed(struct migrate_source *s)
-{
-	const uint64_t seen = by_the_second(s->telling_bytes, s->telling_ns);
-	const bool tells = s->telling_bytes >= TELLING_BYTES || s->telling_ns >= TELLING_NS;
-
-	if (seen && (tells || !s->link_s))
-		s->link_s = seen;
-	else if (seen > s->link_s)
-		s->link_s = seen < s->link_s * 2 ? seen : s->link_s * 2;
-}
-
-/* How fast the last round was, and how long what is left would take. */
-static void note_round(struct migrate_source *s, uint64_t took_ns, uint64_t sent, uint64_t pages)
-{
-	struct migrate_stats *stats = &s->stats;
-	uint64_t left;
-
-	pthread_mutex_lock(&s->lock);
-	note_speed(s);
-	left = pages * bytes_a_page(&stats->image);
-	stats->bytes_s = by_the_second(sent, took_ns);
-	stats->dirty_pages_s = by_the_second(pages, took_ns);
-	stats->remaining_bytes = pages * MEMORY_PAGE;
-	/* A link that has carried nothing yet is not known to be slow. */
-	stats->expected_downtime_ns = s->link_s ? takes_ns(left, s->link_s) : 0;
-	pthread_mutex_unlock(&s->lock);
+	if (result == -ECANCELED)
+		return cancelled(s, why);
+	return result < 0 ? why_set(why, result,
+				    "%s: nothing moves (look after the network between)", s->where)
+			  : 0;
 }
 
 /* One round over `pages`. */
@@ -272,9 +212,8 @@ static int one_round(struct migrate_source *s, uint64_t pages, struct why *why)
 	if (first)
 		s->stats.setup_ns = hostclock_monotonic_ns() - s->began_ns;
 	s->stats.remaining_bytes = pages * MEMORY_PAGE;
-	s->telling_bytes = s->telling_ns = 0;
-	s->gone_ns = hostclock_monotonic_ns();
 	pthread_mutex_unlock(&s->lock);
+	migrate_rate_begin(s);
 	return image_round_send(s->round, pages, first, p.compress, why);
 }
 
@@ -287,9 +226,16 @@ static int live_round(struct migrate_source *s, uint64_t *pages, struct why *why
 	s->wire.patience_ns = params(s).patience_ns;
 	result = one_round(s, *pages, why);
 	if (result == 0)
-		result = dirty_collect(s->c.dirty, pages, why);
+		result = drain(s, MIGRATE_QUEUE_BYTES, why);
 	if (result == 0)
-		note_round(s, hostclock_monotonic_ns() - began, s->wire.sent - before, *pages);
+		result = may_go_on(s, why);
+	if (result < 0)
+		return result;
+	migrate_rate_drained(s);
+	result = dirty_collect(s->c.dirty, pages, why);
+	if (result == 0)
+		migrate_rate_end(s, hostclock_monotonic_ns() - began, s->wire.sent - before,
+				 *pages);
 	return result;
 }
 
@@ -299,23 +245,6 @@ static int next_round(struct migrate_source *s, uint64_t pages, struct why *why)
 					    .remaining_bytes = pages * MEMORY_PAGE};
 
 	return message_put_round(&s->w, &round, why);
-}
-
-/* Both figures, since the remedy depends on which of them is out of place. */
-static int gets_no_less(const struct migrate_source *s, const struct migrate_params *p,
-			struct why *why)
-{
-	const uint64_t tenth = 100000; /* of a megabyte */
-	const uint64_t writes = s->stats.dirty_pages_s * MEMORY_PAGE / tenth;
-	const uint64_t takes = s->link_s / tenth;
-
-	return why_set(why, -ETIME,
-		       "%s: what is left gets no less: the guest writes %" PRIu64 ".%" PRIu64
-		       " MB/s, the link takes %" PRIu64 ".%" PRIu64
-		       " MB/s (raise %sdowntime-limit%s)",
-		       s->name, writes / 10, writes % 10, takes / 10, takes % 10,
-		       p->max_bandwidth ? "max-bandwidth or " : "",
-		       p->max_bandwidth ? "" : ", or take a faster link");
 }
 
 /* Round after round, until the rest takes no longer than the machine may stand still. */
@@ -331,12 +260,13 @@ static int converge(struct migrate_source *s, uint64_t pages, struct why *why)
 		if (result < 0)
 			return result;
 		p = params(s);
-		if (s->stats.expected_downtime_ns <= p.downtime_limit_ns)
+		if (s->stats.expected_downtime_ns <= p.downtime_limit_ns &&
+		    (s->link_s || pages <= MIGRATE_UNKNOWN_PAGES || s->stats.rounds > 2))
 			return 0;
 		no_gain = pages < smallest ? 0 : no_gain + 1;
 		smallest = pages < smallest ? pages : smallest;
 		if (s->stats.rounds >= MIGRATE_ROUNDS || no_gain >= MIGRATE_NO_GAIN)
-			return gets_no_less(s, &p, why);
+			return migrate_rate_complain(s, &p, why);
 		result = next_round(s, pages, why);
 		if (result < 0)
 			return result;
@@ -374,6 +304,14 @@ static int await_owner(struct migrate_source *s, const bool *has, struct why *wh
 	return result;
 }
 
+/* Who takes a little now and then does not keep it from running any longer either. */
+static void hurry_on(struct migrate_source *s)
+{
+	const uint64_t now = hostclock_monotonic_ns();
+
+	s->wire.write_until_ns = s->halt_ns < UINT64_MAX - now ? now + s->halt_ns : 0;
+}
+
 /* What is left is little, and each byte of it keeps the machine from running, as does a link that
  * stands still. */
 static void hurry(struct migrate_source *s)
@@ -387,6 +325,8 @@ static void hurry(struct migrate_source *s)
 	__atomic_store_n(&s->wire.limit, 0, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&s->lock);
 	s->wire.patience_ns = p.patience_ns < most ? p.patience_ns : most;
+	s->halt_ns = most;
+	hurry_on(s);
 }
 
 /* Until it stands still, and what its time was then.  While it cannot it writes on, which goes out
@@ -430,11 +370,15 @@ static int hand_over(struct migrate_source *s, struct why *why)
 	if (result < 0)
 		return result;
 	reach(s, MIGRATE_SOURCE_DEVICE);
+	hurry_on(s);
 	result = state_put(&s->w, &s->state, why);
 	if (result == 0)
 		result = last_pages(s, why);
 	if (result == 0)
 		result = message_put_word(&s->w, MESSAGE_WHOLE, why);
+	if (result == 0)
+		result = drain(s, 0, why);
+	s->wire.write_until_ns = 0;
 	if (result < 0)
 		return result;
 	begin_phase(s, "while it was loaded there");
@@ -482,7 +426,7 @@ static int converse(struct migrate_source *s, struct why *why)
 		.memory = s->c.memory,
 		.dirty = s->c.dirty,
 		.may_go_on = may_go_on,
-		.gone = gone,
+		.gone = migrate_rate_gone,
 		.owner = s,
 	};
 	int result;

@@ -32,6 +32,7 @@ struct migrate_source {
 	bool limited;                       /* params.max_bandwidth counts: the machine runs */
 	uint64_t telling_bytes, telling_ns; /* of this round, by which the link is measured */
 	uint64_t gone_ns;                   /* when the last piece had gone */
+	uint64_t queued_bytes;              /* of the wire, when the last round was over */
 	uint64_t link_s;                    /* bytes a second; 0: not known yet */
 	/* Its limit and its counters are others' as well. */
 	struct wire wire;
@@ -44,6 +45,7 @@ struct migrate_source {
 	bool told_go; /* GO was written whole */
 	bool refused; /* the target has said FAILED, and why: */
 	struct why refusal;
+	uint64_t halt_ns; /* for so long it sends while the machine stands still, twice */
 	struct image_round *round;
 	int result;
 	struct why why;

@@ -3,15 +3,18 @@
 #include "move/wire.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/hostclock.h"
 
 #define SLICE_NS UINT64_C(50000000)
+#define MOMENT_NS UINT64_C(1000000)
 #define SECOND_NS UINT64_C(1000000000)
 
 /* With a limit: so many pieces a second, and no more than so many of them at once. */
@@ -51,18 +54,68 @@ static void wait_a_bit(int fd, short events, uint64_t ns)
 	ppoll(&p, fd >= 0, &t, NULL);
 }
 
-/* Until the socket may be tried again.  *since_ns: when it was first waited for; 0: not yet. */
-static int wait_ready(const struct wire *w, short events, uint64_t *since_ns)
+uint64_t wire_queued(const struct wire *w)
+{
+	int bytes;
+
+	return ioctl(w->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+/* Who waits: since when nothing has moved, 0 before the first look; and what was queued then. */
+struct wait {
+	uint64_t since_ns, queued;
+};
+
+/* Whether to wait on.  `until_ns`: 0 for as long as anything moves. */
+static int look(const struct wire *w, struct wait *wait, uint64_t until_ns)
 {
 	const uint64_t now = hostclock_monotonic_ns();
 
-	if (*since_ns == 0)
-		*since_ns = now;
-	else if (now - *since_ns >= w->patience_ns)
+	if (until_ns && now >= until_ns)
 		return -ETIMEDOUT;
+	if (wait->since_ns == 0)
+		wait->since_ns = now;
+	return now - wait->since_ns >= w->patience_ns ? -ETIMEDOUT : 0;
+}
+
+static void wait_ready(const struct wire *w, short events, const struct wait *wait)
+{
+	const uint64_t waited = hostclock_monotonic_ns() - wait->since_ns;
+
 	wait_a_bit(w->fd, events,
-		   w->patience_ns < SLICE_NS ? w->patience_ns - (now - *since_ns) : SLICE_NS);
-	return 0;
+		   w->patience_ns > SLICE_NS ? SLICE_NS
+		   : waited < w->patience_ns ? w->patience_ns - waited
+					     : 0);
+}
+
+static int wait_to_read(const struct wire *w, struct wait *wait)
+{
+	int result = look(w, wait, 0);
+
+	if (result == 0)
+		wait_ready(w, POLLIN, wait);
+	return result;
+}
+
+/* The queue is a good part empty before it takes more: until then it moves by what it holds. */
+static void look_at_queue(const struct wire *w, struct wait *wait)
+{
+	const uint64_t queued = wire_queued(w);
+
+	if (queued < wait->queued)
+		wait->since_ns = 0;
+	wait->queued = queued;
+}
+
+static int wait_to_write(const struct wire *w, struct wait *wait)
+{
+	int result;
+
+	look_at_queue(w, wait);
+	result = look(w, wait, w->write_until_ns);
+	if (result == 0)
+		wait_ready(w, POLLOUT, wait);
+	return result;
 }
 
 /* How many of `count` bytes may go now, at least 1, once it is time for them; for one that was
@@ -120,7 +173,8 @@ static int put(void *to, const void *bytes, size_t count)
 {
 	struct wire *w = to;
 	const uint8_t *at = bytes;
-	uint64_t since_ns = 0, until_ns = 0;
+	struct wait wait = {0};
+	uint64_t until_ns = 0;
 
 	while (count) {
 		uint64_t limit;
@@ -134,9 +188,9 @@ static int put(void *to, const void *bytes, size_t count)
 			has_sent(w, (size_t)sent, limit);
 			at += sent;
 			count -= (size_t)sent;
-			since_ns = 0;
+			wait.since_ns = 0;
 		} else if (errno == EAGAIN) {
-			result = wait_ready(w, POLLOUT, &since_ns);
+			result = wait_to_write(w, &wait);
 		} else if (errno != EINTR) {
 			result = -errno;
 		}
@@ -149,7 +203,7 @@ static int put(void *to, const void *bytes, size_t count)
 static ssize_t get(void *from, void *bytes, size_t most)
 {
 	struct wire *w = from;
-	uint64_t since_ns = 0;
+	struct wait wait = {0};
 
 	for (;;) {
 		int result = 0;
@@ -161,11 +215,28 @@ static ssize_t get(void *from, void *bytes, size_t most)
 		if (got >= 0)
 			return got;
 		if (errno == EAGAIN)
-			result = given_up(w) ? -ECANCELED : wait_ready(w, POLLIN, &since_ns);
+			result = given_up(w) ? -ECANCELED : wait_to_read(w, &wait);
 		else if (errno != EINTR)
 			result = -errno;
 		if (result < 0)
 			return result;
+	}
+}
+
+int wire_drain(const struct wire *w, uint64_t most)
+{
+	struct wait wait = {0};
+
+	for (;;) {
+		int result;
+
+		look_at_queue(w, &wait);
+		if (wait.queued <= most || wire_waits(w))
+			return 0;
+		result = given_up(w) ? -ECANCELED : look(w, &wait, w->write_until_ns);
+		if (result < 0)
+			return result;
+		wait_a_bit(w->fd, POLLIN, MOMENT_NS);
 	}
 }
 

@@ -13,13 +13,14 @@
 
 struct wire {
 	int fd; /* non-blocking; its own */
-	/* No byte has gone or come for so long: -ETIMEDOUT.  UINT64_MAX: as long as it takes. */
+	/* No byte has gone out of the socket's queue, or come, for so long: -ETIMEDOUT.  UINT64_MAX:
+	 * as long as it takes. */
 	uint64_t patience_ns;
 	/* Set: -ECANCELED within 50 ms, unless all has gone, or something has come, by then. */
 	const bool *give_up;
 	/* From this reading of hostclock_monotonic_ns() on nothing is read any more, whatever has
-	 * come: -ETIMEDOUT.  0: never. */
-	uint64_t read_until_ns;
+	 * come: -ETIMEDOUT; and what is to be written is not waited for.  0: never. */
+	uint64_t read_until_ns, write_until_ns;
 	uint64_t limit;  /* bytes a second that are written; 0: none; atomic */
 	uint64_t sent;   /* bytes; atomic */
 	uint64_t due_ns; /* when the next byte may be written, by the limit */
@@ -31,6 +32,15 @@ void wire_close(struct wire *w);
 /* Both keep the struct by reference.  The source's get() says 0 when the other side has closed. */
 struct stream_sink wire_sink(struct wire *w);
 struct stream_source wire_source(struct wire *w);
+
+/* Bytes that were written and have not got to the other side's system, or of a UNIX socket to the
+ * other process, with what the kernel needs for them: a socket takes megabytes that a slow link has
+ * yet to carry.  (SIOCOUTQ: tcp(7), unix(7).) */
+uint64_t wire_queued(const struct wire *w);
+
+/* Waits until no more than so many are queued, or something has come.  0; -ETIMEDOUT and -ECANCELED,
+ * as if it wrote. */
+int wire_drain(const struct wire *w, uint64_t most);
 
 /* Whether something has come that was not read yet, or the other side has closed, or broken, the
  * connection: it costs a system call. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* migrate_source_test.c - a machine that keeps writing arrives as it was last; whatever else
  * happens, it stays here unless the other side was told to go. */
+#include "move/migrate_rate.h"
 #include "source_bench.h"
 
 /* A guest's CPU that goes on writing until it stands still. */
@@ -179,6 +180,70 @@ static void pages_of_zeros_do_not_make_a_link_slow(void **state)
 	assert_int_equal(bench_end(b), MIGRATE_SOURCE_COMPLETED);
 	assert_in_range(b->stats.rounds, 2, 3);
 	assert_true(same_memory(b));
+	bench_free(b);
+}
+
+static void halt_with_an_empty_queue(struct bench *b)
+{
+	assert_in_range(wire_queued(&b->source->wire), 0, MIGRATE_QUEUE_BYTES);
+	halt_as_wanted(b);
+}
+
+/* What the socket has taken by then would keep the machine from running. */
+static void it_does_not_stand_still_before_the_link_has_carried_what_was_written(void **state)
+{
+	struct bench *b = bench_new(AT_NOTHING, FAILS);
+
+	(void)state;
+	b->target.sips = 64 << 10;
+	b->target.sip_ms = 1;
+	b->on_halt = halt_with_an_empty_queue;
+	bench_begin(b);
+	assert_int_equal(bench_end(b), MIGRATE_SOURCE_COMPLETED);
+	assert_true(same_memory(b));
+	bench_free(b);
+}
+
+static void halt_with_much_left(struct bench *b)
+{
+	for (uint32_t page = 100; page < 400; page++)
+		guest_writes(b, page, page + 7);
+	halt_as_wanted(b);
+}
+
+/* Though it is a good while until the socket takes more, and until all is there. */
+static void a_slow_link_is_waited_for_as_long_as_anything_moves(void **state)
+{
+	struct bench *b = bench_new(AT_NOTHING, FAILS);
+
+	(void)state;
+	b->params.patience_ns = 200 * MS;
+	b->target.sips = 4 << 10;
+	b->target.sip_ms = 2;
+	b->target.when_it_stands = true;
+	b->on_halt = halt_with_much_left;
+	bench_begin(b);
+	assert_int_equal(bench_end(b), MIGRATE_SOURCE_COMPLETED);
+	assert_true(same_memory(b));
+	bench_free(b);
+}
+
+/* Nor does one that takes a little now and then keep it from running for as long as it likes. */
+static void one_that_stands_still_is_not_sent_by_the_byte(void **state)
+{
+	struct bench *b = bench_new(AT_NOTHING, FAILS);
+
+	(void)state;
+	b->params.patience_ns = 3600 * S;
+	b->params.downtime_limit_ns = 100 * MS;
+	b->target.sips = 1;
+	b->target.sip_ms = 5;
+	b->target.when_it_stands = true;
+	b->on_halt = halt_with_much_left;
+	bench_begin(b);
+	assert_int_equal(bench_end(b), MIGRATE_SOURCE_FAILED);
+	says_why(b, "nothing moves");
+	assert_false(b->target.ran);
 	bench_free(b);
 }
 
@@ -451,6 +516,10 @@ int main(void)
 		cmocka_unit_test(a_longer_downtime_counts_from_the_next_round_on),
 		cmocka_unit_test(the_limit_is_kept_and_the_downtime_is_told_beforehand),
 		cmocka_unit_test(pages_of_zeros_do_not_make_a_link_slow),
+		cmocka_unit_test(
+			it_does_not_stand_still_before_the_link_has_carried_what_was_written),
+		cmocka_unit_test(a_slow_link_is_waited_for_as_long_as_anything_moves),
+		cmocka_unit_test(one_that_stands_still_is_not_sent_by_the_byte),
 		cmocka_unit_test(what_the_other_side_cannot_is_told),
 		cmocka_unit_test(one_whose_target_is_gone_stays),
 		cmocka_unit_test(one_whose_target_is_silent_stays),

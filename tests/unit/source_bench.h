@@ -53,6 +53,11 @@ struct fake_target {
 	struct guest_memory memory;
 	struct image *image;
 	struct wire wire;
+	struct stream_source fast;
+	/* It takes so many bytes and waits so long before; only once the machine stands still. */
+	size_t sips;
+	int sip_ms;
+	bool when_it_stands;
 	struct stream_writer w;
 	struct stream_reader r;
 	bool over;      /* atomic: the silent one may leave */
@@ -271,6 +276,20 @@ static inline bool takes(struct fake_target *t, const struct stream_section *s)
 	}
 }
 
+/* A link that is slow behind a socket that takes much at once. */
+static inline ssize_t sip(void *from, void *bytes, size_t most)
+{
+	struct fake_target *t = from;
+	const bool stands = vmstate_parts_find(&t->state, VMSTATE_CLOCK, 0);
+
+	if (t->sips && (stands || !t->when_it_stands) &&
+	    !__atomic_load_n(&t->over, __ATOMIC_SEQ_CST)) {
+		poll(NULL, 0, t->sip_ms);
+		most = most < t->sips ? most : t->sips;
+	}
+	return t->fast.get(t->fast.from, bytes, most);
+}
+
 static inline void *be_target(void *arg)
 {
 	struct fake_target *t = arg;
@@ -284,7 +303,8 @@ static inline void *be_target(void *arg)
 	if (poll(&p, 1, 60000) != 1)
 		return NULL;
 	wire_init(&t->wire, accept(t->listener, NULL, NULL), UINT64_MAX, &never);
-	source = wire_source(&t->wire);
+	t->fast = wire_source(&t->wire);
+	source = (struct stream_source){.get = sip, .from = t, .live = true};
 	sink = wire_sink(&t->wire);
 	result = stream_open(&t->r, &source, "source", &t->why);
 	if (result == 0) {
