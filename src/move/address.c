@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/hostclock.h"
@@ -58,12 +59,13 @@ static int parse_unix(const char *path, struct address *a, struct why *why)
 	return 0;
 }
 
-static int parse_port(const char *text, struct address *a, struct why *why)
+static int parse_port(const char *all, const char *text, struct address *a, struct why *why)
 {
 	const size_t digits = strspn(text, "0123456789");
 
 	if (digits == 0 || digits > 5 || text[digits] || strtoul(text, NULL, 10) > 65535)
-		return why_set(why, -EINVAL, "\"%s\" is no port (0 to 65535)", text);
+		return why_set(why, -EINVAL,
+			       "tcp:%s: \"%s\" is no port (give a number up to 65535)", all, text);
 	memcpy(a->port, text, digits + 1);
 	return 0;
 }
@@ -91,7 +93,7 @@ static int parse_tcp(const char *text, struct address *a, struct why *why)
 		return why_set(why, -EINVAL, "tcp:%s: the name has more than %zu bytes", text,
 			       sizeof(a->host) - 1);
 	memcpy(a->host, host, (size_t)(end - host));
-	return parse_port(port, a, why);
+	return parse_port(text, port, a, why);
 }
 
 int address_parse(const char *text, struct address *ret_address, struct why *why)
@@ -389,6 +391,14 @@ static int connect_unix(const struct address *a, uint64_t until_ns, const bool *
 	}
 }
 
+/* The kernel says of both that the connection is refused. */
+static bool is_no_socket(const struct address *a)
+{
+	struct stat s;
+
+	return !a->tcp && stat(a->path, &s) == 0 && !S_ISSOCK(s.st_mode);
+}
+
 static int not_connected(const struct address *a, int result, int lookup_error, struct why *why)
 {
 	const struct name name = name_of(a);
@@ -396,6 +406,9 @@ static int not_connected(const struct address *a, int result, int lookup_error, 
 	if (lookup_error)
 		return why_set(why, result, "%s: %s (give a name that this host knows)", name.text,
 			       gai_strerror(lookup_error));
+	if (is_no_socket(a))
+		return why_set(why, result, "%s: is no socket (give the path of the other side's)",
+			       name.text);
 	switch (result) {
 	case -ECANCELED:
 		return why_set(why, result, "%s: was given up", name.text);

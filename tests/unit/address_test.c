@@ -191,7 +191,7 @@ static void and_not_like_these(void **state)
 	is_no_address("host:1", "give tcp:HOST:PORT or unix:PATH");
 	is_no_address("exec:cat", "give tcp:HOST:PORT or unix:PATH");
 	is_no_address("tcp:host", "has no port");
-	is_no_address("tcp:host:", "is no port");
+	is_no_address("tcp:host:", "tcp:host:: \"\" is no port");
 	is_no_address("tcp:host:http", "is no port");
 	is_no_address("tcp:host:65536", "is no port");
 	is_no_address("tcp:host:-1", "is no port");
@@ -315,6 +315,7 @@ static void why_nobody_is_reached_is_said(void **state)
 	(void)state;
 	cannot_be_reached("tcp:127.0.0.1:1", LONG_NS, -ECONNREFUSED, "nobody listens there");
 	cannot_be_reached("unix:/nowhere/at/all", LONG_NS, -ENOENT, "nobody listens there");
+	cannot_be_reached("unix:/dev/null", LONG_NS, -ECONNREFUSED, "is no socket");
 	cannot_be_reached("tcp:none.example:1", LONG_NS, -EHOSTUNREACH, "this host knows");
 	cannot_be_reached("tcp:slow.example:1", SHORT_NS, -ETIMEDOUT, "no answer");
 	sem_post(&answer);
