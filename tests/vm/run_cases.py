@@ -25,6 +25,7 @@ import qmp_cases
 import rtc_cases
 import snapshot_cases
 import tsc_cases
+import tunnel_cases
 from part import Failure, check
 from run_guest import (VMTIME, KERNEL, BUSYBOX, WORDS, SOME, JIFFIES, JIFFIES_APPEND,
                        MINUTE_S, WHILE_S, Guest, linux, Reading, SLACK_S, check_rate, wait_until_flat,
@@ -457,6 +458,7 @@ CASES = [
     *pause_cases.CASES,
     *snapshot_cases.CASES,
     *migrate_cases.CASES,
+    *tunnel_cases.CASES,
     wrong_options_are_named,
     what_is_not_built_yet_is_refused_by_name,
     bad_images_are_named,
