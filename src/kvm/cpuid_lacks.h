@@ -9,7 +9,8 @@
  *   - flags (features, XSAVE's components, KVM's own features) have to be there, and may be more;
  *   - the widths of addresses have to be as great, and may be greater;
  *   - what names or describes a CPU (family and model, brand, caches, TLBs, topology, the highest
- *     leaf, power management that a guest has not) does not matter;
+ *     leaf, power management that a guest has not, how many encrypted guests a host could have)
+ *     does not matter;
  *   - nor does what KVM fills in itself (OSXSAVE, OSPKE, the APIC's bit, MWAIT, the size of what
  *     XCR0 has switched on; arch/x86/kvm/cpuid.c, __kvm_update_cpuid_runtime()), nor frequencies,
  *     which are compared elsewhere.

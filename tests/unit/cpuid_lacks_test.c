@@ -62,7 +62,7 @@ static void features_may_be_more_but_never_less(void **state)
 		{0xd, 0, EAX},        {0xd, 0, EDX},        {0xd, 1, EAX},
 		{0xd, 1, ECX},        {0x40000001, 0, EAX}, {0x80000001, 0, ECX},
 		{0x80000001, 0, EDX}, {0x80000007, 0, EDX}, {0x80000008, 0, EBX},
-		{0x80000021, 0, EAX},
+		{0x8000001f, 0, EAX}, {0x80000021, 0, EAX}, {0x80000021, 0, ECX},
 	};
 
 	(void)state;
@@ -83,7 +83,8 @@ static void what_merely_describes_a_cpu_may_differ(void **state)
 		{0x15, 0, ECX},       {0x1f, 1, EBX},       {0x40000000, 0, EAX},
 		{0x40000010, 0, EAX}, {0x80000000, 0, EAX}, {0x80000001, 0, EBX},
 		{0x80000003, 0, ECX}, {0x80000006, 0, ECX}, {0x80000008, 0, ECX},
-		{0x8000001d, 2, EBX}, {0x8000001e, 0, EAX},
+		{0x8000001d, 2, EBX}, {0x8000001e, 0, EAX}, {0x8000001f, 0, EBX},
+		{0x8000001f, 0, ECX}, {0x8000001f, 0, EDX},
 	};
 
 	(void)state;
@@ -100,7 +101,7 @@ static void what_the_guests_memory_is_laid_out_by_has_to_be_the_same(void **stat
 		{0x0, 0, EDX},        {0xd, 2, EAX}, /* a state component's size */
 		{0xd, 9, EBX},                       /* where it lies */
 		{0xd, 63, ECX},       {0x1d, 1, EBX},       {0x40000000, 0, EBX},
-		{0x40000001, 0, EBX}, {0x8000001f, 0, EBX}, /* of no leaf that is known is more known */
+		{0x40000001, 0, EBX}, {0x80000020, 0, EBX}, /* of others nothing is known */
 		{0xc0000001, 0, EDX},
 	};
 	static const struct place line = {0x1, 0, EBX};
