@@ -220,8 +220,10 @@ static inline void bench_show_clock(struct machine *m)
 
 static inline void bench_free(struct machine *m)
 {
-	for (uint32_t i = 0; i < BENCH_CPUS; i++)
+	for (uint32_t i = 0; i < BENCH_CPUS; i++) {
 		free(m->vcpus[i].run);
+		free(m->vcpus[i].unseen);
+	}
 	free(m->vcpus);
 	ports_destroy(&m->ports);
 	chipset_destroy(&m->chipset);

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -159,6 +160,8 @@ void vcpu_destroy(struct vcpu *v)
 {
 	munmap(v->run, v->run_size);
 	close(v->fd);
+	free(v->unseen);
+	v->unseen = NULL;
 }
 
 static struct kvm_segment flat(uint16_t selector, uint8_t type, bool code64)

@@ -46,6 +46,7 @@ struct gate;
 struct pvclock;
 struct steal;
 struct suspend;
+struct vmstate_msrs;
 
 struct vcpu {
 	uint32_t cpu;
@@ -72,7 +73,8 @@ struct vcpu {
 	int tid;            /* of its thread, 0: none runs; atomic */
 	bool started;
 	pthread_t thread;
-	struct vcpu_stats stats; /* read when the thread has ended */
+	struct vmstate_msrs *unseen; /* vmstate_msrs_go_on(): to be freed; NULL */
+	struct vcpu_stats stats;     /* read when the thread has ended */
 };
 
 /* Creates CPU number `cpu`, with `cpuid` changed for it.  0 or negative errno. */

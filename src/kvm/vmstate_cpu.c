@@ -17,6 +17,7 @@
 #include "kvm/vmstate_msrs.h"
 
 enum { VERSION = 1, HEAD = 8, PAD = 8 };
+enum { LEAF_XSAVE = 0xd, XSTATE_BV = 512, X87_AND_SSE = 3 };
 
 /* The files' layout is theirs. */
 static_assert(sizeof(struct kvm_regs) == 144 && sizeof(struct kvm_sregs) == 312, "KVM's promise");
@@ -99,23 +100,6 @@ uint32_t vmstate_cpu_xsave(const struct vm *vm)
 	return larger > least && larger <= VMSTATE_CPU_XSAVE_MAX ? larger : least;
 }
 
-static int save_xsave(const struct vm *vm, const struct vcpu *v, struct record *r, struct why *why)
-{
-	const uint32_t size = vmstate_cpu_xsave(vm);
-	void *bytes = calloc(1, size);
-	int result = 0;
-
-	if (!bytes)
-		return why_set(why, -ENOMEM, "no memory for a CPU's state");
-	if (ioctl(v->fd, size > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, bytes) <
-	    0)
-		result = refused(v, why, "FPU");
-	else
-		add(r, VMSTATE_CPU_XSAVE, bytes, size);
-	free(bytes);
-	return result;
-}
-
 int vmstate_cpu_features(const struct vcpu *v, struct cpuid_table *ret_table, struct why *why)
 {
 	static const struct kvm_cpuid_entry2 none;
@@ -128,6 +112,42 @@ int vmstate_cpu_features(const struct vcpu *v, struct cpuid_table *ret_table, st
 	       memcmp(&ret_table->entries[ret_table->nent - 1], &none, sizeof(none)) == 0)
 		ret_table->nent--;
 	return 0;
+}
+
+/* Components that the guest is not shown hold what is the host's: older kernels tell of its PKRU,
+ * say, which a KVM without it refuses (arch/x86/kvm/x86.c, kvm_vcpu_ioctl_x86_get_xsave2()). */
+static int forget_unseen(const struct vcpu *v, uint8_t *xsave, struct why *why)
+{
+	struct cpuid_table *table = calloc(1, sizeof(*table));
+	int result = table ? vmstate_cpu_features(v, table, why)
+			   : why_set(why, -ENOMEM, "no memory for a CPU's state");
+	const struct kvm_cpuid_entry2 *e = result == 0 ? cpuid_find(table, LEAF_XSAVE, 0) : NULL;
+
+	if (e) {
+		put32(xsave + XSTATE_BV, get32(xsave + XSTATE_BV) & (e->eax | X87_AND_SSE));
+		put32(xsave + XSTATE_BV + 4, get32(xsave + XSTATE_BV + 4) & e->edx);
+	}
+	free(table);
+	return result;
+}
+
+static int save_xsave(const struct vm *vm, const struct vcpu *v, struct record *r, struct why *why)
+{
+	const uint32_t size = vmstate_cpu_xsave(vm);
+	void *bytes = calloc(1, size);
+	int result = 0;
+
+	if (!bytes)
+		return why_set(why, -ENOMEM, "no memory for a CPU's state");
+	if (ioctl(v->fd, size > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, bytes) <
+	    0)
+		result = refused(v, why, "FPU");
+	else
+		result = forget_unseen(v, bytes, why);
+	if (result == 0)
+		add(r, VMSTATE_CPU_XSAVE, bytes, size);
+	free(bytes);
+	return result;
 }
 
 static int save_cpuid(const struct vcpu *v, struct record *r, struct why *why)

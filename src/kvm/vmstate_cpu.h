@@ -87,6 +87,9 @@ int vmstate_cpu_load_registers(const struct vcpu *vcpu, const struct vmstate_cpu
 			       struct why *why);
 int vmstate_cpu_load_msrs(const struct vcpu *vcpu, const struct vmstate_cpu *state,
 			  struct why *why);
+/* After it: what is read of the CPU goes on to be what has come (vmstate_msrs_go_on()). */
+int vmstate_cpu_go_on(const struct vm *vm, struct vcpu *vcpu, const struct vmstate_cpu_ours *ours,
+		      const struct vmstate_cpu *state, struct why *why);
 int vmstate_cpu_load_lapic(const struct vcpu *vcpu, const struct vmstate_cpu *state,
 			   uint64_t gap_ns, struct why *why);
 int vmstate_cpu_load_deadline(const struct vcpu *vcpu, const struct vmstate_cpu *state,

@@ -93,6 +93,14 @@ int vmstate_cpu_load_msrs(const struct vcpu *v, const struct vmstate_cpu *s, str
 		s->record[VMSTATE_CPU_MSRS].length / (uint32_t)sizeof(struct kvm_msr_entry), why);
 }
 
+int vmstate_cpu_go_on(const struct vm *vm, struct vcpu *v, const struct vmstate_cpu_ours *ours,
+		      const struct vmstate_cpu *s, struct why *why)
+{
+	return vmstate_msrs_go_on(
+		vm, v, ours->kvm_clock, ours->steal, s->record[VMSTATE_CPU_MSRS].bytes,
+		s->record[VMSTATE_CPU_MSRS].length / (uint32_t)sizeof(struct kvm_msr_entry), why);
+}
+
 int vmstate_cpu_load_lapic(const struct vcpu *v, const struct vmstate_cpu *s, uint64_t gap_ns,
 			   struct why *why)
 {

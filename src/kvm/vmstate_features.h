@@ -19,8 +19,8 @@ int vmstate_features_save(const struct vm *vm, const struct vcpu *vcpu,
 			  const struct vmstate_cpu_ours *ours, struct vmstate_parts *parts,
 			  struct why *why);
 
-/* Whether CPU 0, created anew, can do all of that (cpuid_lacks.h).  0; -EXDEV and what it lacks; -EINVAL, -ENOTSUP: no such
- * part. */
+/* Whether CPU 0, created anew, can do all of that (cpuid_lacks.h).  0; -EXDEV and what it lacks;
+ * -EINVAL, -ENOTSUP: no such part. */
 int vmstate_features_compare(const struct vmstate_part *part, const struct vm *vm,
 			     const struct vcpu *vcpu, const struct vmstate_cpu_ours *ours,
 			     struct why *why);

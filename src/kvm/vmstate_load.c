@@ -138,6 +138,16 @@ static int each(struct machine *m, const struct vmstate_cpu *cpus,
 	return result;
 }
 
+static int load_msrs(struct machine *m, const struct vmstate_cpu *cpus, struct why *why)
+{
+	const struct vmstate_cpu_ours ours = vmstate_ours(m->config);
+	int result = each(m, cpus, vmstate_cpu_load_msrs, why);
+
+	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++)
+		result = vmstate_cpu_go_on(&m->vm, &m->vcpus[cpu], &ours, &cpus[cpu], why);
+	return result;
+}
+
 static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct why *why)
 {
 	int result = each(m, cpus, vmstate_cpu_show, why);
@@ -147,7 +157,7 @@ static int load_steps(struct machine *m, const struct vmstate_cpu *cpus, struct 
 	if (result == 0)
 		result = apply_tscs(m, why);
 	if (result == 0)
-		result = each(m, cpus, vmstate_cpu_load_msrs, why);
+		result = load_msrs(m, cpus, why);
 	for (uint32_t cpu = 0; cpu < m->n_vcpus && result == 0; cpu++) {
 		result = vmstate_cpu_load_lapic(&m->vcpus[cpu], &cpus[cpu], m->arrived.passed_ns,
 						why);

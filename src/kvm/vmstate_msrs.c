@@ -81,6 +81,24 @@ static int read_some(const struct vcpu *v, const uint32_t *indices, uint32_t n,
 	return used;
 }
 
+static bool is_unseen(const struct vcpu *v, const struct kvm_msr_entry *e)
+{
+	for (uint32_t i = 0; v->unseen && i < v->unseen->n; i++)
+		if (v->unseen->entries[i].index == e->index)
+			return v->unseen->entries[i].data == e->data;
+	return false;
+}
+
+static void leave_out_unseen(const struct vcpu *v, struct vmstate_msrs *m)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < m->n; i++)
+		if (!is_unseen(v, &m->entries[i]))
+			m->entries[kept++] = m->entries[i];
+	m->n = kept;
+}
+
 int vmstate_msrs_read(const struct vm *vm, const struct vcpu *v, bool our_kvm_clock, bool our_steal,
 		      struct vmstate_msrs **ret_msrs, struct why *why)
 {
@@ -105,7 +123,40 @@ int vmstate_msrs_read(const struct vm *vm, const struct vcpu *v, bool our_kvm_cl
 			       strerror(-got));
 	}
 	m->n = (uint32_t)got;
+	leave_out_unseen(v, m);
 	*ret_msrs = m;
+	return 0;
+}
+
+static bool is_among(const uint8_t *entries, uint32_t n, uint32_t msr)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct kvm_msr_entry entry;
+
+		memcpy(&entry, entries + i * sizeof(entry), sizeof(entry));
+		if (entry.index == msr)
+			return true;
+	}
+	return false;
+}
+
+int vmstate_msrs_go_on(const struct vm *vm, struct vcpu *v, bool our_kvm_clock, bool our_steal,
+		       const uint8_t *entries, uint32_t n, struct why *why)
+{
+	struct vmstate_msrs *m;
+	uint32_t kept = 0;
+	int result;
+
+	free(v->unseen);
+	v->unseen = NULL;
+	result = vmstate_msrs_read(vm, v, our_kvm_clock, our_steal, &m, why);
+	if (result < 0)
+		return result;
+	for (uint32_t i = 0; i < m->n; i++)
+		if (!is_among(entries, n, m->entries[i].index))
+			m->entries[kept++] = m->entries[i];
+	m->n = kept;
+	v->unseen = m;
 	return 0;
 }
 

@@ -20,7 +20,8 @@ struct vmstate_msrs {
 	struct kvm_msr_entry entries[];
 };
 
-/* 0 and *ret_msrs to be freed; those that this CPU does not have are not in it.  -EIO, -ENOMEM. */
+/* 0 and *ret_msrs to be freed; those that this CPU does not have are not in it, nor those that
+ * vmstate_msrs_go_on() keeps out.  -EIO, -ENOMEM. */
 int vmstate_msrs_read(const struct vm *vm, const struct vcpu *vcpu, bool our_kvm_clock,
 		      bool our_steal, struct vmstate_msrs **ret_msrs, struct why *why);
 
@@ -28,6 +29,13 @@ int vmstate_msrs_read(const struct vm *vm, const struct vcpu *vcpu, bool our_kvm
  * there; else *ret_msr is the first that is left out. */
 bool vmstate_msrs_fit(const uint8_t *entries, uint32_t n, bool our_kvm_clock, bool our_steal,
 		      uint32_t *ret_msr);
+
+/* The CPU has come from elsewhere with these n, struct kvm_msr_entry at any alignment, which are
+ * set.  What this KVM has in addition is kept out of what is read from now on, as long as it stays
+ * as it is now: a kernel or a CPU that has more of them must not bar the way back.  0, -EIO,
+ * -ENOMEM. */
+int vmstate_msrs_go_on(const struct vm *vm, struct vcpu *vcpu, bool our_kvm_clock, bool our_steal,
+		       const uint8_t *entries, uint32_t n, struct why *why);
 
 /* Sets n of them, struct kvm_msr_entry one after the other at any alignment.  One that KVM refuses
  * and that has this value already is no matter; -EIO: another one. */
