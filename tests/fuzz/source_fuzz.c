@@ -2,9 +2,9 @@
 /* source_fuzz.c - any bytes as what the target of a live migration says to its source.
  *
  * The first byte's lowest bit: checksums and numbers are made right first.  Then three lengths, 2
- * bytes each, little-endian: what is said when the target is asked, when memory begins, and when all
- * has come; what is left is said when it is told to go.  It says no more after the last of these.
- * The machine is the source's in the end unless GO was written. */
+ * bytes each, little-endian: what is said when the target is asked, when memory begins, and when
+ * all has come; what is left is said when it is told to go.  It says no more after the last of
+ * these.  The machine is the source's in the end unless GO was written. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
