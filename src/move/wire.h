@@ -13,8 +13,8 @@
 
 struct wire {
 	int fd; /* non-blocking; its own */
-	/* No byte has gone out of the socket's queue, or come, for so long: -ETIMEDOUT.  UINT64_MAX:
-	 * as long as it takes. */
+	/* No byte has gone out of the socket's queue, or come, for so long: -ETIMEDOUT.
+	 * UINT64_MAX: as long as it takes. */
 	uint64_t patience_ns;
 	/* Set: -ECANCELED within 50 ms, unless all has gone, or something has come, by then. */
 	const bool *give_up;
@@ -38,8 +38,8 @@ struct stream_source wire_source(struct wire *w);
  * yet to carry.  (SIOCOUTQ: tcp(7), unix(7).) */
 uint64_t wire_queued(const struct wire *w);
 
-/* Waits until no more than so many are queued, or something has come.  0; -ETIMEDOUT and -ECANCELED,
- * as if it wrote. */
+/* Waits until no more than so many are queued, or something has come.  0; -ETIMEDOUT and
+ * -ECANCELED, as if it wrote. */
 int wire_drain(const struct wire *w, uint64_t most);
 
 /* Whether something has come that was not read yet, or the other side has closed, or broken, the
