@@ -258,6 +258,8 @@ def while_it_goes_what_would_change_it_is_refused():
         check("has not come yet" in wrong, wrong)
         check(until(target.qmp, "active")["ram"]["transferred"] > 0, "nothing comes")
         source.counts()
+        slow = until(source.qmp, "active")
+        check(slow["ram"]["transferred"] <= SLOW * (1 + slow["total-time"] / 1000), slow)
         # Cancelled: as if nothing had happened.
         watcher = Qmp(os.path.dirname(place.kernel) + "/source")
         check(source.qmp.ask("migrate_cancel") == {}, "not cancelled")
