@@ -78,33 +78,45 @@ void hosts_window(const struct hosts_reading *sent, const struct hosts_reading *
 	ret_window->hi_ns = (int64_t)hi;
 }
 
-/* What is not to be seen beside its TSC: a clock that nobody keeps right goes by the same crystal,
- * which may be off by so much. */
+/* By how much a crystal, and the frequency that is announced of it, may be off by then. */
 static i128 drifted(const struct hosts_reading *from, const struct hosts_reading *to)
 {
 	const i128 counts = size_of((i128)to->tsc - from->tsc);
 
-	if (from->synchronized && to->synchronized)
-		return 0;
 	return counts * NS_PER_KHZ / khz_of(from, to) * HOSTS_DRIFT_PPM / 1000000;
 }
 
-/* The gap by the network: the clocks' difference minus how far the target's is ahead, give or take
- * what both were moved by since.  False: it says nothing. */
+/* By how much a clock was put forward against real time between two readings.  What its crystal
+ * cannot have done was a step, or a slew.  Else a clock that is kept right has gone right beside a
+ * TSC that has not, or the other way round; and what nobody keeps right goes by the same crystal. */
+static struct range put_forward(const struct hosts_reading *from, const struct hosts_reading *to,
+				bool tai)
+{
+	const i128 beside = moved(from, to, tai), drift = drifted(from, to);
+
+	if (size_of(beside) > drift + HOSTS_NOISE_NS)
+		return (struct range){beside - drift - HOSTS_NOISE_NS,
+				      beside + drift + HOSTS_NOISE_NS};
+	if (from->synchronized && to->synchronized)
+		return (struct range){beside < 0 ? beside : 0, beside < 0 ? 0 : beside};
+	return (struct range){-drift - size_of(beside), drift + size_of(beside)};
+}
+
+/* The gap by the network: the clocks' difference minus how far the target's was ahead, minus how far
+ * it was put forward since, plus how far the source's was.  False: it says nothing. */
 static bool by_network(const struct hosts_window *seen, const struct hosts_reading *from,
 		       const struct hosts_reading *to, bool tai, struct range *possible)
 {
 	const i128 difference = clock_of(to, tai) - clock_of(from, tai);
-	struct range r;
-	i128 since;
+	struct range source, target, r;
 
 	if (!seen || !seen->known || seen->by_tai != tai || !khz_of(&seen->source, from) ||
 	    !khz_of(&seen->target, to))
 		return false;
-	since = size_of(moved(&seen->source, from, tai)) + drifted(&seen->source, from);
-	since += size_of(moved(&seen->target, to, tai)) + drifted(&seen->target, to);
-	r.lo = difference - seen->hi_ns - since;
-	r.hi = difference - seen->lo_ns + since;
+	source = put_forward(&seen->source, from, tai);
+	target = put_forward(&seen->target, to, tai);
+	r.lo = difference - seen->hi_ns - target.hi + source.lo;
+	r.hi = difference - seen->lo_ns - target.lo + source.hi;
 	r = both(r, *possible);
 	if (is_empty(r))
 		return false;

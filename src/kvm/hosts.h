@@ -10,9 +10,9 @@
  *
  *	the network	what one side wrote had not come before it was sent (messages HELLO, READY,
  *			BEGIN, move/message.h).  So the target's clock minus the source's lay in a
- *			window; since then it has moved by what each did beside its own TSC, a step
- *			or a slew, and a clock that is not synchronised by up to HOSTS_DRIFT_PPM of
- *			the time: by that the window is wider on both sides.
+ *			window.  Since then each has gone on beside its own TSC: what no crystal
+ *			explains, HOSTS_DRIFT_PPM of the time, was a step or a slew, and the window
+ *			moves by that; by what one explains it is wider.
  *	causality	it is not negative, for the source's reading came before the target's.
  *	the clocks	their difference, give or take both bounds, if both are synchronised.
  *
@@ -37,7 +37,8 @@
 
 struct hostclock_kernel;
 
-#define HOSTS_DRIFT_PPM 100 /* the worst crystals of computers are half as wrong */
+#define HOSTS_DRIFT_PPM 100  /* the worst crystals of computers are half as wrong */
+#define HOSTS_NOISE_NS 50000 /* of two readings; less is no step that matters */
 
 /* A host's clocks at one instant. */
 struct hosts_reading {

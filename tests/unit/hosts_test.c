@@ -242,15 +242,57 @@ static void a_clock_that_was_put_right_meanwhile_is_believed(void **state)
 	assert_int_equal(g.gap_ns, 50 * MS);
 	assert_int_equal(g.apart_ns, 0);
 
-	/* ... and of a slew it is as much less sure as that was: 500 ppm in ten seconds */
+	/* ... and so is what a slew has done: 500 ppm in ten seconds, which no crystal does */
 	wrong = good_new;
 	wrong.wrong_ns = INT64_C(1) * S;
 	w = window(&good_old, &wrong);
 	wrong.wrong_ns -= 5 * MS;
 	g = gap(&good_old, 0, &wrong, 50 * MS, &w);
-	assert_int_equal(g.gap_ns, 50 * MS + 100 * US);
-	assert_int_equal(g.bound_ns, 200 * US + 2 * 5 * MS);
 	is_right(&g, 50 * MS);
+	assert_in_range(g.bound_ns, MS, 3 * MS);
+}
+
+/* Whichever clock it was, whatever is said of it, forwards and backwards: real time has passed, by
+ * both TSCs; and that the clocks are apart is told. */
+static void a_step_on_the_way_is_none_of_the_gap(void **state)
+{
+	(void)state;
+	for (int which = 0; which < 8; which++) {
+		struct host old = good_old, new = good_new, *stepped = which & 1 ? &old : &new;
+		const struct hosts_window w = window(&old, &new);
+		struct hosts_gap g;
+
+		stepped->wrong_ns = which & 2 ? 5 * INT64_C(1000000000) : -5 * INT64_C(1000000000);
+		stepped->unsynchronized = which & 4;
+		g = gap(&old, 0, &new, 50 * MS, &w);
+		is_right(&g, 50 * MS);
+		assert_in_range(g.bound_ns, 0, 5 * MS);
+		assert_in_range(g.apart_ns < 0 ? -g.apart_ns : g.apart_ns, 4990 * INT64_C(1000000),
+				5010 * INT64_C(1000000));
+	}
+}
+
+/* A crystal that is off beside a clock that is kept right is no step: the clocks are believed. */
+static void a_tsc_that_is_slow_is_no_step(void **state)
+{
+	struct host old = good_old, new = good_new;
+	struct hosts_reading from, to;
+	struct hosts_window w;
+	struct why why = {""};
+	struct hosts_gap g;
+
+	(void)state;
+	old.khz -= KHZ_OLD / 20000; /* 50 ppm less than is announced, and more */
+	new.khz += KHZ_NEW / 20000;
+	w = window(&old, &new);
+	from = at(&old, 0);
+	to = at(&new, 50 * MS);
+	from.tsc_khz = w.source.tsc_khz = KHZ_OLD;
+	to.tsc_khz = w.target.tsc_khz = KHZ_NEW;
+	assert_int_equal(hosts_gap(&from, &to, &w, &g, &why), 0);
+	assert_int_equal(g.gap_ns, 50 * MS);
+	assert_int_equal(g.apart_ns, 0);
+	assert_in_range(g.bound_ns, 0, 300 * US);
 }
 
 /* When it answers the target has no VM yet that says how fast its TSC is. */
@@ -507,6 +549,8 @@ int main(void)
 		cmocka_unit_test(a_clock_that_runs_free_is_known_the_less_the_longer_it_does),
 		cmocka_unit_test(a_clock_that_is_not_synchronized_bounds_nothing),
 		cmocka_unit_test(a_clock_that_was_put_right_meanwhile_is_believed),
+		cmocka_unit_test(a_step_on_the_way_is_none_of_the_gap),
+		cmocka_unit_test(a_tsc_that_is_slow_is_no_step),
 		cmocka_unit_test(a_frequency_that_is_known_later_is_enough),
 		cmocka_unit_test(a_step_between_question_and_answer_makes_no_window),
 		cmocka_unit_test(a_leap_second_in_between_is_none_of_the_gap),
