@@ -27,8 +27,9 @@ HELLO, ASK, READY, BEGIN, ROUND, WHOLE, LOADED, GO, RUNNING = range(16, 25)
 
 # 16 MiB that are not zero.
 FILL = b"\xbf\x00\x00\x20\x00\xb9\x00\x00\x40\x00\xb8\x44\x33\x22\x11\xfc\xf3\xab"
-# A byte, one more than the last, some fifty times a second.
-COUNT = FILL + (b"\x30\xdb\x66\xba\xf8\x03\x88\xd8\xee\xfe\xc3\xb9\x80\x84\x1e\x00\xe2\xfe\xeb\xee")
+# A byte, one more than the last, some fifty times a second; the number is in memory that was filled.
+COUNT = FILL + (b"\xc6\x05\x00\x00\x20\x00\x00\x66\xba\xf8\x03\xa0\x00\x00\x20\x00\xee\xfe\x05\x00"
+                b"\x00\x20\x00\xb9\x80\x84\x1e\x00\xe2\xfe\xeb\xe7")
 # "A", then it waits for any byte and boots again.
 BOOT_AGAIN = FILL + out_byte(0x3f8, ord("A")) + WAIT_FOR_INPUT + out_byte(0x64, 0xfe) + b"\xf4"
 
