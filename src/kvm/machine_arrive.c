@@ -2,6 +2,7 @@
 /* machine_arrive.c - a machine that does not boot: it comes from a file or from another host. */
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 
 #include "kvm/machine_impl.h"
 #include "kvm/vmstate.h"
@@ -105,23 +106,48 @@ int machine_arrived(struct machine *m, struct why *why)
 	return result;
 }
 
-/* By the policy that has decided about the first part of the gap. */
+/* Of the rest of the gap: what froze stands on; else as it was wished, by what its guest can still
+ * take. */
+static enum vmt_policy policy_of_the_rest(const struct machine *m, uint32_t first)
+{
+	if (first == VMT_POLICY_FREEZE)
+		return VMT_POLICY_FREEZE;
+	return m->migrates ? m->config->on_migrate : m->config->on_restore;
+}
+
+static void tell_of_two_parts(const struct machine *m, uint64_t first_ns, uint64_t rest_ns)
+{
+	struct why text;
+
+	if (!m->watch)
+		return;
+	why_set(&text, 0,
+		"the machine could not run before %" PRIu64 " ms after its time had gone on by "
+		"%" PRIu64 " ms: its clocks stood still for these, since they cannot show both",
+		rest_ns / 1000000, first_ns / 1000000);
+	m->watch->notice(m->watch->owner, text.text);
+}
+
 int machine_end_gap(struct machine *m, struct why *why)
 {
 	struct chipset_change change = m->chipset.change, more;
-	const bool freeze = change.policy == VMT_POLICY_FREEZE;
+	const bool froze = change.policy == VMT_POLICY_FREEZE;
 	uint64_t limit_ns;
 	uint32_t clock;
 	int result;
 
 	if (!m->pause.paused || m->stands)
 		return 0;
-	result = pause_end(&m->pause, change.policy, &more, &limit_ns, &clock, why);
+	result = pause_end(&m->pause, policy_of_the_rest(m, change.policy), &more, &limit_ns,
+			   &clock, why);
 	if (result < 0)
 		return result;
-	if (freeze) /* the loop has begun anew */
+	if (more.policy == VMT_POLICY_FREEZE) /* the loop has begun anew */
 		pvclock_owe(&m->pvclock, m->arrived.late_ns);
-	change.gap_ns += more.gap_ns;
+	if (froze || more.policy != VMT_POLICY_FREEZE)
+		change.gap_ns += more.gap_ns;
+	else
+		tell_of_two_parts(m, change.gap_ns, more.gap_ns);
 	change.at_ns = more.at_ns;
 	change.after_ns = more.after_ns;
 	change.utc_after_ns = more.utc_after_ns;

@@ -328,6 +328,7 @@ static void tell_apart(const struct vmstate_time *t, struct why *ret_text)
 void vmstate_notices(const struct machine *m)
 {
 	const struct vmstate_time *t = &m->arrived;
+	const struct chipset_change *change = &m->chipset.change; /* with the time until it ran */
 	struct why text;
 	char buf[32];
 
@@ -346,8 +347,8 @@ void vmstate_notices(const struct machine *m)
 			seconds(t->future_ns, buf));
 		m->watch->notice(m->watch->owner, text.text);
 	}
-	if (t->change.policy == VMT_POLICY_CONTINUE && t->change.gap_ns > t->limit_ns) {
-		gaptext_set(t->change.gap_ns, t->limit_ns, 0,
+	if (change->policy == VMT_POLICY_CONTINUE && change->gap_ns > t->limit_ns) {
+		gaptext_set(change->gap_ns, t->limit_ns, 0,
 			    t->migrated ? "run with --on-migrate auto or freeze"
 					: "run with --on-restore auto or freeze",
 			    &text);

@@ -292,8 +292,11 @@ static void clocks_that_are_apart_are_told_of(void **state)
 	m->arrived.tsc_ppb = 5;
 	the_notice_says(m, "the migrated machine's TSC is 5 ppb faster");
 	m->arrived.tsc_ppb = 0;
-	m->arrived.change.gap_ns = 5 * S;
-	m->arrived.change.policy = VMT_POLICY_CONTINUE;
+	m->arrived.limit_ns = 4 * S; /* by all that has passed until it runs */
+	m->chipset.change.gap_ns = 4 * S;
+	m->chipset.change.policy = VMT_POLICY_CONTINUE;
+	the_notice_says(m, NULL);
+	m->chipset.change.gap_ns = 5 * S;
 	the_notice_says(m, "run with --on-migrate auto or freeze");
 	bench_free(m);
 }
