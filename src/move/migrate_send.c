@@ -455,6 +455,8 @@ static void ask_why(struct migrate_source *s, int result, struct why *why)
 
 	if (result != -EPIPE && result != -ECONNRESET && result != -ETIMEDOUT)
 		return;
+	if (result == -ETIMEDOUT)
+		s->wire.patience_ns = LAST_WORD_NS; /* it has had its time */
 	if (!s->refused && wire_waits(&s->wire))
 		(void)hear(s, NO_WORD, &word, NULL);
 	if (s->refused)
