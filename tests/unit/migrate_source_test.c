@@ -270,7 +270,7 @@ static void is_left_alone(enum deed deed)
 		struct bench *b = bench_new(point, deed);
 
 		if (deed == IS_SILENT || deed == DRIBBLES || deed == SAYS_ONLY_MORE)
-			b->params.patience_ns = 100 * MS;
+			b->params.patience_ns = 300 * MS;
 		bench_begin(b);
 		assert_int_equal(bench_end(b),
 				 point == AT_GO ? MIGRATE_SOURCE_UNKNOWN : MIGRATE_SOURCE_FAILED);
