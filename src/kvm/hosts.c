@@ -88,7 +88,7 @@ static i128 drifted(const struct hosts_reading *from, const struct hosts_reading
 
 /* By how much a clock was put forward against real time between two readings.  What its crystal
  * cannot have done was a step, or a slew.  Else a clock that is kept right has gone right beside a
- * TSC that has not, or the other way round; and what nobody keeps right goes by the same crystal. */
+ * TSC that has not, or the other way round; and what nobody keeps right goes by its crystal. */
 static struct range put_forward(const struct hosts_reading *from, const struct hosts_reading *to,
 				bool tai)
 {
@@ -102,8 +102,8 @@ static struct range put_forward(const struct hosts_reading *from, const struct h
 	return (struct range){-drift - size_of(beside), drift + size_of(beside)};
 }
 
-/* The gap by the network: the clocks' difference minus how far the target's was ahead, minus how far
- * it was put forward since, plus how far the source's was.  False: it says nothing. */
+/* The gap by the network: the clocks' difference minus how far the target's was ahead, minus how
+ * far it was put forward since, plus how far the source's was.  False: it says nothing. */
 static bool by_network(const struct hosts_window *seen, const struct hosts_reading *from,
 		       const struct hosts_reading *to, bool tai, struct range *possible)
 {

@@ -30,6 +30,11 @@ FILL = b"\xbf\x00\x00\x20\x00\xb9\x00\x00\x40\x00\xb8\x44\x33\x22\x11\xfc\xf3\xa
 # A byte, one more than the last, some fifty times a second; the number is in memory that was filled.
 COUNT = FILL + (b"\xc6\x05\x00\x00\x20\x00\x00\x66\xba\xf8\x03\xa0\x00\x00\x20\x00\xee\xfe\x05\x00"
                 b"\x00\x20\x00\xb9\x80\x84\x1e\x00\xe2\xfe\xeb\xe7")
+# One of eight pages after the other: what stands in it has to be what was written last, and is one
+# more then; then a byte, one more than the last, or another one for ever.
+SWEEP = FILL + (b"\xbe\x44\x33\x22\x11\xbf\x00\x00\x20\x00\x39\x37\x75\x21\xff\x07\x81\xc7\x00\x80"
+                b"\x00\x00\x81\xff\x00\x00\x20\x01\x72\xec\x46\x66\xba\xf8\x03\x89\xf0\xee\xb9\x80"
+                b"\x84\x1e\x00\xe2\xfe\xeb\xd6\x66\xba\xf8\x03\x89\xf0\x04\x4d\xee\xeb\xfe")
 # "A", then it waits for any byte and boots again.
 BOOT_AGAIN = FILL + out_byte(0x3f8, ord("A")) + WAIT_FOR_INPUT + out_byte(0x64, 0xfe) + b"\xf4"
 
@@ -240,6 +245,19 @@ def a_stopped_guest_comes_so():
         check(target.read(0.5) == b"", "it has begun")
         target.qmp.ask("cont")
         target.follows(source)
+        source.leave()
+        target.leave()
+
+
+def each_page_that_is_written_on_the_way_arrives_as_it_was_last():
+    """512 of them, some fifty times a second, as KVM has logged them."""
+    with Place(SWEEP) as place, place.source() as source, place.target() as target:
+        source.qmp.ask("migrate-set-parameters", **{"downtime-limit": 2000,
+                                                    "max-bandwidth": 16 * SLOW})
+        report = goes(source, place.uri)
+        check(report["ram"]["normal"] > 4096 + 256, f"nothing was sent twice: {report}")
+        target.follows(source)
+        target.counts(50)
         source.leave()
         target.leave()
 
@@ -586,6 +604,7 @@ def when_the_source_is_killed_it_has_come_or_never_did():
 CASES = [
     a_guest_goes_by_unix_and_on_by_tcp,
     a_stopped_guest_comes_so,
+    each_page_that_is_written_on_the_way_arrives_as_it_was_last,
     while_it_goes_what_would_change_it_is_refused,
     a_guest_that_boots_again_stays,
     on_a_terminal_how_far_it_is_is_one_row,
