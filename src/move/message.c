@@ -12,7 +12,7 @@
 enum { VERSION = 1 };
 
 /* HELLO, READY, ROUND. */
-enum { H_LOW_AT = 0, H_HIGH_AT = 8, H_FLAGS_AT = 16, H_ZERO_AT = 20, H_CLOCKS_AT = 24 };
+enum { H_LOW_AT = 0, H_HIGH_AT = 8, H_FLAGS_AT = 16, H_PATIENCE_AT = 20, H_CLOCKS_AT = 24 };
 enum { R_ASKED_AT = 0, R_NOW_AT = HOSTS_READING_BYTES };
 enum { N_NUMBER_AT = 0, N_ZERO_AT = 4, N_REMAINING_AT = 8 };
 
@@ -40,6 +40,7 @@ int message_put_hello(struct stream_writer *w, const struct message_hello *hello
 	put64(bytes + H_LOW_AT, hello->low_size);
 	put64(bytes + H_HIGH_AT, hello->high_size);
 	put32(bytes + H_FLAGS_AT, hello->stands ? STANDS : 0);
+	put32(bytes + H_PATIENCE_AT, hello->patience_ms);
 	hosts_put(&hello->at, bytes + H_CLOCKS_AT);
 	return put(w, MESSAGE_HELLO, bytes, sizeof(bytes), why);
 }
@@ -123,7 +124,8 @@ int message_hello(const struct stream_reader *r, const struct stream_section *s,
 	ret_hello->low_size = get64(s->bytes + H_LOW_AT);
 	ret_hello->high_size = get64(s->bytes + H_HIGH_AT);
 	ret_hello->stands = flags & STANDS;
-	if (flags & ~(uint32_t)STANDS || get32(s->bytes + H_ZERO_AT))
+	ret_hello->patience_ms = get32(s->bytes + H_PATIENCE_AT);
+	if (flags & ~(uint32_t)STANDS)
 		return wrong(r, s, "flags", why);
 	if (hosts_get(s->bytes + H_CLOCKS_AT, &ret_hello->at) < 0)
 		return wrong(r, s, "clocks", why);

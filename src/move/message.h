@@ -49,6 +49,7 @@ struct message_hello {
 	uint64_t low_size, high_size; /* bytes, as struct guest_memory */
 	struct hosts_reading at;
 	bool stands;
+	uint32_t patience_ms; /* the source's: a stall is no longer for either; 0: not said */
 };
 
 /* ROUND: one is over and another begins. */

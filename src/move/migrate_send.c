@@ -145,8 +145,13 @@ static int open_wire(struct migrate_source *s, struct why *why)
 static int set_up(struct migrate_source *s, struct why *why)
 {
 	const struct guest_memory *m = s->c.memory;
+	const uint64_t patience_ms = params(s).patience_ns / 1000000;
 	struct message_hello hello = {
-		.low_size = m->low_size, .high_size = m->high_size, .stands = s->c.stands};
+		.low_size = m->low_size,
+		.high_size = m->high_size,
+		.stands = s->c.stands,
+		.patience_ms = patience_ms < UINT32_MAX ? (uint32_t)patience_ms : UINT32_MAX,
+	};
 	struct hosts_reading asked, answered, come;
 	struct stream_section ready;
 	int result = open_wire(s, why);

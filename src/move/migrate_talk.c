@@ -243,6 +243,14 @@ static int answer(struct talk *k, struct why *why)
 	return result;
 }
 
+/* A stall that the source sits out is sat out here too. */
+static uint64_t patience_with(const struct talk *k)
+{
+	const uint64_t its_ns = k->hello.patience_ms * UINT64_C(1000000);
+
+	return its_ns > k->config->patience_ns ? its_ns : k->config->patience_ns;
+}
+
 /* From here on it is that source, or none. */
 static int hear_begin(struct talk *k, struct why *why)
 {
@@ -255,7 +263,7 @@ static int hear_begin(struct talk *k, struct why *why)
 	if (result < 0)
 		return result;
 	k->until_ns = 0;
-	k->wire.patience_ns = k->config->patience_ns;
+	k->wire.patience_ns = patience_with(k);
 	hosts_window(&k->hello.at, &k->asked, &k->answered, &come, &k->window);
 	__atomic_store_n(&k->rounds, 1, __ATOMIC_RELAXED);
 	k->owner.stage(k->owner.owner, MIGRATE_TARGET_ACTIVE);

@@ -41,7 +41,7 @@ struct migrate_target_config {
 	const char *name;                  /* as it was given, for what goes wrong; its own text */
 	const struct guest_memory *memory; /* fresh; by reference until the end */
 	uint64_t hello_patience_ns;        /* of who connects and says nothing */
-	uint64_t patience_ns;              /* of one that has begun */
+	uint64_t patience_ns; /* of one that has begun, or the source's if it has more */
 	int (*read_host)(void *owner, struct hosts_reading *ret_reading);
 	/* Somebody was turned away; called by the thread.  NULL: nobody asks.  `unfit`: he has a
 	 * machine of another size of memory, or the owner said no.  Then the stage is

@@ -75,8 +75,11 @@ static void end(struct talk *t)
 
 static void all_that_a_word_says_arrives(void **state)
 {
-	const struct message_hello said = {
-		.low_size = 1ULL << 30, .high_size = 1ULL << 40, .at = one, .stands = true};
+	const struct message_hello said = {.low_size = 1ULL << 30,
+					   .high_size = 1ULL << 40,
+					   .at = one,
+					   .stands = true,
+					   .patience_ms = 300000};
 	const struct message_round round = {.number = 2, .remaining_bytes = UINT64_MAX};
 	struct message_hello hello = {0};
 	struct message_round heard = {0};
@@ -88,6 +91,7 @@ static void all_that_a_word_says_arrives(void **state)
 	assert_int_equal(message_hello(&t->r, next(t), &hello, NULL), 0);
 	assert_true(hello.low_size == said.low_size && hello.high_size == said.high_size);
 	assert_true(hello.stands);
+	assert_int_equal(hello.patience_ms, said.patience_ms);
 	same_clocks(&hello.at, &one);
 
 	assert_int_equal(message_put_ready(&t->w, &one, &other, NULL), 0);
@@ -235,9 +239,6 @@ static void numbers_that_mean_nothing_are_refused(void **state)
 	put32(hello + 16, 2);
 	is_refused(MESSAGE_HELLO, 1, hello, sizeof(hello), -EINVAL, "impossible flags");
 	put32(hello + 16, 0);
-	put32(hello + 20, 1);
-	is_refused(MESSAGE_HELLO, 1, hello, sizeof(hello), -EINVAL, "impossible flags");
-	put32(hello + 20, 0);
 	memset(hello + 24, 0xff, CLOCKS);
 	is_refused(MESSAGE_HELLO, 1, hello, sizeof(hello), -EINVAL, "impossible clocks");
 	is_refused(MESSAGE_READY, 1, ready, sizeof(ready), -EINVAL, "impossible clocks");

@@ -177,9 +177,13 @@ static inline void peer_section(struct peer *p, const struct stream_section *s)
 	(void)!stream_put(&p->w, s, NULL);
 }
 
+/* That the source says it has; 0: it does not say. */
+static uint32_t peer_patience_ms;
+
 static inline void peer_hello(struct peer *p, uint64_t size, bool stands)
 {
-	struct message_hello hello = {.low_size = size, .stands = stands};
+	struct message_hello hello = {
+		.low_size = size, .stands = stands, .patience_ms = peer_patience_ms};
 
 	bench_read_host(NULL, &hello.at);
 	assert_int_equal(message_put_hello(&p->w, &hello, NULL), 0);

@@ -75,6 +75,27 @@ static void what_came_last_of_a_page_stays(void **state)
 	memory_destroy(&m);
 }
 
+static void a_stall_that_its_source_sits_out_is_sat_out_here_too(void **state)
+{
+	struct guest_memory m = bench_there();
+	struct bench *b = bench_new(SHORT);
+	struct peer *p;
+
+	(void)state;
+	peer_patience_ms = 60000;
+	p = peer_advance(b, &m, MIGRATE_TARGET_ACTIVE);
+	peer_patience_ms = 0;
+	poll(NULL, 0, (int)(3 * SHORT / 1000000));
+	peer_memory(p, &m);
+	peer_time(p);
+	peer_say(p, MESSAGE_WHOLE);
+	bench_await(b, MIGRATE_TARGET_WHOLE);
+	peer_free(p);
+	migrate_target_give_up(b->target);
+	bench_end(b, MIGRATE_TARGET_FAILED, "given up");
+	memory_destroy(&m);
+}
+
 static void another_source_is_refused_while_one_machine_comes(void **state)
 {
 	struct guest_memory m = bench_there();
@@ -414,6 +435,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_machine_that_has_come_whole_runs_here_after_go),
 		cmocka_unit_test(what_came_last_of_a_page_stays),
+		cmocka_unit_test(a_stall_that_its_source_sits_out_is_sat_out_here_too),
 		cmocka_unit_test(another_source_is_refused_while_one_machine_comes),
 		cmocka_unit_test(once_it_runs_here_nobody_waits_for_its_source),
 		cmocka_unit_test(what_may_be_left_out_is_anywhere),
