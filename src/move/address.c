@@ -203,8 +203,10 @@ static int lookup_new(const struct address *a, int flags, struct lookup **ret_lo
 	l->flags = flags;
 	l->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (l->fd < 0) {
+		const int error = errno;
+
 		free(l);
-		return -errno;
+		return -error;
 	}
 	strcpy(l->host, *a->host || flags & AI_PASSIVE ? a->host : "localhost");
 	strcpy(l->port, a->port);

@@ -58,6 +58,7 @@ static int on_question(void *owner, enum migrate_target_stage stage, struct why 
 {
 	struct migrate_target *t = owner;
 	const bool ours = stage == MIGRATE_TARGET_GO;
+	bool answered;
 	int result;
 
 	pthread_mutex_lock(&t->lock);
@@ -66,10 +67,11 @@ static int on_question(void *owner, enum migrate_target_stage stage, struct why 
 	reach(t, stage);
 	while (!t->has_answer && (ours || !__atomic_load_n(&t->give_up, __ATOMIC_SEQ_CST)))
 		pthread_cond_wait(&t->answered, &t->lock);
-	result = t->has_answer ? t->answer : -ECANCELED;
+	answered = t->has_answer;
+	result = t->answer;
 	*why = t->answer_why;
 	pthread_mutex_unlock(&t->lock);
-	return result == -ECANCELED ? given_up(t, why) : result;
+	return answered ? result : given_up(t, why);
 }
 
 static void answer(struct migrate_target *t, enum migrate_target_stage to, int result,

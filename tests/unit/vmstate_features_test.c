@@ -136,6 +136,25 @@ static void a_tsc_of_another_frequency_needs_scaling_or_a_guest_that_does_not_mi
 	bench_free(m);
 }
 
+static void a_kvm_that_shows_guests_its_own_tsc_takes_none(void **state)
+{
+	struct machine *m = bench_new();
+	struct vmstate_parts parts = {0};
+	struct why why = {""};
+
+	(void)state;
+	described(m, &parts);
+	m->tsc_host.tsc_class = PROBE_TSC_NONE;
+	m->migrates = true;
+	assert_int_equal(vmstate_check_tsc(m, &parts, &why), -ENODEV);
+	assert_non_null(strstr(why.text, "a machine cannot be taken over here"));
+	assert_non_null(strstr(why.text, "use a host with svm or vmx"));
+	m->tsc_host.tsc_class = PROBE_TSC_OFFSET;
+	assert_int_equal(vmstate_check_tsc(m, &parts, &why), 0);
+	vmstate_parts_free(&parts);
+	bench_free(m);
+}
+
 static void the_time_of_a_machine_is_saved_before_and_without_the_rest(void **state)
 {
 	struct machine *m = bench_new();
@@ -176,6 +195,7 @@ int main(void)
 		cmocka_unit_test(what_no_vmtime_has_written_is_refused),
 		cmocka_unit_test(
 			a_tsc_of_another_frequency_needs_scaling_or_a_guest_that_does_not_mind),
+		cmocka_unit_test(a_kvm_that_shows_guests_its_own_tsc_takes_none),
 		cmocka_unit_test(the_time_of_a_machine_is_saved_before_and_without_the_rest),
 	};
 

@@ -157,9 +157,11 @@ def while_a_guest_is_saved_others_are_served():
         saver.send("snapshot-save", {"file": path})
         saver.send("query-status", {})
         wait_until_it_is_read(other)
-        for command, words in (("snapshot-save", "is being written"), ("cont", "not while"),
-                               ("system_reset", "not while")):
-            wrong = other.fails(command, **({"file": path} if "save" in command else {}))
+        for command, arguments, words in (("snapshot-save", {"file": path}, "is being written"),
+                                          ("migrate", {"uri": "unix:/nowhere"}, "not while"),
+                                          ("cont", {}, "not while"),
+                                          ("system_reset", {}, "not while")):
+            wrong = other.fails(command, **arguments)
             check(words in wrong, wrong)
         check(other.ask("stop") == {}, "cannot be told to stay")
         check("return" in saver.answer("snapshot-save", {}, sent=True), "not saved")
