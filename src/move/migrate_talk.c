@@ -17,6 +17,9 @@ static const char *const doings[TALK_DOINGS] = {
 	[TALK_RUNNING] = "when it ran here",
 };
 
+/* What a machine is takes some KiB; of who has not begun no more is kept. */
+enum { DESCRIPTION_BYTES_MAX = 1 << 20 };
+
 /* Without these no machine goes on. */
 static const uint32_t time_kinds[] = {VMSTATE_CLOCK, VMSTATE_TSC, VMSTATE_HOST};
 enum { TIME_KINDS = sizeof(time_kinds) / sizeof(time_kinds[0]) };
@@ -195,6 +198,9 @@ static int hear_description(struct talk *k, struct vmstate_parts *d, struct why 
 		    s.type != STREAM_STATE + VMSTATE_FEATURES)
 			return unexpected(k, &s, why);
 		result = state_take(&k->reader, &s, d, why);
+		if (result == 0 && d->bytes > DESCRIPTION_BYTES_MAX)
+			result = why_set(why, -EINVAL, "%s: has more state than any machine",
+					 name(k));
 		if (result < 0)
 			return result;
 	}

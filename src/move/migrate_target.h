@@ -7,7 +7,7 @@
  * from then on is the end of it.
  *
  * Beside the machine's memory it takes two bits a page of it, a section with what unpacks it, and
- * VMSTATE_BYTES_MAX. */
+ * VMSTATE_BYTES_MAX; of who has not begun yet by some MiB. */
 #ifndef MOVE_MIGRATE_TARGET_H
 #define MOVE_MIGRATE_TARGET_H
 
