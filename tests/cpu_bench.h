@@ -44,6 +44,7 @@ static struct fake {
 
 static struct {
 	bool sregs2, drops_deadline;
+	uint64_t promises;       /* IA32_ARCH_CAPABILITIES */
 	bool more;               /* the new one has all registers */
 	bool keeps_nent;         /* as Linux 6.1 does */
 	size_t xsave;            /* 0: no KVM_CAP_XSAVE2 */
@@ -78,6 +79,8 @@ static uint64_t *msr(struct fake *f, uint32_t index, bool write)
 
 	if (index == 0x6e0)
 		return &f->deadline;
+	if (index == 0x10a)
+		return &kvm.promises;
 	if (n >= MSRS)
 		fail_msg("MSR 0x%x is none of KVM's business", index);
 	return (n == GONE && !(kvm.more && f == &cpus[1])) || (write && n == READ_ONLY)

@@ -15,6 +15,7 @@
 /* KVM takes fewer than 256 at a time (MAX_IO_MSRS). */
 enum { BATCH = 128, MOST = 4096 };
 
+#define MSR_ARCH_CAPABILITIES 0x10aU
 #define HYPERV_FIRST 0x40000000U
 #define HYPERV_LAST 0x4000ffffU
 
@@ -174,8 +175,33 @@ bool vmstate_msrs_fit(const uint8_t *entries, uint32_t n, bool our_kvm_clock, bo
 	return true;
 }
 
+/* IA32_ARCH_CAPABILITIES: by which faults its CPU is not hit, so that a guest leaves out what it
+ * would do against them.  KVM takes any (arch/x86/kvm/x86.c), and has this host's until then. */
+static int check_promises(const struct vcpu *v, const uint8_t *entries, uint32_t n, struct why *why)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct kvm_msr_entry entry;
+		uint64_t here = 0;
+
+		memcpy(&entry, entries + i * sizeof(entry), sizeof(entry));
+		if (entry.index == MSR_ARCH_CAPABILITIES &&
+		    (!vcpu_get_msr(v, entry.index, &here) || entry.data & ~here))
+			return why_set(
+				why, -EXDEV,
+				"CPU %u was promised 0x%" PRIx64
+				" of IA32_ARCH_CAPABILITIES, which "
+				"this host cannot keep (use a host that is hit by no more faults)",
+				v->cpu, (uint64_t)entry.data & ~here);
+	}
+	return 0;
+}
+
 int vmstate_msrs_write(const struct vcpu *v, const uint8_t *entries, uint32_t n, struct why *why)
 {
+	int result = check_promises(v, entries, n, why);
+
+	if (result < 0)
+		return result;
 	for (uint32_t from = 0; from < n;) {
 		struct batch b = {0};
 		const struct kvm_msr_entry *stopped;

@@ -38,7 +38,8 @@ int vmstate_msrs_go_on(const struct vm *vm, struct vcpu *vcpu, bool our_kvm_cloc
 		       const uint8_t *entries, uint32_t n, struct why *why);
 
 /* Sets n of them, struct kvm_msr_entry one after the other at any alignment.  One that KVM refuses
- * and that has this value already is no matter; -EIO: another one. */
+ * and that has this value already is no matter; -EIO: another one.  -EXDEV: IA32_ARCH_CAPABILITIES
+ * says more than this host's. */
 int vmstate_msrs_write(const struct vcpu *vcpu, const uint8_t *entries, uint32_t n,
 		       struct why *why);
 

@@ -114,6 +114,24 @@ static void a_component_that_the_guest_is_not_shown_is_not_saved(void **state)
 	vmstate_parts_free(&parts);
 }
 
+/* Of faults by which the CPU is not hit: fewer will do, more are believed by the guest. */
+static void what_the_guest_need_not_do_against_faults_it_need_not_do_here(void **state)
+{
+	const struct kvm_msr_entry was = {.index = 0x10a, .data = 5};
+	const uint8_t *const entry = (const uint8_t *)&was;
+	struct why why = {""};
+
+	(void)state;
+	memset(&kvm, 0, sizeof(kvm));
+	kvm.promises = 7;
+	assert_int_equal(vmstate_msrs_write(&new, entry, 1, &why), 0);
+	assert_int_equal(kvm.promises, 5);
+	kvm.promises = 0x11;
+	assert_int_equal(vmstate_msrs_write(&new, entry, 1, &why), -EXDEV);
+	assert_int_equal(kvm.promises, 0x11);
+	assert_non_null(strstr(why.text, "CPU 3 was promised 0x4 of IA32_ARCH_CAPABILITIES"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,6 +139,7 @@ int main(void)
 		cmocka_unit_test(a_cpu_that_can_do_more_shows_what_the_machine_has_seen),
 		cmocka_unit_test(a_register_that_only_this_kvm_has_does_not_bar_the_way_back),
 		cmocka_unit_test(a_component_that_the_guest_is_not_shown_is_not_saved),
+		cmocka_unit_test(what_the_guest_need_not_do_against_faults_it_need_not_do_here),
 	};
 
 	return cmocka_run_group_tests_name("vmstate_shown", tests, NULL, NULL);
