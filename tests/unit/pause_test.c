@@ -244,6 +244,32 @@ static void a_guest_that_has_just_come_can_take_what_it_could_there(void **state
 	take_down(b);
 }
 
+/* Until it ran here time has gone on beyond the gap that it was loaded by. */
+static void what_is_left_of_a_gap_is_judged_by_what_the_guest_can_still_take(void **state)
+{
+	(void)state;
+	for (int enough = 0; enough < 2; enough++) {
+		struct pause p;
+		struct bench *b = standing(&p);
+		struct pause_config config = p.config;
+		struct counted_clock live;
+		struct pause_instant from;
+		struct chipset_change change;
+
+		goes_on(&p, VMT_POLICY_CONTINUE);
+		live = liveclock_get(&b->chipset->clock);
+		assert_int_equal(pause_look(live.tsc, b->tsc.host.khz, &from), 0);
+		config.came_ns = live.clock.base_ns;
+		config.came_limit_ns = enough ? 60000 * MS : 1 * MS;
+		p = (struct pause){0};
+		assert_int_equal(pause_begin_at(&p, &config, &from, &live.clock, NULL), 0);
+		sleep_ms(5);
+		change = goes_on(&p, VMT_POLICY_AUTO);
+		assert_int_equal(change.policy, enough ? VMT_POLICY_CONTINUE : VMT_POLICY_FREEZE);
+		take_down(b);
+	}
+}
+
 static void what_kvm_refuses_can_be_tried_again(void **state)
 {
 	struct pause p;
@@ -503,6 +529,7 @@ int main(void)
 		cmocka_unit_test(a_counter_wanted_at_the_stop_counts_as_read),
 		cmocka_unit_test(a_counter_that_has_come_round_unread_tells_nobody_the_time),
 		cmocka_unit_test(a_guest_that_has_just_come_can_take_what_it_could_there),
+		cmocka_unit_test(what_is_left_of_a_gap_is_judged_by_what_the_guest_can_still_take),
 		cmocka_unit_test(what_kvm_refuses_can_be_tried_again),
 		cmocka_unit_test(a_tsc_that_began_anew_meanwhile_is_counted_by_the_clock),
 		cmocka_unit_test(a_tsc_that_counts_through_a_suspend_is_believed),
