@@ -75,6 +75,19 @@ static void what_came_last_of_a_page_stays(void **state)
 	memory_destroy(&m);
 }
 
+/* From where memory comes on, and that is enough. */
+static void all_comes(struct bench *b, struct peer *p, struct guest_memory *m)
+{
+	peer_memory(p, m);
+	peer_time(p);
+	peer_say(p, MESSAGE_WHOLE);
+	bench_await(b, MIGRATE_TARGET_WHOLE);
+	peer_free(p);
+	migrate_target_give_up(b->target);
+	bench_end(b, MIGRATE_TARGET_FAILED, "given up");
+	memory_destroy(m);
+}
+
 static void a_stall_that_its_source_sits_out_is_sat_out_here_too(void **state)
 {
 	struct guest_memory m = bench_there();
@@ -86,14 +99,7 @@ static void a_stall_that_its_source_sits_out_is_sat_out_here_too(void **state)
 	p = peer_advance(b, &m, MIGRATE_TARGET_ACTIVE);
 	peer_patience_ms = 0;
 	poll(NULL, 0, (int)(3 * SHORT / 1000000));
-	peer_memory(p, &m);
-	peer_time(p);
-	peer_say(p, MESSAGE_WHOLE);
-	bench_await(b, MIGRATE_TARGET_WHOLE);
-	peer_free(p);
-	migrate_target_give_up(b->target);
-	bench_end(b, MIGRATE_TARGET_FAILED, "given up");
-	memory_destroy(&m);
+	all_comes(b, p, &m);
 }
 
 static void another_source_is_refused_while_one_machine_comes(void **state)
@@ -110,14 +116,7 @@ static void another_source_is_refused_while_one_machine_comes(void **state)
 		peer_hear_failed(second, "another machine is coming here");
 		peer_free(second);
 	}
-	peer_memory(p, &m);
-	peer_time(p);
-	peer_say(p, MESSAGE_WHOLE);
-	bench_await(b, MIGRATE_TARGET_WHOLE);
-	peer_free(p);
-	migrate_target_give_up(b->target);
-	bench_end(b, MIGRATE_TARGET_FAILED, "given up");
-	memory_destroy(&m);
+	all_comes(b, p, &m);
 }
 
 /* END is 32 bytes long. */
