@@ -21,6 +21,7 @@ import hpet_cases
 import migrate_cases
 import part
 import pause_cases
+import progress_cases
 import qmp_cases
 import rtc_cases
 import snapshot_cases
@@ -458,6 +459,7 @@ CASES = [
     *pause_cases.CASES,
     *snapshot_cases.CASES,
     *migrate_cases.CASES,
+    *progress_cases.CASES,
     *tunnel_cases.CASES,
     wrong_options_are_named,
     what_is_not_built_yet_is_refused_by_name,
