@@ -72,7 +72,8 @@ static void note_speed(struct migrate_source *s)
 void migrate_rate_begin(struct migrate_source *s)
 {
 	pthread_mutex_lock(&s->lock);
-	s->telling_bytes = s->telling_ns = 0;
+	s->telling_bytes = s->queued_bytes; /* of the last round, which this one has to carry */
+	s->telling_ns = 0;
 	s->gone_ns = hostclock_monotonic_ns();
 	pthread_mutex_unlock(&s->lock);
 }
