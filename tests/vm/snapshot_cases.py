@@ -158,7 +158,7 @@ def while_a_guest_is_saved_others_are_served():
         saver.send("query-status", {})
         wait_until_it_is_read(other)
         for command, arguments, words in (("snapshot-save", {"file": path}, "is being written"),
-                                          ("migrate", {"uri": "unix:/nowhere"}, "not while"),
+                                          ("migrate", {"uri": "unix:/nowhere"}, "is being written"),
                                           ("cont", {}, "not while"),
                                           ("system_reset", {}, "not while")):
             wrong = other.fails(command, **arguments)
