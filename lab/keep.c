@@ -10,7 +10,7 @@
  * another one patches may keep the breakpoint that stood there in between, and executes it for
  * ever.  Some dozens of VMs one after the other, or a VMM that began beside a busy guest, froze
  * the lab, or one of them ended in a triple fault.  Two VMs that stay, with a CPU of each kind,
- * leave nothing to patch.  */
+ * leave nothing to patch. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>

@@ -62,14 +62,6 @@ static int cancelled(const struct migrate_source *s, struct why *why)
 /* No word is awaited, so that only FAILED may come. */
 enum { NO_WORD = 0 };
 
-/* Who dribbles, or says much that means nothing, gets no longer than who says nothing. */
-static void begin_hearing(struct wire *w)
-{
-	const uint64_t now = hostclock_monotonic_ns();
-
-	w->read_until_ns = w->patience_ns < UINT64_MAX - now ? now + w->patience_ns : 0;
-}
-
 /* The target's next word, which is to be `wanted`.  -EREMOTEIO: it has said FAILED. */
 static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section *ret_section,
 		struct why *why)
@@ -80,7 +72,8 @@ static int hear(struct migrate_source *s, uint32_t wanted, struct stream_section
 	int result;
 
 	*word = (struct stream_section){.type = STREAM_END}; /* of which no section tells */
-	begin_hearing(&s->wire);
+	/* Who dribbles, or says much that means nothing, gets no longer than who says nothing. */
+	s->wire.read_until_ns = wire_until(s->wire.patience_ns);
 	if (!s->listens) {
 		result = stream_open(&s->r, &source, s->where, why);
 		if (result < 0)
@@ -199,11 +192,7 @@ static int drain(struct migrate_source *s, uint64_t most, struct why *why)
 {
 	int result = wire_drain(&s->wire, most);
 
-	if (result == -ECANCELED)
-		return cancelled(s, why);
-	return result < 0 ? why_set(why, result,
-				    "%s: nothing moves (look after the network between)", s->where)
-			  : 0;
+	return result < 0 ? stream_broken(s->where, result, why) : 0;
 }
 
 /* One round over `pages`. */
@@ -309,14 +298,6 @@ static int await_owner(struct migrate_source *s, const bool *has, struct why *wh
 	return result;
 }
 
-/* Who takes a little now and then does not keep it from running any longer either. */
-static void hurry_on(struct migrate_source *s)
-{
-	const uint64_t now = hostclock_monotonic_ns();
-
-	s->wire.write_until_ns = s->halt_ns < UINT64_MAX - now ? now + s->halt_ns : 0;
-}
-
 /* What is left is little, and each byte of it keeps the machine from running, as does a link that
  * stands still. */
 static void hurry(struct migrate_source *s)
@@ -330,8 +311,9 @@ static void hurry(struct migrate_source *s)
 	__atomic_store_n(&s->wire.limit, 0, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&s->lock);
 	s->wire.patience_ns = p.patience_ns < most ? p.patience_ns : most;
+	/* Who takes a little now and then does not keep it from running any longer either. */
 	s->halt_ns = most;
-	hurry_on(s);
+	s->wire.write_until_ns = wire_until(most);
 }
 
 /* Until it stands still, and what its time was then.  While it cannot it writes on, which goes out
@@ -375,7 +357,7 @@ static int hand_over(struct migrate_source *s, struct why *why)
 	if (result < 0)
 		return result;
 	reach(s, MIGRATE_SOURCE_DEVICE);
-	hurry_on(s);
+	s->wire.write_until_ns = wire_until(s->halt_ns);
 	result = state_put(&s->w, &s->state, why);
 	if (result == 0)
 		result = last_pages(s, why);

@@ -401,7 +401,7 @@ static void tell(struct talk *k, struct why *why)
 	if (result < 0)
 		return;
 	k->wire.give_up = k->owner.give_up;
-	k->wire.read_until_ns = hostclock_monotonic_ns() + k->wire.patience_ns;
+	k->wire.read_until_ns = wire_until(k->wire.patience_ns);
 	result = stream_next(&k->reader, &s, why);
 	if (result > 0)
 		unexpected(k, &s, why);

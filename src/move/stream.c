@@ -32,8 +32,7 @@ enum {
 	S_CRC_AT = 28,
 };
 
-/* Of a connection. */
-static int broken(const char *name, int result, struct why *why)
+int stream_broken(const char *name, int result, struct why *why)
 {
 	switch (result) {
 	case -ETIMEDOUT:
@@ -56,7 +55,7 @@ static int put(struct stream_writer *w, const void *bytes, size_t count, struct 
 
 	w->torn |= result < 0;
 	if (result < 0 && w->sink.live)
-		return broken(w->name, result, why);
+		return stream_broken(w->name, result, why);
 	if (result < 0)
 		return why_set(why, result, "%s: cannot be written: %s (%s)", w->name,
 			       strerror(-result),
@@ -121,7 +120,7 @@ int stream_end(struct stream_writer *w, struct why *why)
 static int cannot_read(const struct stream_reader *r, ssize_t got, struct why *why)
 {
 	if (r->source.live)
-		return broken(r->name, (int)got, why);
+		return stream_broken(r->name, (int)got, why);
 	return why_set(why, (int)got, "%s: cannot be read: %s", r->name, strerror((int)-got));
 }
 

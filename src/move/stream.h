@@ -101,6 +101,9 @@ uint8_t *stream_swap(struct stream_reader *r, uint8_t *other);
 /* After the end: -EINVAL when something follows. */
 int stream_nothing_more(struct stream_reader *r, struct why *why);
 
+/* What is said of a connection that failed with that: `result`, negative errno. */
+int stream_broken(const char *name, int result, struct why *why);
+
 /* What a reader says of a section that it does not know.  0 when it may be left out, or
  * -ENOTSUP. */
 int stream_unknown(const struct stream_reader *r, const struct stream_section *section,

@@ -66,35 +66,23 @@ struct wait {
 	uint64_t since_ns, queued;
 };
 
-/* Whether to wait on.  `until_ns`: 0 for as long as anything moves. */
-static int look(const struct wire *w, struct wait *wait, uint64_t until_ns)
+/* Waits until the socket may be tried again, and no longer than `most_ns`.  `until_ns`: 0 for as
+ * long as anything moves. */
+static int wait_ready(const struct wire *w, short events, uint64_t until_ns, uint64_t most_ns,
+		      struct wait *wait)
 {
 	const uint64_t now = hostclock_monotonic_ns();
+	uint64_t left_ns;
 
 	if (until_ns && now >= until_ns)
 		return -ETIMEDOUT;
 	if (wait->since_ns == 0)
 		wait->since_ns = now;
-	return now - wait->since_ns >= w->patience_ns ? -ETIMEDOUT : 0;
-}
-
-static void wait_ready(const struct wire *w, short events, const struct wait *wait)
-{
-	const uint64_t waited = hostclock_monotonic_ns() - wait->since_ns;
-
-	wait_a_bit(w->fd, events,
-		   w->patience_ns > SLICE_NS ? SLICE_NS
-		   : waited < w->patience_ns ? w->patience_ns - waited
-					     : 0);
-}
-
-static int wait_to_read(const struct wire *w, struct wait *wait)
-{
-	int result = look(w, wait, 0);
-
-	if (result == 0)
-		wait_ready(w, POLLIN, wait);
-	return result;
+	if (now - wait->since_ns >= w->patience_ns)
+		return -ETIMEDOUT;
+	left_ns = w->patience_ns - (now - wait->since_ns);
+	wait_a_bit(w->fd, events, left_ns < most_ns ? left_ns : most_ns);
+	return 0;
 }
 
 /* The queue is a good part empty before it takes more: until then it moves by what it holds. */
@@ -105,17 +93,6 @@ static void look_at_queue(const struct wire *w, struct wait *wait)
 	if (queued < wait->queued)
 		wait->since_ns = 0;
 	wait->queued = queued;
-}
-
-static int wait_to_write(const struct wire *w, struct wait *wait)
-{
-	int result;
-
-	look_at_queue(w, wait);
-	result = look(w, wait, w->write_until_ns);
-	if (result == 0)
-		wait_ready(w, POLLOUT, wait);
-	return result;
 }
 
 /* How many of `count` bytes may go now, at least 1, once it is time for them; for one that was
@@ -190,7 +167,8 @@ static int put(void *to, const void *bytes, size_t count)
 			count -= (size_t)sent;
 			wait.since_ns = 0;
 		} else if (errno == EAGAIN) {
-			result = wait_to_write(w, &wait);
+			look_at_queue(w, &wait);
+			result = wait_ready(w, POLLOUT, w->write_until_ns, SLICE_NS, &wait);
 		} else if (errno != EINTR) {
 			result = -errno;
 		}
@@ -215,7 +193,8 @@ static ssize_t get(void *from, void *bytes, size_t most)
 		if (got >= 0)
 			return got;
 		if (errno == EAGAIN)
-			result = given_up(w) ? -ECANCELED : wait_to_read(w, &wait);
+			result = given_up(w) ? -ECANCELED
+					     : wait_ready(w, POLLIN, 0, SLICE_NS, &wait);
 		else if (errno != EINTR)
 			result = -errno;
 		if (result < 0)
@@ -233,11 +212,19 @@ int wire_drain(const struct wire *w, uint64_t most)
 		look_at_queue(w, &wait);
 		if (wait.queued <= most || wire_waits(w))
 			return 0;
-		result = given_up(w) ? -ECANCELED : look(w, &wait, w->write_until_ns);
+		if (given_up(w))
+			return -ECANCELED;
+		result = wait_ready(w, POLLIN, w->write_until_ns, MOMENT_NS, &wait);
 		if (result < 0)
 			return result;
-		wait_a_bit(w->fd, POLLIN, MOMENT_NS);
 	}
+}
+
+uint64_t wire_until(uint64_t ns)
+{
+	const uint64_t now = hostclock_monotonic_ns();
+
+	return ns < UINT64_MAX - now ? now + ns : 0;
 }
 
 struct stream_sink wire_sink(struct wire *w)

@@ -42,6 +42,9 @@ uint64_t wire_queued(const struct wire *w);
  * -ECANCELED, as if it wrote. */
 int wire_drain(const struct wire *w, uint64_t most);
 
+/* So far from now, for read_until_ns and write_until_ns. */
+uint64_t wire_until(uint64_t ns);
+
 /* Whether something has come that was not read yet, or the other side has closed, or broken, the
  * connection: it costs a system call. */
 bool wire_waits(const struct wire *w);
