@@ -100,17 +100,26 @@ uint32_t vmstate_cpu_xsave(const struct vm *vm)
 	return larger > least && larger <= VMSTATE_CPU_XSAVE_MAX ? larger : least;
 }
 
-int vmstate_cpu_features(const struct vcpu *v, struct cpuid_table *ret_table, struct why *why)
+int vmstate_cpu_features(const struct vcpu *v, struct cpuid_table **ret_table, struct why *why)
 {
 	static const struct kvm_cpuid_entry2 none;
+	struct cpuid_table *table = calloc(1, sizeof(*table));
 
-	ret_table->nent = CPUID_MAX_ENTRIES;
-	if (ioctl(v->fd, KVM_GET_CPUID2, ret_table) < 0)
-		return refused(v, why, "features");
+	*ret_table = NULL;
+	if (!table)
+		return why_set(why, -ENOMEM, "no memory for a CPU's features");
+	table->nent = CPUID_MAX_ENTRIES;
+	if (ioctl(v->fd, KVM_GET_CPUID2, table) < 0) {
+		const int result = refused(v, why, "features");
+
+		free(table);
+		return result;
+	}
 	/* Linux 6.1 leaves the number as it was: what is behind the last one is still 0. */
-	while (ret_table->nent > 1 &&
-	       memcmp(&ret_table->entries[ret_table->nent - 1], &none, sizeof(none)) == 0)
-		ret_table->nent--;
+	while (table->nent > 1 &&
+	       memcmp(&table->entries[table->nent - 1], &none, sizeof(none)) == 0)
+		table->nent--;
+	*ret_table = table;
 	return 0;
 }
 
@@ -118,9 +127,8 @@ int vmstate_cpu_features(const struct vcpu *v, struct cpuid_table *ret_table, st
  * say, which a KVM without it refuses (arch/x86/kvm/x86.c, kvm_vcpu_ioctl_x86_get_xsave2()). */
 static int forget_unseen(const struct vcpu *v, uint8_t *xsave, struct why *why)
 {
-	struct cpuid_table *table = calloc(1, sizeof(*table));
-	int result = table ? vmstate_cpu_features(v, table, why)
-			   : why_set(why, -ENOMEM, "no memory for a CPU's state");
+	struct cpuid_table *table;
+	int result = vmstate_cpu_features(v, &table, why);
 	const struct kvm_cpuid_entry2 *e = result == 0 ? cpuid_find(table, LEAF_XSAVE, 0) : NULL;
 
 	if (e) {
@@ -152,9 +160,8 @@ static int save_xsave(const struct vm *vm, const struct vcpu *v, struct record *
 
 static int save_cpuid(const struct vcpu *v, struct record *r, struct why *why)
 {
-	struct cpuid_table *table = calloc(1, sizeof(*table));
-	int result = table ? vmstate_cpu_features(v, table, why)
-			   : why_set(why, -ENOMEM, "no memory for a CPU's state");
+	struct cpuid_table *table;
+	int result = vmstate_cpu_features(v, &table, why);
 
 	if (result == 0)
 		add(r, VMSTATE_CPU_CPUID, table->entries,

@@ -48,9 +48,9 @@ struct vmstate_cpu_ours {
 	bool kvm_clock, steal;
 };
 
-/* What CPUID shows on this CPU; *ret_table is all 0 before.  0 or -EIO. */
+/* What CPUID shows on this CPU; to be freed.  0, -EIO, -ENOMEM: *ret_table is NULL. */
 struct cpuid_table;
-int vmstate_cpu_features(const struct vcpu *vcpu, struct cpuid_table *ret_table, struct why *why);
+int vmstate_cpu_features(const struct vcpu *vcpu, struct cpuid_table **ret_table, struct why *why);
 
 /* Bytes of an FPU's state. */
 uint32_t vmstate_cpu_xsave(const struct vm *vm);

@@ -61,9 +61,8 @@ static int show(const struct vcpu *v, const struct vmstate_cpu *s, struct cpuid_
 
 int vmstate_cpu_show(const struct vcpu *v, const struct vmstate_cpu *s, struct why *why)
 {
-	struct cpuid_table *table = calloc(1, sizeof(*table));
-	int result = table ? vmstate_cpu_features(v, table, why)
-			   : why_set(why, -ENOMEM, "no memory for a CPU's state");
+	struct cpuid_table *table;
+	int result = vmstate_cpu_features(v, &table, why);
 
 	if (result == 0)
 		result = show(v, s, table, why);

@@ -36,9 +36,8 @@ static int look(const struct vm *vm, const struct vcpu *v, const struct vmstate_
 {
 	int result;
 
-	*f = (struct found){.cpuid = calloc(1, sizeof(*f->cpuid))};
-	result = f->cpuid ? vmstate_cpu_features(v, f->cpuid, why)
-			  : why_set(why, -ENOMEM, "no memory for a CPU's features");
+	*f = (struct found){0};
+	result = vmstate_cpu_features(v, &f->cpuid, why);
 	return result < 0 ? result
 			  : vmstate_msrs_read(vm, v, ours->kvm_clock, ours->steal, &f->msrs, why);
 }
