@@ -12,8 +12,8 @@
 
 enum { MIGRATE_QUEUE_BYTES = 64 << 10 };
 
-/* Of a link that has carried nothing yet nobody knows how fast it is: before more than so many pages
- * are left to it while the machine stands still, there are three rounds. */
+/* Of a link that has carried nothing yet nobody knows how fast it is: before more than so many
+ * pages are left to it while the machine stands still, there are three rounds. */
 enum { MIGRATE_UNKNOWN_PAGES = 256 };
 
 /* A round begins; a piece of it was written (image_round.h, of struct migrate_source); the queue is

@@ -16,6 +16,7 @@
 #include "move/message.h"
 #include "move/migrate_source.h"
 #include "move/wire.h"
+#include "quiet_log.h"
 #include "stream_seal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -92,25 +93,6 @@ static void *be_target(void *arg)
 	return NULL;
 }
 
-static int get_none(void *owner, uint32_t slot, uint64_t *bits)
-{
-	(void)owner;
-	(void)slot;
-	memset(bits, 0, SIZE / MEMORY_PAGE / 8);
-	return 0;
-}
-
-static int clear_none(void *owner, uint32_t slot, uint64_t first, uint32_t pages,
-		      const uint64_t *bits)
-{
-	(void)owner;
-	(void)slot;
-	(void)first;
-	(void)pages;
-	(void)bits;
-	return 0;
-}
-
 static int read_host(void *owner, struct hosts_reading *ret_reading)
 {
 	(void)owner;
@@ -135,7 +117,7 @@ static void leave_nothing(void)
 
 static const struct machine *machine(void)
 {
-	static const struct dirty_log log = {get_none, clear_none, NULL};
+	const struct dirty_log log = quiet_log(&m.memory);
 	static char name[64];
 
 	if (m.memory.low)

@@ -15,6 +15,7 @@
 #include "move/migrate_source.h"
 #include "move/migrate_target.h"
 #include "move/sample.h"
+#include "quiet_log.h"
 #include "unit/folder.h"
 #include "unit/migrate_proxy.h"
 
@@ -211,24 +212,6 @@ static void what_a_source_of_version_1_says_is_taken_in(void **state)
 	is_taken_in("migrate-1.bin");
 }
 
-static int get_nothing(void *owner, uint32_t slot, uint64_t *bits)
-{
-	(void)owner;
-	(void)slot;
-	memset(bits, 0, SIZE / PAGE / 8);
-	return 0;
-}
-
-static int clear(void *owner, uint32_t slot, uint64_t first, uint32_t pages, const uint64_t *bits)
-{
-	(void)owner;
-	(void)slot;
-	(void)first;
-	(void)pages;
-	(void)bits;
-	return 0;
-}
-
 static struct migrate_source *begin_source(const char *name, const struct guest_memory *memory,
 					   struct dirty *dirty,
 					   const struct vmstate_parts *description)
@@ -265,12 +248,12 @@ static void hand_over(struct migrate_source *s, struct machine *m, struct guest_
 
 static int write_one(const char *path)
 {
-	const struct dirty_log log = {get_nothing, clear, NULL};
 	struct folder folder = folder_new();
 	struct machine *machine = bench_new();
 	struct vmstate_parts state = bench_save(machine), description = describe(machine, &state);
 	struct proxy proxy = {.record = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644)};
 	struct guest_memory from, to;
+	const struct dirty_log log = quiet_log(&from);
 	struct migrate_source *s;
 	struct migrate_target *t;
 	struct dirty dirty;
