@@ -99,7 +99,7 @@ static void no_reading_is_torn(void **state)
 	(void)state;
 	publish(0);
 	assert_int_equal(pthread_create(&thread, NULL, publisher, NULL), 0);
-	for (; good < 100000 && tries < 10000000; tries++) {
+	for (; good < 100000 && tries < 100000000; tries++) {
 		uint64_t before = tsc();
 		struct vmt_read_time t = tries % 2 ? vmt_read_now(&r) : vmt_read_now_ordered(&r);
 		uint64_t after = tsc();
@@ -260,7 +260,7 @@ static void no_offset_is_torn(void **state)
 	*r = (struct vmt_read){.page = page, .utc_version = 2};
 	done = false;
 	assert_int_equal(pthread_create(&thread, NULL, offsetter, r), 0);
-	for (; good < 100000 && tries < 10000000; tries++) {
+	for (; good < 100000 && tries < 100000000; tries++) {
 		struct vmt_read_time t = vmt_read_realtime(r);
 		bool second = t.estimate_ns >= 1000 * SECOND;
 
