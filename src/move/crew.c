@@ -70,6 +70,9 @@ static int take(struct member *m, uint64_t *ret_piece)
 	result = has_failed(w) ? 0 : w->crew->take(w->crew->owner, m->hand);
 	*ret_piece = w->taken;
 	w->taken += result > 0;
+	/* Before the next one takes what comes after the piece that is lost. */
+	if (result < 0)
+		fail(m, result);
 	pthread_mutex_unlock(&w->taking);
 	return result;
 }
