@@ -141,6 +141,7 @@ struct cell {
 	struct migrate_target *target;
 	pthread_mutex_t lock; /* of all that the owners do */
 	bool source_died, target_died;
+	bool ended; /* nothing can happen to it any more */
 	bool halted, prepared, loaded, runs;
 	enum migrate_source_stage s;
 	enum migrate_target_stage t;
@@ -188,7 +189,9 @@ static void on_fault(void *owner, enum proxy_fault fault)
 	struct cell *c = owner;
 
 	pthread_mutex_lock(&c->lock);
-	if (fault == PROXY_SOURCE_DIES) {
+	if (c->ended) {
+		/* both are being freed */
+	} else if (fault == PROXY_SOURCE_DIES) {
 		c->source_died = true;
 		fake_stop(c->machine, AT_SOURCE);
 	} else if (fault == PROXY_TARGET_DIES) {
@@ -428,6 +431,9 @@ static void run_cell(struct cell *c, const char *folder, int number)
 	if (c->wrong[0])
 		return;
 	look_after_both(c);
+	pthread_mutex_lock(&c->lock);
+	c->ended = true;
+	pthread_mutex_unlock(&c->lock);
 	migrate_source_end(c->source, &(struct migrate_stats){0}, &c->s_why);
 	migrate_target_end(c->target, &c->t_why);
 	proxy_end(&c->proxy);
