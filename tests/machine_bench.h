@@ -35,9 +35,10 @@ static struct {
 	uint64_t waits_for; /* each CPU's TSC deadline; one that it has in KVM_RUN gets lost */
 	uint64_t deadlines[BENCH_CPUS];
 	unsigned armed_in_run;
-	uint32_t flags[2]; /* of its memory's slots */
-	int by_hand;       /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
-	uint64_t enabled;  /* of that */
+	uint32_t flags[2];     /* of its memory's slots */
+	int by_hand;           /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
+	uint64_t enabled;      /* of that */
+	unsigned long refuses; /* this request */
 } bench;
 
 /* What KVM tells: each byte depends on its place and on the question. */
@@ -133,6 +134,10 @@ int ioctl(int fd, unsigned long request, ...)
 	if (_IOC_TYPE(request) != KVMIO)
 		return (int)syscall(SYS_ioctl, fd, request, arg); /* a socket's */
 	assert_in_range(fd, BENCH_KVM, BENCH_CPU + BENCH_CPUS - 1);
+	if (request == bench.refuses) {
+		errno = EIO;
+		return -1;
+	}
 	if (request == KVM_RUN) {
 		__atomic_add_fetch(&bench.settled, 1, __ATOMIC_SEQ_CST);
 		if (bench.deadlines[fd - BENCH_CPU])
