@@ -2,6 +2,7 @@
 /* machine_gap_test.c - a machine that has come cannot run at once: what becomes of the time until it
  * does, after what was made of the time before. */
 #include "../machine_bench.h"
+#include <stdio.h>
 
 #define MS INT64_C(1000000)
 #define S (1000 * MS)
@@ -15,6 +16,19 @@ static struct come {
 	uint64_t came_ns;
 	vmt_ns stood; /* its time */
 } come;
+
+/* What a person is told. */
+static char told[512];
+static unsigned n_told;
+
+static void on_notice(void *owner, const char *text)
+{
+	(void)owner;
+	n_told++;
+	snprintf(told, sizeof(told), "%s", text);
+}
+
+static const struct machine_watch listener = {.notice = on_notice};
 
 /* The host's clocks `ns` ago. */
 static struct pause_instant instant_ago(const struct machine *m, int64_t ns)
@@ -44,6 +58,8 @@ static struct machine *came(enum vmt_policy wished, enum vmt_policy first, int64
 	come.config.on_migrate = wished;
 	m->config = &come.config;
 	m->migrates = m->running = true;
+	m->watch = &listener;
+	n_told = 0;
 	m->tsc_host.tsc_class = PROBE_TSC_OFFSET;
 	bench_show_clock(m);
 	gate_open(&m->gate); /* nobody holds it */
@@ -106,6 +122,7 @@ static void it_is_one_gap(const struct chipset_change *change, enum vmt_policy p
 	assert_int_equal(change->before_ns, 7);
 	assert_int_equal(change->tsc_ppb, 5);
 	assert_int_equal(change->at_ns, change->after_ns);
+	assert_int_equal(n_told, 0); /* of what it was wished to be */
 }
 
 /* By what the guest can still take, after the FIRST. */
@@ -163,6 +180,38 @@ static void the_rest_freezes_where_the_guest_cannot_take_both(void **state)
 	assert_int_equal(change->after_ns, come.stood);
 	assert_int_equal(change->before_ns, 7);
 	assert_int_equal(m->pvclock.loop.start_ns, LATE);
+	gone(m);
+}
+
+/* It has two halves by then, of which the change is one. */
+static void a_gap_in_two_parts_is_told_with_both(void **state)
+{
+	struct machine *m = came(VMT_POLICY_AUTO, VMT_POLICY_CONTINUE, FIRST + REST / 2);
+	unsigned long rest_ms, first_ms;
+	int end = 0;
+
+	(void)state;
+	(void)ends(m);
+	assert_int_equal(n_told, 1);
+	(void)sscanf(told,
+		     "the machine could not run before %lu ms after its time had gone on by %lu "
+		     "ms: its clocks stood still for these, since they cannot show both%n",
+		     &rest_ms, &first_ms, &end);
+	if (end == 0 || told[end])
+		fail_msg("%s", told);
+	assert_int_equal(first_ms, FIRST / MS);
+	assert_in_range(rest_ms, REST / MS, most_ns() / (uint64_t)MS);
+	gone(m);
+}
+
+static void where_nobody_listens_nobody_is_told(void **state)
+{
+	struct machine *m = came(VMT_POLICY_AUTO, VMT_POLICY_CONTINUE, FIRST + REST / 2);
+
+	(void)state;
+	m->watch = NULL;
+	assert_int_equal(ends(m)->after_ns, come.stood);
+	assert_int_equal(n_told, 0);
 	gone(m);
 }
 
@@ -224,6 +273,8 @@ int main(void)
 		cmocka_unit_test(time_goes_on_until_it_runs),
 		cmocka_unit_test(what_froze_stands_until_it_runs),
 		cmocka_unit_test(the_rest_freezes_where_the_guest_cannot_take_both),
+		cmocka_unit_test(a_gap_in_two_parts_is_told_with_both),
+		cmocka_unit_test(where_nobody_listens_nobody_is_told),
 		cmocka_unit_test(a_file_has_a_policy_of_its_own),
 		cmocka_unit_test(who_stood_there_stands_here),
 		cmocka_unit_test(what_kvm_refuses_leaves_it_standing),
