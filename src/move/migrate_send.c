@@ -20,6 +20,7 @@
  * stand still if that is more; nor for the last word when it has been told. */
 #define LEAST_HALT_NS (2 * SECOND_NS)
 #define LAST_WORD_NS (SECOND_NS / 20)
+#define PARTING_NS (SECOND_NS / 2) /* of one whose machine runs */
 
 /* Between two questions whether it stands still. */
 enum { MOMENT_MS = 20 };
@@ -456,7 +457,7 @@ static void say_why(struct migrate_source *s, int result, const struct why *why)
 {
 	const bool cut_off = result == -EPIPE || result == -ECONNRESET || result == -ETIMEDOUT;
 
-	s->wire.patience_ns = LAST_WORD_NS;
+	s->wire.patience_ns = s->wire.write_until_ns ? LAST_WORD_NS : PARTING_NS;
 	if (!s->refused && !cut_off && !s->w.torn)
 		(void)message_put_text(&s->w, MESSAGE_CANCEL, why->text, NULL);
 }

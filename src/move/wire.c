@@ -14,6 +14,7 @@
 #include "host/hostclock.h"
 
 #define SLICE_NS UINT64_C(50000000)
+#define PARTING_NS UINT64_C(500000000)
 #define MOMENT_NS UINT64_C(1000000)
 #define SECOND_NS UINT64_C(1000000000)
 
@@ -133,7 +134,8 @@ static void has_sent(struct wire *w, size_t count, uint64_t limit)
 }
 
 /* Time is up for one that was given up.  What has begun may end meanwhile, so that the other side
- * can still be told why. */
+ * can still be told why: on a busy machine it may not get to read for a while, and only for one
+ * that stands still is that long. */
 static bool is_over(const struct wire *w, uint64_t *until_ns)
 {
 	uint64_t now;
@@ -142,7 +144,7 @@ static bool is_over(const struct wire *w, uint64_t *until_ns)
 		return false;
 	now = hostclock_monotonic_ns();
 	if (*until_ns == 0)
-		*until_ns = now + SLICE_NS;
+		*until_ns = now + (w->write_until_ns ? SLICE_NS : PARTING_NS);
 	return now >= *until_ns;
 }
 

@@ -16,7 +16,8 @@ struct wire {
 	/* No byte has gone out of the socket's queue, or come, for so long: -ETIMEDOUT.
 	 * UINT64_MAX: as long as it takes. */
 	uint64_t patience_ns;
-	/* Set: -ECANCELED within 50 ms, unless all has gone, or something has come, by then. */
+	/* Set: -ECANCELED within 50 ms, unless all has gone, or something has come, by then; where
+	 * something is to go and there is no write_until_ns, within 500 ms. */
 	const bool *give_up;
 	/* From this reading of hostclock_monotonic_ns() on nothing is read any more, whatever has
 	 * come: -ETIMEDOUT; and what is to be written is not waited for.  0: never. */

@@ -21,6 +21,7 @@
 
 #define MS UINT64_C(1000000)
 #define MIB (UINT64_C(1) << 20)
+#define WAITS_TO_PUT (5 * MIB)
 
 /* Two wires that are one connection. */
 struct pair {
@@ -221,7 +222,7 @@ struct waiting {
 
 static int wait_to_put(struct pair *p)
 {
-	static const uint8_t bytes[5 * MIB];
+	static const uint8_t bytes[WAITS_TO_PUT];
 
 	return put(&p->a, bytes, sizeof(bytes));
 }
@@ -267,6 +268,34 @@ static void whoever_waits_can_be_told_to_leave_it(void **state)
 	end_pair(p);
 }
 
+/* So that the other side can be told why, even where it does not get to read for a moment. */
+static void what_has_begun_may_end_when_it_is_given_up(void **state)
+{
+	enum { TRIES = 20, LATE_MS = 100, ENDED_MS = 1000 };
+	uint8_t *bytes = malloc(MIB);
+	int result = -ECANCELED;
+
+	(void)state;
+	for (int i = 0; i < TRIES && result < 0; i++) { /* this test may not get to read either */
+		struct pair *p = new_pair(UINT64_MAX);
+		struct waiting w = {.p = p, .how = wait_to_put};
+		struct pollfd f = {.fd = p->b.fd, .events = POLLIN};
+		uint64_t left = WAITS_TO_PUT;
+		pthread_t thread;
+
+		p->give_up = true;
+		assert_int_equal(pthread_create(&thread, NULL, wait_in_thread, &w), 0);
+		poll(NULL, 0, LATE_MS);
+		while (left && poll(&f, 1, ENDED_MS) > 0)
+			left -= (uint64_t)recv(p->b.fd, bytes, MIB, 0);
+		pthread_join(thread, NULL);
+		result = w.result;
+		end_pair(p);
+	}
+	free(bytes);
+	assert_int_equal(result, 0);
+}
+
 /* What was said before is still heard; no signal comes of writing. */
 static void a_closed_connection_is_an_end_and_no_more(void **state)
 {
@@ -294,6 +323,7 @@ int main(void)
 		cmocka_unit_test(one_that_takes_nothing_is_left_when_patience_is_over),
 		cmocka_unit_test(one_that_is_slow_is_waited_for),
 		cmocka_unit_test(whoever_waits_can_be_told_to_leave_it),
+		cmocka_unit_test(what_has_begun_may_end_when_it_is_given_up),
 		cmocka_unit_test(a_closed_connection_is_an_end_and_no_more),
 	};
 
