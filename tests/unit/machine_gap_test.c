@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* machine_gap_test.c - a machine that has come cannot run at once: what becomes of the time until it
- * does, after what was made of the time before. */
+/* machine_gap_test.c - a machine that has come cannot run at once: what becomes of the time until
+ * it does, after what was made of the time before. */
 #include "../machine_bench.h"
 #include <stdio.h>
 

@@ -102,6 +102,44 @@ static void what_no_vmtime_has_written_is_refused(void **state)
 	bench_free(m);
 }
 
+/* The first of them so many times, and all registers. */
+static struct vmstate_part with_leaves(const struct vmstate_part *part, uint32_t n)
+{
+	const uint32_t was = get32(part->bytes);
+	const size_t msrs = part->length - HEAD - was * (size_t)ENTRY;
+	struct vmstate_part p = *part;
+
+	p.length = (uint32_t)(HEAD + n * (size_t)ENTRY + msrs);
+	p.bytes = calloc(1, p.length);
+	assert_non_null(p.bytes);
+	memcpy(p.bytes, part->bytes, HEAD);
+	put32(p.bytes, n);
+	for (uint32_t i = 0; i < n; i++)
+		memcpy(p.bytes + HEAD + i * (size_t)ENTRY, part->bytes + HEAD, ENTRY);
+	memcpy(p.bytes + p.length - msrs, part->bytes + part->length - msrs, msrs);
+	return p;
+}
+
+/* Each of which this host has. */
+static void no_machine_has_more_leaves_than_kvm_takes(void **state)
+{
+	struct machine *m = bench_new();
+	struct vmstate_parts parts = {0};
+	const struct vmstate_part *part = described(m, &parts);
+	struct vmstate_part most = with_leaves(part, CPUID_MAX_ENTRIES);
+	struct vmstate_part more = with_leaves(part, CPUID_MAX_ENTRIES + 1);
+	struct why why = {""};
+
+	(void)state;
+	if (vmstate_features_compare(&most, &m->vm, &m->vcpus[0], &ours, &why) < 0)
+		fail_msg("%s", why.text);
+	refused(m, &more, -EINVAL, "the CPUs' features are none that vmtime has written");
+	free(most.bytes);
+	free(more.bytes);
+	vmstate_parts_free(&parts);
+	bench_free(m);
+}
+
 /* The TSC of the host that it comes from, beside this one's. */
 static int tsc_of(struct machine *m, uint32_t khz, uint32_t frac, bool portable, struct why *why)
 {
@@ -193,6 +231,7 @@ int main(void)
 		cmocka_unit_test(a_feature_that_is_not_there_is_named),
 		cmocka_unit_test(a_register_that_kvm_does_not_know_here_is_named),
 		cmocka_unit_test(what_no_vmtime_has_written_is_refused),
+		cmocka_unit_test(no_machine_has_more_leaves_than_kvm_takes),
 		cmocka_unit_test(
 			a_tsc_of_another_frequency_needs_scaling_or_a_guest_that_does_not_mind),
 		cmocka_unit_test(a_kvm_that_shows_guests_its_own_tsc_takes_none),

@@ -58,6 +58,39 @@ static void a_cpu_that_can_do_more_shows_what_the_machine_has_seen(void **state)
 	vmstate_parts_free(&parts);
 }
 
+/* As somebody made it up: the first leaf so many times, which this CPU shows as well. */
+static int show_leaves(const struct vmstate_parts *parts, uint32_t n, struct why *why)
+{
+	static struct kvm_cpuid_entry2 leaves[CPUID_MAX_ENTRIES + 1];
+	struct vmstate_cpu s;
+
+	assert_int_equal(vmstate_cpu_parse(&parts->parts[0], &ours, &s, why), 0);
+	for (uint32_t i = 0; i < n; i++)
+		leaves[i] = cpus[0].leaves[0];
+	s.record[VMSTATE_CPU_CPUID].bytes = (const uint8_t *)leaves;
+	s.record[VMSTATE_CPU_CPUID].length = n * (uint32_t)sizeof(leaves[0]);
+	kvm.n = 0;
+	return vmstate_cpu_show(&new, &s, why);
+}
+
+static void no_cpu_shows_more_leaves_than_kvm_takes(void **state)
+{
+	struct random random = random_start();
+	struct vmstate_parts parts;
+	struct why why = {""};
+
+	(void)state;
+	start(&random);
+	parts = save(NULL);
+	kvm.refuses = KVM_SET_CPUID2;
+	assert_int_equal(show_leaves(&parts, CPUID_MAX_ENTRIES, &why), -EIO); /* it was asked */
+	kvm.refuses = 0;
+	assert_int_equal(show_leaves(&parts, CPUID_MAX_ENTRIES + 1, &why), -EINVAL);
+	assert_string_equal(why.text, "CPU 3 has shown 257 leaves of CPUID, 256 at most");
+	assert_int_equal(kvm.n, 0);
+	vmstate_parts_free(&parts);
+}
+
 static bool new_one_tells_of(uint32_t index)
 {
 	struct vmstate_msrs *m;
@@ -137,6 +170,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_cpu_that_can_do_less_is_refused_by_its_first_feature),
 		cmocka_unit_test(a_cpu_that_can_do_more_shows_what_the_machine_has_seen),
+		cmocka_unit_test(no_cpu_shows_more_leaves_than_kvm_takes),
 		cmocka_unit_test(a_register_that_only_this_kvm_has_does_not_bar_the_way_back),
 		cmocka_unit_test(a_component_that_the_guest_is_not_shown_is_not_saved),
 		cmocka_unit_test(what_the_guest_need_not_do_against_faults_it_need_not_do_here),
