@@ -43,6 +43,8 @@ enum deed {
 	SAYS_END,
 	SAYS_MORE,
 	SAYS_ONLY_MORE,
+	FLOODS,          /* the same, faster than anybody reads */
+	LISTENS_NO_MORE, /* and says why, or begins to, when half its time is over */
 };
 
 struct fake_target {
@@ -58,6 +60,8 @@ struct fake_target {
 	size_t sips;
 	int sip_ms;
 	bool when_it_stands;
+	uint64_t patience_ns; /* that the source has with one that listens no more */
+	bool by_halves;       /* ... and says the second half when it has had its time */
 	struct stream_writer w;
 	struct stream_reader r;
 	bool over;      /* atomic: the silent one may leave */
@@ -163,6 +167,63 @@ static inline void talks_for_ever(struct fake_target *t, const struct stream_sec
 	}
 }
 
+/* What it says, kept until it is sent at once. */
+struct saying {
+	uint8_t bytes[64 << 10];
+	size_t n;
+};
+
+static inline int keep(void *to, const void *bytes, size_t count)
+{
+	struct saying *s = to;
+
+	assert_true(count <= sizeof(s->bytes) - s->n);
+	memcpy(s->bytes + s->n, bytes, count);
+	s->n += count;
+	return 0;
+}
+
+/* A section costs whoever reads it a call of the kernel, and who says it much less. */
+static inline void floods(struct fake_target *t, const struct stream_section *more)
+{
+	const struct stream_sink to_wire = t->w.sink;
+	struct saying *s = calloc(1, sizeof(*s));
+	int result = 0;
+
+	t->w.sink = (struct stream_sink){.put = keep, .to = s};
+	while (result == 0 && !__atomic_load_n(&t->over, __ATOMIC_SEQ_CST)) {
+		for (s->n = 0; s->n < sizeof(s->bytes) - STREAM_SECTION;)
+			(void)stream_put(&t->w, more, NULL);
+		result = to_wire.put(to_wire.to, s->bytes, s->n);
+	}
+	t->w.sink = to_wire;
+	free(s);
+}
+
+static inline void lets_pass(const struct fake_target *t, uint64_t ns)
+{
+	for (uint64_t ms = 0; ms < ns / MS && !__atomic_load_n(&t->over, __ATOMIC_SEQ_CST); ms++)
+		poll(NULL, 0, 1);
+}
+
+static inline void listens_no_more(struct fake_target *t)
+{
+	const struct stream_sink to_wire = t->w.sink;
+	struct saying *s = calloc(1, sizeof(*s));
+	size_t first;
+
+	t->w.sink = (struct stream_sink){.put = keep, .to = s};
+	(void)message_put_text(&t->w, MESSAGE_FAILED, "its disk is full", NULL);
+	t->w.sink = to_wire;
+	first = t->by_halves ? s->n / 2 : s->n;
+	lets_pass(t, t->patience_ns / 2);
+	(void)to_wire.put(to_wire.to, s->bytes, first);
+	lets_pass(t, t->patience_ns + t->patience_ns / 4);
+	(void)to_wire.put(to_wire.to, s->bytes + first, s->n - first);
+	lets_pass(t, t->patience_ns);
+	free(s);
+}
+
 /* Whether it goes on as if nothing was. */
 static inline bool passes(struct fake_target *t, enum point point)
 {
@@ -185,6 +246,12 @@ static inline bool passes(struct fake_target *t, enum point point)
 	case DRIBBLES:
 	case SAYS_ONLY_MORE:
 		talks_for_ever(t, &more);
+		break;
+	case FLOODS:
+		floods(t, &more);
+		break;
+	case LISTENS_NO_MORE:
+		listens_no_more(t);
 		break;
 	case SAYS_ANOTHER_WORD:
 		(void)message_put_word(&t->w, MESSAGE_ASK, NULL);

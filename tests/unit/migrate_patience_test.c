@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* migrate_patience_test.c - what a target says, and however much of it, keeps the source no longer
+ * than silence would. */
+#include "source_bench.h"
+
+/* A target that never keeps it waiting, nor says what it waits for: by its patience alone it would
+ * go on reading, and then say that nothing moves. */
+static void it_can_be_cancelled_in_a_flood(void **state)
+{
+	static const enum point points[] = {AT_ASK, AT_WHOLE, AT_GO};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+		struct bench *b = bench_new(points[i], FLOODS);
+
+		b->params.patience_ns = 5 * S;
+		bench_begin(b);
+		while (!__atomic_load_n(&b->target.at_point, __ATOMIC_SEQ_CST))
+			if (migrate_source_stage(b->source) == MIGRATE_SOURCE_HALT)
+				bench_reach(b, MIGRATE_SOURCE_DEVICE);
+			else
+				poll(NULL, 0, 1);
+		migrate_source_abandon(b->source);
+		assert_int_equal(bench_end(b), points[i] == AT_GO ? MIGRATE_SOURCE_UNKNOWN
+								  : MIGRATE_SOURCE_CANCELLED);
+		says_why(b, "was cancelled");
+		bench_free(b);
+	}
+}
+
+/* What it has said by then is heard; to say it, it gets no second patience. */
+static void one_that_has_had_its_time_gets_no_more(void **state)
+{
+	(void)state;
+	for (int by_halves = 0; by_halves < 2; by_halves++) {
+		struct bench *b = bench_new(AT_MEMORY, LISTENS_NO_MORE);
+
+		b->params.patience_ns = b->target.patience_ns = 2 * S;
+		b->target.by_halves = by_halves;
+		bench_begin(b);
+		assert_int_equal(bench_end(b), MIGRATE_SOURCE_FAILED);
+		says_why(b,
+			 by_halves ? "while memory went out: nothing moves" : "its disk is full");
+		bench_free(b);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(it_can_be_cancelled_in_a_flood),
+		cmocka_unit_test(one_that_has_had_its_time_gets_no_more),
+	};
+
+	return cmocka_run_group_tests_name("migrate_patience", tests, NULL, NULL);
+}
