@@ -73,8 +73,7 @@ static void prepare(struct run_incoming *in)
 	migrate_target_prepared(in->target, in->result, &in->why);
 }
 
-/* Its time and its CPUs, while memory may still come. */
-static void load(struct run_incoming *in)
+static void whole(struct run_incoming *in)
 {
 	if (in->loaded)
 		return;
@@ -83,14 +82,6 @@ static void load(struct run_incoming *in)
 	machine_arrive_from(in->machine, migrate_target_state(in->target), &in->window,
 			    migrate_target_stands(in->target));
 	in->result = machine_load(in->machine, &in->why);
-}
-
-static void whole(struct run_incoming *in)
-{
-	if (in->finished)
-		return;
-	in->finished = true;
-	load(in);
 	if (in->result == 0)
 		in->result = machine_finish(in->machine, &in->why);
 	migrate_target_loaded(in->target, in->result, &in->why);
@@ -143,9 +134,6 @@ static void look(struct run_incoming *in)
 	switch (stage) {
 	case MIGRATE_TARGET_ASKED:
 		prepare(in);
-		break;
-	case MIGRATE_TARGET_STATE:
-		load(in);
 		break;
 	case MIGRATE_TARGET_WHOLE:
 		whole(in);

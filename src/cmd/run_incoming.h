@@ -37,9 +37,9 @@ struct run_incoming {
 	struct hosts_window window;
 	int result; /* of what was made of it so far */
 	struct why why;
-	unsigned prepared;     /* for so many that have asked; what follows, for the last one */
-	bool loaded, finished; /* or not, as `result` says */
-	bool unfit;            /* it is another machine, and was told so; atomic */
+	unsigned prepared; /* for so many that have asked; what follows, for the last one */
+	bool loaded;       /* or not, as `result` says */
+	bool unfit;        /* it is another machine, and was told so; atomic */
 	struct why unfit_why;
 	bool answered; /* that it runs, or does not */
 	bool ours;     /* GO has come */

@@ -338,7 +338,6 @@ static int whole(struct talk *k, const struct stream_section *s, struct why *why
 		return result;
 	if (!has_time(&k->state))
 		return why_set(why, -EINVAL, "%s: its clocks have not come (try again)", name(k));
-	k->owner.stage(k->owner.owner, MIGRATE_TARGET_STATE);
 	return 1;
 }
 

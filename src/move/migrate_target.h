@@ -25,7 +25,6 @@ enum migrate_target_stage {
 	/* Somebody has a machine: migrate_target_prepared(). */
 	MIGRATE_TARGET_ASKED,
 	MIGRATE_TARGET_ACTIVE, /* memory comes */
-	MIGRATE_TARGET_STATE,  /* all parts are there */
 	/* All is there: migrate_target_loaded(). */
 	MIGRATE_TARGET_WHOLE,
 	MIGRATE_TARGET_LOADED, /* waits for GO */
@@ -74,7 +73,7 @@ unsigned migrate_target_asked(struct migrate_target *t);
 /* From ASKED on, until the next one is ASKED. */
 const struct vmstate_parts *migrate_target_description(const struct migrate_target *t);
 bool migrate_target_stands(const struct migrate_target *t); /* it is to stand still here as well */
-/* From STATE on. */
+/* From WHOLE on. */
 const struct vmstate_parts *migrate_target_state(const struct migrate_target *t);
 void migrate_target_window(const struct migrate_target *t, struct hosts_window *ret_window);
 

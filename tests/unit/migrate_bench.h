@@ -319,6 +319,14 @@ static inline void bench_await_all(struct bench *b, const struct peer *p)
 	} while (stats.come_bytes != p->w.bytes);
 }
 
+/* All memory, and the first of its state. */
+static inline void peer_begin_state(struct peer *p, const struct guest_memory *m)
+{
+	peer_memory(p, m);
+	peer_round(p, 2, 0);
+	peer_time(p);
+}
+
 /* Up to a stage, without a fault. */
 static inline struct peer *peer_advance(struct bench *b, const struct guest_memory *m,
 					enum migrate_target_stage stage)
@@ -335,13 +343,7 @@ static inline struct peer *peer_advance(struct bench *b, const struct guest_memo
 	bench_await(b, MIGRATE_TARGET_ACTIVE);
 	if (stage == MIGRATE_TARGET_ACTIVE)
 		return p;
-	peer_memory(p, m);
-	peer_round(p, 2, 0);
-	peer_time(p);
-	if (stage == MIGRATE_TARGET_STATE) { /* in the midst of it */
-		bench_await_all(b, p);
-		return p;
-	}
+	peer_begin_state(p, m);
 	peer_state(p);
 	peer_say(p, MESSAGE_WHOLE);
 	bench_await(b, MIGRATE_TARGET_WHOLE);

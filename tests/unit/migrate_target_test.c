@@ -197,13 +197,25 @@ static void what_may_be_left_out_is_anywhere(void **state)
 
 static const struct {
 	enum migrate_target_stage stage;
+	bool state; /* in the midst of it */
 	const char *where;
 } stages[] = {
-	{MIGRATE_TARGET_ACTIVE, "while memory came: "},
-	{MIGRATE_TARGET_STATE, "while its state came: "},
-	{MIGRATE_TARGET_LOADED, "when all but GO had come: "},
+	{MIGRATE_TARGET_ACTIVE, false, "while memory came: "},
+	{MIGRATE_TARGET_ACTIVE, true, "while its state came: "},
+	{MIGRATE_TARGET_LOADED, false, "when all but GO had come: "},
 };
 enum { STAGES = sizeof(stages) / sizeof(stages[0]) };
+
+static struct peer *advance(struct bench *b, const struct guest_memory *m, int stage)
+{
+	struct peer *p = peer_advance(b, m, stages[stage].stage);
+
+	if (stages[stage].state) {
+		peer_begin_state(p, m);
+		bench_await_all(b, p);
+	}
+	return p;
+}
 
 static void one_that_breaks_off_before_go_never_runs(void **state)
 {
@@ -211,7 +223,7 @@ static void one_that_breaks_off_before_go_never_runs(void **state)
 	for (int i = 0; i < 3 * STAGES; i++) {
 		struct guest_memory m = bench_there();
 		struct bench *b = bench_new(i % 3 == 1 ? SHORT : PATIENCE);
-		struct peer *p = peer_advance(b, &m, stages[i / 3].stage);
+		struct peer *p = advance(b, &m, i / 3);
 
 		if (i % 3 == 0)
 			peer_raw(p, "half", 4);
@@ -235,7 +247,7 @@ static void one_that_is_given_up_here_fails_unless_go_has_come(void **state)
 	for (int i = 0; i < STAGES; i++) {
 		struct guest_memory m = bench_there();
 		struct bench *b = bench_new(PATIENCE);
-		struct peer *p = peer_advance(b, &m, stages[i].stage);
+		struct peer *p = advance(b, &m, i);
 
 		migrate_target_give_up(b->target);
 		peer_hear_failed(p, "given up");

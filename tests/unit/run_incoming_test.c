@@ -292,13 +292,8 @@ static void has_done(const char *expected)
 
 /* ---- The cases ---- */
 
-static const int all[] = {MIGRATE_TARGET_ASKED,
-			  MIGRATE_TARGET_ACTIVE,
-			  MIGRATE_TARGET_STATE,
-			  MIGRATE_TARGET_WHOLE,
-			  MIGRATE_TARGET_LOADED,
-			  MIGRATE_TARGET_GO,
-			  END};
+static const int all[] = {MIGRATE_TARGET_ASKED,  MIGRATE_TARGET_ACTIVE, MIGRATE_TARGET_WHOLE,
+			  MIGRATE_TARGET_LOADED, MIGRATE_TARGET_GO,     END};
 
 static void a_machine_comes(void **state)
 {
@@ -367,14 +362,17 @@ static void one_that_does_not_fit_is_refused_and_told(void **state)
 /* As one that was killed does. */
 static void one_that_leaves_before_it_has_begun_makes_room_for_the_next(void **state)
 {
-	static const int seen[] = {
-		MIGRATE_TARGET_ASKED,  MIGRATE_TARGET_LISTENS, MIGRATE_TARGET_ASKED,
-		MIGRATE_TARGET_ACTIVE, MIGRATE_TARGET_STATE,   MIGRATE_TARGET_WHOLE,
-		MIGRATE_TARGET_LOADED, MIGRATE_TARGET_GO,      END};
-	static const int unseen[] = {MIGRATE_TARGET_ASKED,  MIGRATE_TARGET_ASKED,
-				     MIGRATE_TARGET_ACTIVE, MIGRATE_TARGET_STATE,
-				     MIGRATE_TARGET_WHOLE,  MIGRATE_TARGET_LOADED,
-				     MIGRATE_TARGET_GO,     END};
+	static const int seen[] = {MIGRATE_TARGET_ASKED, MIGRATE_TARGET_LISTENS,
+				   MIGRATE_TARGET_ASKED, MIGRATE_TARGET_ACTIVE,
+				   MIGRATE_TARGET_WHOLE, MIGRATE_TARGET_LOADED,
+				   MIGRATE_TARGET_GO,    END};
+	static const int unseen[] = {MIGRATE_TARGET_ASKED,
+				     MIGRATE_TARGET_ASKED,
+				     MIGRATE_TARGET_ACTIVE,
+				     MIGRATE_TARGET_WHOLE,
+				     MIGRATE_TARGET_LOADED,
+				     MIGRATE_TARGET_GO,
+				     END};
 	struct why why;
 
 	(void)state;
@@ -402,8 +400,8 @@ static void one_of_another_size_is_refused_before_it_asks(void **state)
 
 static void one_that_is_damaged_is_refused_when_it_is_whole(void **state)
 {
-	static const int stages[] = {MIGRATE_TARGET_ASKED, MIGRATE_TARGET_STATE,
-				     MIGRATE_TARGET_WHOLE, MIGRATE_TARGET_FAILED, END};
+	static const int stages[] = {MIGRATE_TARGET_ASKED, MIGRATE_TARGET_WHOLE,
+				     MIGRATE_TARGET_FAILED, END};
 	struct why why;
 
 	(void)state;
