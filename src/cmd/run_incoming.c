@@ -105,9 +105,7 @@ static int end(struct run_incoming *in)
 	stop_showing(in);
 	if (in->event)
 		event_free(in->event);
-	if (in->runs)
-		event_free(in->runs);
-	in->event = in->runs = NULL;
+	in->event = NULL;
 	migrate_target_stats(in->target, &in->stats);
 	stage = migrate_target_end(in->target, &why);
 	in->target = NULL;
@@ -171,26 +169,18 @@ static void on_stage(evutil_socket_t fd, short what, void *arg)
 	look(in);
 }
 
-static void on_runs(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	run_incoming_runs(arg);
-}
-
 static int watch(struct run_incoming *in)
 {
 	static const struct timeval period = {.tv_usec = RUN_PROGRESS_MS * US_PER_MS};
 
 	in->event = event_new(in->base, migrate_target_fd(in->target), EV_READ | EV_PERSIST,
 			      on_stage, in);
-	in->runs = evtimer_new(in->base, on_runs, in);
 	if (in->progress) {
 		in->show = event_new(in->base, -1, EV_PERSIST, on_show, in);
 		if (!in->show || event_add(in->show, &period) < 0)
 			return -ENOMEM;
 	}
-	return in->event && in->runs && event_add(in->event, NULL) == 0 ? 0 : -ENOMEM;
+	return in->event && event_add(in->event, NULL) == 0 ? 0 : -ENOMEM;
 }
 
 /* It is not wanted any more; one that has become ours meanwhile is given back. */
@@ -235,8 +225,6 @@ int run_incoming_wait(struct run_incoming *in, const struct address *address, st
 		tell(in, "setup");
 		event_base_dispatch(in->base);
 		if (in->ours) {
-			/* In the first turn of the machine's loop, if its watch has not said so. */
-			event_active(in->runs, 0, 0);
 			stop_showing(in);
 			return 0;
 		}

@@ -33,7 +33,7 @@ struct run_incoming {
 	struct migrate_target_stats stats; /* at its end */
 
 	struct migrate_target *target; /* NULL: it is over */
-	struct event *event, *show, *runs;
+	struct event *event, *show;
 	struct hosts_window window;
 	int result; /* of what was made of it so far */
 	struct why why;
@@ -51,7 +51,7 @@ struct run_incoming {
  * and why it does not come.  The members up to qmp are set, the rest is 0. */
 int run_incoming_wait(struct run_incoming *in, const struct address *address, struct why *why);
 
-/* A watch of the machine tells so, or the loop: it runs, or stands still as it stood there. */
+/* The watch of the machine tells so: it runs, or stands still as it stood there. */
 void run_incoming_runs(struct run_incoming *in);
 
 /* After machine_run(), which said this. */
