@@ -228,6 +228,7 @@ static int watch(struct run_qmp *qmp)
 static int begin(struct run_qmp *qmp, struct migrate_source_config *config, struct why *why)
 {
 	struct run_migrate *m = &qmp->migrate;
+	struct migrate_stats none;
 	int result = machine_describe(qmp->machine, &m->description, why);
 
 	if (result < 0) {
@@ -239,7 +240,6 @@ static int begin(struct run_qmp *qmp, struct migrate_source_config *config, stru
 		vmstate_parts_free(&m->description);
 		return result;
 	}
-	config->name = m->uri;
 	config->memory = machine_memory(qmp->machine);
 	config->dirty = &m->dirty;
 	config->description = &m->description;
@@ -250,8 +250,8 @@ static int begin(struct run_qmp *qmp, struct migrate_source_config *config, stru
 	result = migrate_source_begin(config, &m->params, &m->source, why);
 	if (result == 0 && watch(qmp) < 0) {
 		(void)migrate_source_cancel(m->source, NULL);
-		(void)migrate_source_end(m->source, &m->stats, NULL);
-		result = why_set(why, -ENOMEM, "%s: no memory to migrate", m->uri);
+		(void)migrate_source_end(m->source, &none, NULL);
+		result = why_set(why, -ENOMEM, "%s: no memory to migrate", config->name);
 	}
 	if (result < 0)
 		release(m);
@@ -272,7 +272,9 @@ json_t *run_migrate_begin(struct run_qmp *qmp, const json_t *arguments, struct w
 			"migrate needs \"uri\", such as \"tcp:HOST:PORT\" or \"unix:PATH\"");
 		return NULL;
 	}
-	if (address_parse(uri, &config.address, why) < 0)
+	config.name = uri;
+	/* Until this one has begun, what is known is of the last one. */
+	if (address_parse(uri, &config.address, why) < 0 || begin(qmp, &config, why) < 0)
 		return NULL;
 	snprintf(m->uri, sizeof(m->uri), "%s", uri);
 	m->stats = (struct migrate_stats){0};
@@ -280,9 +282,6 @@ json_t *run_migrate_begin(struct run_qmp *qmp, const json_t *arguments, struct w
 	m->tries = 0;
 	m->halted = m->cancels = false;
 	m->ran = !machine_is_paused(qmp->machine);
-	m->status = NULL;
-	if (begin(qmp, &config, why) < 0)
-		return NULL;
 	m->place = RUN_MIGRATE_UNDER_WAY;
 	tell(qmp, "setup");
 	return json_object();

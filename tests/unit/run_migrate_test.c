@@ -497,17 +497,23 @@ static void one_that_ends_too_late_is_not_gone_on_with(void **state)
 	query_has("\"unknown\":true");
 }
 
-static void what_cannot_begin_leaves_nothing(void **state)
+/* Why the last one that began has failed, too. */
+static void what_cannot_begin_leaves_all_as_it_was(void **state)
 {
 	struct why why;
 
 	(void)state;
+	begins();
+	reaches(MIGRATE_SOURCE_FAILED);
+	has_done("setup failed");
 	begin_says = -ENOMEM;
-	assert_null(begin("unix:/b", &why));
+	assert_null(begin("unix:/c", &why));
 	assert_false(logs);
 	assert_false(run_migrate_refuses(&qmp, "x", NULL));
 	assert_null(begin("udp:/b", &why));
 	has_done("");
+	query_has("\"total-time\":2000");
+	query_has("\"error-desc\":\"unix:/b: the connection was closed\"");
 }
 
 static void what_matters_once_it_stands_is_allowed_before(void **state)
@@ -582,7 +588,7 @@ int main(void)
 		CASE(nobody_runs_it_of_whom_nobody_knows),
 		CASE(a_machine_that_is_booted_again_stays),
 		CASE(one_that_ends_too_late_is_not_gone_on_with),
-		CASE(what_cannot_begin_leaves_nothing),
+		CASE(what_cannot_begin_leaves_all_as_it_was),
 		CASE(what_matters_once_it_stands_is_allowed_before),
 		CASE(parameters_are_qemus_and_two_more),
 	};
