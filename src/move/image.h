@@ -41,14 +41,6 @@ struct image_run {
 int image_pack(struct image *image, const struct guest_memory *memory, const struct image_run *run,
 	       struct stream_section *ret_section);
 
-/* Which pages of this process's memory were never touched, so that they are zero (Linux,
- * admin-guide/mm/pagemap); a descriptor for image_touched(), -1: nobody tells. */
-int image_pagemap(void);
-
-/* `bits`, filled in; or NULL: nothing is known. */
-const uint8_t *image_touched(int pagemap, const struct guest_memory *memory, uint64_t gpa,
-			     uint32_t pages, uint8_t bits[IMAGE_PAGES / 8]);
-
 /* All of the memory, in the order of addresses, packed by several threads (crew_hands() tells how
  * many).  Nobody changes it meanwhile.  *give_up, which another thread may set at any time:
  * -ECANCELED soon after; NULL: nobody will. */

@@ -1,134 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* image_put.c - all of a guest's memory into a stream: packed side by side, written in order. */
+/* image_put.c - all of a guest's memory into a stream: a round in which each page is to be sent. */
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "move/crew.h"
 #include "move/image.h"
-
-enum { ENTRY = sizeof(uint64_t) };
-
-/* Of an entry of /proc/self/pagemap (Linux, admin-guide/mm/pagemap). */
-#define PRESENT (UINT64_C(1) << 63)
-#define SWAPPED (UINT64_C(1) << 62)
-
-struct hand {
-	struct image *image; /* NULL until it is needed */
-	struct stream_section section;
-	uint64_t gpa;
-	uint32_t pages;
-	struct why why;
-};
+#include "move/image_round.h"
 
 struct put {
-	struct stream_writer *w;
-	const struct guest_memory *memory;
+	const char *name;
 	const bool *give_up;
-	int pagemap;        /* -1: none */
-	uint64_t next, end; /* of the piece that is being taken */
+	struct image_stats *stats;
 };
 
-int image_pagemap(void)
+static int may_go_on(void *owner, struct why *why)
 {
-	return open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-}
-
-/* Guest memory is private and anonymous: a page that is neither here nor in the swap was never
- * touched, is zero, and need not be brought into being to see it.  Without a pagemap each is looked
- * at. */
-const uint8_t *image_touched(int pagemap, const struct guest_memory *memory, uint64_t gpa,
-			     uint32_t pages, uint8_t bits[IMAGE_PAGES / 8])
-{
-	const uint8_t *at = memory_at(memory, gpa, pages * MEMORY_PAGE);
-	const uint64_t first = (uintptr_t)at / MEMORY_PAGE;
-	uint64_t entries[IMAGE_PAGES];
-	const ssize_t size = (ssize_t)pages * ENTRY;
-
-	if (pagemap < 0 || !at ||
-	    pread(pagemap, entries, (size_t)size, (off_t)first * ENTRY) != size)
-		return NULL;
-	memset(bits, 0, IMAGE_PAGES / 8);
-	for (uint32_t n = 0; n < pages; n++)
-		if (entries[n] & (PRESENT | SWAPPED))
-			bits[n / 8] = (uint8_t)(bits[n / 8] | 1U << n % 8);
-	return bits;
-}
-
-static int take(void *owner, void *hand)
-{
-	struct put *p = owner;
-	struct hand *h = hand;
+	const struct put *p = owner;
 
 	if (p->give_up && __atomic_load_n(p->give_up, __ATOMIC_RELAXED))
-		return why_set(&h->why, -ECANCELED, "%s: was given up", p->w->name);
-	if (p->next == p->end && p->end == p->memory->low_size && p->memory->high_size) {
-		p->next = MEMORY_HIGH_BASE;
-		p->end = MEMORY_HIGH_BASE + p->memory->high_size;
-	}
-	h->gpa = p->next;
-	h->pages = p->end - p->next < IMAGE_PAGES * MEMORY_PAGE
-			   ? (uint32_t)((p->end - p->next) / MEMORY_PAGE)
-			   : IMAGE_PAGES;
-	p->next += h->pages * MEMORY_PAGE;
-	return h->pages > 0;
+		return why_set(why, -ECANCELED, "%s: was given up", p->name);
+	return 0;
 }
 
-static int pack(void *owner, void *hand)
+static void gone(void *owner, const struct image_stats *piece)
 {
-	const struct put *p = owner;
-	struct hand *h = hand;
-	uint8_t bits[IMAGE_PAGES / 8];
-	const struct image_run run = {
-		.gpa = h->gpa,
-		.pages = h->pages,
-		.touched = image_touched(p->pagemap, p->memory, h->gpa, h->pages, bits),
-		.compress = true,
-	};
-	int result;
+	struct image_stats *stats = ((const struct put *)owner)->stats;
 
-	if (!h->image && !(h->image = image_new()))
-		return why_set(&h->why, -ENOMEM, "%s: no memory to write it", p->w->name);
-	result = image_pack(h->image, p->memory, &run, &h->section);
-	return result < 0 ? why_set(&h->why, result,
-				    "%s: %" PRIu32 " pages of memory at 0x%" PRIx64 " are none",
-				    p->w->name, h->pages, h->gpa)
-			  : 0;
+	stats->pages += piece->pages;
+	stats->zero_pages += piece->zero_pages;
+	stats->bytes += piece->bytes;
 }
 
-static int give(void *owner, void *hand)
+/* Nobody writes meanwhile. */
+static int watch_nothing(void *owner, uint32_t slot, uint64_t first, uint32_t pages,
+			 const uint64_t *bits)
 {
-	const struct put *p = owner;
-	struct hand *h = hand;
-
-	return stream_put(p->w, &h->section, &h->why);
+	(void)owner;
+	(void)slot;
+	(void)first;
+	(void)pages;
+	(void)bits;
+	return 0;
 }
 
 int image_put_all(struct stream_writer *w, const struct guest_memory *memory, const bool *give_up,
 		  struct image_stats *ret_stats, struct why *why)
 {
-	struct put p = {.w = w, .memory = memory, .give_up = give_up, .end = memory->low_size};
-	const struct crew crew = {take, pack, give, &p};
-	struct hand hands[CREW_MOST] = {{0}};
-	void *pointers[CREW_MOST] = {NULL};
-	unsigned n = crew_hands(memory->low_size + memory->high_size), failed = 0;
-	int result;
+	const struct dirty_log log = {.clear = watch_nothing};
+	const uint64_t pages = (memory->low_size + memory->high_size) / MEMORY_PAGE;
+	struct put p = {w->name, give_up, ret_stats};
+	struct dirty dirty;
+	const struct image_round_config config = {
+		.w = w,
+		.memory = memory,
+		.dirty = &dirty,
+		.may_go_on = may_go_on,
+		.gone = gone,
+		.owner = &p,
+	};
+	struct image_round *round;
+	int result = dirty_init(&dirty, memory, &log, why);
 
 	*ret_stats = (struct image_stats){0};
-	for (unsigned i = 0; i < n; i++)
-		pointers[i] = &hands[i];
-	p.pagemap = image_pagemap();
-	result = crew_run(&crew, pointers, n, &failed);
-	if (p.pagemap >= 0)
-		close(p.pagemap);
-	for (unsigned i = 0; i < n; i++) {
-		if (hands[i].image)
-			image_add_stats(hands[i].image, ret_stats);
-		image_free(hands[i].image);
-	}
 	if (result < 0)
-		why_set(why, result, "%s", hands[failed].why.text);
+		return result;
+	round = image_round_new(&config);
+	result = round ? image_round_send(round, pages, true, true, why)
+		       : why_set(why, -ENOMEM, "%s: no memory to write it", w->name);
+	image_round_free(round);
+	dirty_free(&dirty);
 	return result;
 }
