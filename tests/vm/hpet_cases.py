@@ -5,8 +5,8 @@ import tempfile
 import time
 
 from qmp_cases import Qmp
-from run_guest import (HALT, JIFFIES_APPEND, MINUTE_S, OUT_AL, SLACK_S, WHILE_S, check,
-                       check_rate, clock_source, linux, run, switch_off, wait_until_flat)
+from run_guest import (HALT, JIFFIES_APPEND, MINUTE_S, OUT_AL, SLACK_S, WHILE_S, TickPinMasked,
+                       check, check_rate, clock_source, linux, run, switch_off, wait_until_flat)
 
 READ_ID = b"\xa1\x00\x00\xd0\xfe"  # mov eax, [0xfed00000]
 SOURCES = "/sys/devices/system/clocksource/clocksource0/available_clocksource"
@@ -32,24 +32,6 @@ def ledger(qmp, source):
     check(ticks["due"] == sum(ticks[k] for k in ("delivered", "merged", "discarded", "owed")),
           f"does not balance: {ticks}")
     return ticks
-
-
-class Masked:
-    """Pin 2 of the I/O APIC, so that nothing is handled between two questions."""
-
-    def __init__(self, guest):
-        self.guest = guest
-        self.entry = int(self.pin(""), 0)
-        check(self.entry & 0x10000 == 0, f"pin 2 is masked before: {self.entry:#x}")
-
-    def pin(self, value):
-        return self.guest.shell(f"devmem 0xfec00000 32 0x14; devmem 0xfec00010 32 {value}")
-
-    def __enter__(self):
-        self.pin(f"{self.entry | 0x10000:#x}")
-
-    def __exit__(self, *_):
-        self.pin(f"{self.entry:#x}")
 
 
 def a_guest_finds_it_and_all_clock_sources():
@@ -104,11 +86,11 @@ def a_guest_that_ticks_by_it_loses_none():
                              "/sys/devices/system/clockevents/broadcast/current_device")
             check("hpet" in device, f"it ticks by {device}")
             start = wait_until_flat(g)
-            with Masked(g):
+            with TickPinMasked(g):
                 handled, before = interrupts(g, 0), ledger(qmp, "hpet0")
             time.sleep(MINUTE_S)
             check_rate("uptime", start, wait_until_flat(g), SLACK_S)
-            with Masked(g):
+            with TickPinMasked(g):
                 handled, after = interrupts(g, 0) - handled, ledger(qmp, "hpet0")
             delivered = after["delivered"] - before["delivered"]
             check(handled > 200 * MINUTE_S, f"only {handled} ticks")

@@ -190,6 +190,34 @@ def wait_until_flat(guest):
     raise Failure(f"still {now:.2f} s behind, {was:.2f} s three seconds ago")
 
 
+class TickPinMasked:
+    """Pin 2 of the I/O APIC, so that the guest handles no tick; it has to run with iomem=relaxed."""
+
+    PIN_2 = 0x14  # its index
+
+    def __init__(self, guest):
+        self.guest = guest
+        self.entry = int(self.pin()[0], 0)
+        check(self.entry & 0x10000 == 0, f"pin 2 is masked before: {self.entry:#x}")
+
+    def pin(self, value=""):
+        """Linux sets the chip's index as well, and may have in between."""
+        for _ in range(10):
+            *read, index = self.guest.shell(
+                f"devmem 0xfec00000 32 {self.PIN_2:#x}; devmem 0xfec00010 32 {value}; "
+                "devmem 0xfec00000 32").split()
+            if int(index, 0) & 0xff == self.PIN_2:
+                return read
+            check(not value, f"what was meant for pin 2 went to index {index}")
+        raise Failure("Linux sets the I/O APIC's index again and again")
+
+    def __enter__(self):
+        self.pin(f"{self.entry | 0x10000:#x}")
+
+    def __exit__(self, *_):
+        self.pin(f"{self.entry:#x}")
+
+
 def clock_source(guest):
     return guest.shell("cat /sys/devices/system/clocksource/clocksource0/current_clocksource")
 
