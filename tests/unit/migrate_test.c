@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include "../migrate_machines.h"
 #include "folder.h"
 #include "host/hostclock.h"
-#include "migrate_machines.h"
 #include "migrate_proxy.h"
 #include "move/message.h"
 #include "move/migrate_source.h"
@@ -20,6 +20,9 @@
 #define MS UINT64_C(1000000)
 
 enum { AT_ONCE = 16, HANGS_MS = 60000 };
+
+/* Its CPU writes in the first piece of two that are sent. */
+enum { LOW_PAGES = 256 + 64, HOT = 256, APART = 7 };
 
 /* In the order of their coming. */
 static const struct proxy_place places[] = {
@@ -422,7 +425,7 @@ static void run_cell(struct cell *c, const char *folder, int number)
 	pthread_mutex_init(&c->lock, NULL);
 	fake_part(&description, VMSTATE_MACHINE, 0);
 	fake_part(&description, VMSTATE_FEATURES, 0);
-	c->machine = fake_new();
+	c->machine = fake_new(LOW_PAGES, HOT, APART);
 	begin_target(c);
 	if (!c->wrong[0])
 		begin_proxy(c);

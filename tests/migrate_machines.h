@@ -18,16 +18,16 @@
 
 enum {
 	M_PAGE = 4096,
-	M_LOW_PAGES = 256 + 64,
 	M_HIGH_PAGES = 5,
-	M_PAGES = M_LOW_PAGES + M_HIGH_PAGES,
-	M_WORDS = M_LOW_PAGES / 64 + 1,
+	M_WORDS = 64, /* so low_pages is a multiple of 64, and at most 4096 */
 };
 
 enum machine_place { NOWHERE = 0, AT_SOURCE, AT_TARGET };
 
 struct fake_machine {
 	struct guest_memory source, target;
+	uint32_t low_pages;
+	uint32_t hot; /* its CPU writes the first so many again and again; no multiple of 37 */
 	uint64_t written[2][M_WORDS]; /* what KVM would know; atomic */
 	struct dirty dirty;
 	enum machine_place runs; /* atomic */
@@ -39,18 +39,23 @@ struct fake_machine {
 	uint8_t *was;    /* its memory when it stood still */
 };
 
-/* Smaller than any real one. */
-static inline struct guest_memory fake_memory(void)
+static inline size_t fake_bytes(const struct fake_machine *m)
 {
-	const size_t size = (size_t)M_PAGES * M_PAGE;
+	return (size_t)(m->low_pages + M_HIGH_PAGES) * M_PAGE;
+}
+
+/* May be smaller than any real one. */
+static inline struct guest_memory fake_memory(const struct fake_machine *m)
+{
+	const size_t size = fake_bytes(m), low = (size_t)m->low_pages * M_PAGE;
 	uint8_t *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (at == MAP_FAILED)
 		abort();
 	return (struct guest_memory){
 		.low = at,
-		.low_size = (uint64_t)M_LOW_PAGES * M_PAGE,
-		.high = at + (size_t)M_LOW_PAGES * M_PAGE,
+		.low_size = low,
+		.high = at + low,
 		.high_size = (uint64_t)M_HIGH_PAGES * M_PAGE,
 	};
 }
@@ -58,7 +63,7 @@ static inline struct guest_memory fake_memory(void)
 static inline int fake_get(void *owner, uint32_t slot, uint64_t *bits)
 {
 	struct fake_machine *m = owner;
-	const unsigned n = slot ? 1 : M_LOW_PAGES / 64;
+	const unsigned n = slot ? 1 : m->low_pages / 64;
 
 	for (unsigned i = 0; i < n; i++)
 		bits[i] = __atomic_load_n(&m->written[slot][i], __ATOMIC_SEQ_CST);
@@ -80,14 +85,13 @@ __attribute__((no_sanitize("thread"), noinline)) static void
 fake_write(struct fake_machine *m, uint32_t page, unsigned value)
 {
 	volatile uint8_t *at = m->source.low + (size_t)page * M_PAGE;
-	const uint32_t slot = page >= M_LOW_PAGES, n = slot ? page - M_LOW_PAGES : page;
+	const uint32_t slot = page >= m->low_pages, n = slot ? page - m->low_pages : page;
 
 	for (unsigned i = 0; i < 64; i++)
 		at[i * 61] = (uint8_t)(value + i);
 	__atomic_fetch_or(&m->written[slot][n / 64], UINT64_C(1) << n % 64, __ATOMIC_SEQ_CST);
 }
 
-/* Its writes stay in the first piece that is sent. */
 static inline void *fake_cpu(void *arg)
 {
 	struct fake_machine *m = arg;
@@ -97,7 +101,7 @@ static inline void *fake_cpu(void *arg)
 		pthread_mutex_lock(&m->lock);
 		over = m->over;
 		if (m->allowed) {
-			fake_write(m, m->writes * 37 % 256, m->writes);
+			fake_write(m, m->writes * 37 % m->hot, m->writes);
 			__atomic_fetch_add(&m->writes, 1, __ATOMIC_SEQ_CST);
 		}
 		pthread_mutex_unlock(&m->lock);
@@ -132,16 +136,21 @@ static inline void fake_stop(struct fake_machine *m, enum machine_place place)
 				    __ATOMIC_SEQ_CST);
 }
 
-static inline struct fake_machine *fake_new(void)
+/* Of its pages one of `apart` has something in it. */
+static inline struct fake_machine *fake_new(uint32_t low_pages, uint32_t hot, uint32_t apart)
 {
 	struct fake_machine *m = calloc(1, sizeof(*m));
 	const struct dirty_log log = {fake_get, fake_clear, m};
 
-	if (!m || !(m->was = malloc((size_t)M_PAGES * M_PAGE)))
+	if (!m)
 		abort();
-	m->source = fake_memory();
-	m->target = fake_memory();
-	for (uint32_t page = 0; page < M_PAGES; page += 7)
+	m->low_pages = low_pages;
+	m->hot = hot;
+	if (!(m->was = malloc(fake_bytes(m))))
+		abort();
+	m->source = fake_memory(m);
+	m->target = fake_memory(m);
+	for (uint32_t page = 0; page < low_pages + M_HIGH_PAGES; page += apart)
 		fake_write(m, page, page);
 	pthread_mutex_init(&m->lock, NULL);
 	if (dirty_init(&m->dirty, &m->source, &log, NULL) < 0 ||
@@ -159,8 +168,8 @@ static inline void fake_free(struct fake_machine *m)
 	pthread_mutex_unlock(&m->lock);
 	pthread_join(m->cpu, NULL);
 	dirty_free(&m->dirty);
-	munmap(m->source.low, (size_t)M_PAGES * M_PAGE);
-	munmap(m->target.low, (size_t)M_PAGES * M_PAGE);
+	munmap(m->source.low, fake_bytes(m));
+	munmap(m->target.low, fake_bytes(m));
 	pthread_mutex_destroy(&m->lock);
 	free(m->was);
 	free(m);
@@ -171,20 +180,26 @@ static inline void fake_halt(struct fake_machine *m)
 {
 	fake_stop(m, AT_SOURCE);
 	fake_write(m, 5, 200);
-	fake_write(m, M_LOW_PAGES + 3, 201);
+	fake_write(m, m->low_pages + 3, 201);
 }
 
-/* Saving it writes a page, too; then nothing does. */
+/* Nothing writes any more. */
+static inline void fake_keep(struct fake_machine *m)
+{
+	memcpy(m->was, m->source.low, fake_bytes(m));
+}
+
+/* Saving it writes a page, too. */
 static inline void fake_save(struct fake_machine *m)
 {
 	fake_write(m, 300, 202);
 	memory_written(&m->source, 300 * M_PAGE, 1);
-	memcpy(m->was, m->source.low, (size_t)M_PAGES * M_PAGE);
+	fake_keep(m);
 }
 
 static inline bool fake_is_as_it_was(const struct fake_machine *m, const struct guest_memory *in)
 {
-	return memcmp(m->was, in->low, (size_t)M_PAGES * M_PAGE) == 0;
+	return memcmp(m->was, in->low, fake_bytes(m)) == 0;
 }
 
 /* Its CPUs write at the source. */
