@@ -278,8 +278,8 @@ static void what_the_other_side_cannot_is_told(void **state)
 	}
 }
 
-/* It goes on here, unless GO was written: then nobody knows.  Whether the target came to that point;
- * on a busy machine patience may end before. */
+/* It goes on here, unless GO was written: then nobody knows.  Whether the target came to that
+ * point; on a busy machine patience may end before. */
 static bool is_left_at(enum point point, enum deed deed, uint64_t patience_ns)
 {
 	struct bench *b = bench_new(point, deed);
