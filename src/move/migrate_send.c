@@ -20,7 +20,6 @@
  * stand still if that is more; nor for the last word when it has been told. */
 #define LEAST_HALT_NS (2 * SECOND_NS)
 #define LAST_WORD_NS (SECOND_NS / 20)
-#define PARTING_NS (SECOND_NS / 2) /* of one whose machine runs */
 
 /* Between two questions whether it stands still. */
 enum { MOMENT_MS = 20 };
@@ -327,8 +326,10 @@ static int halt(struct migrate_source *s, struct why *why)
 
 		reach(s, MIGRATE_SOURCE_HALT);
 		result = await_owner(s, &s->has_time, why);
-		if (result <= 0)
+		if (result <= 0) {
+			s->wire.parting_ns = LAST_WORD_NS; /* it stands still */
 			return result;
+		}
 		poll(NULL, 0, MOMENT_MS);
 		result = dirty_collect(s->c.dirty, &pages, why);
 		if (result == 0 && pages)
@@ -457,7 +458,7 @@ static void say_why(struct migrate_source *s, int result, const struct why *why)
 {
 	const bool cut_off = result == -EPIPE || result == -ECONNRESET || result == -ETIMEDOUT;
 
-	s->wire.patience_ns = s->wire.write_until_ns ? LAST_WORD_NS : PARTING_NS;
+	s->wire.patience_ns = s->wire.parting_ns;
 	if (!s->refused && !cut_off && !s->w.torn)
 		(void)message_put_text(&s->w, MESSAGE_CANCEL, why->text, NULL);
 }

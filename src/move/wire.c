@@ -14,7 +14,6 @@
 #include "host/hostclock.h"
 
 #define SLICE_NS UINT64_C(50000000)
-#define PARTING_NS UINT64_C(500000000)
 #define MOMENT_NS UINT64_C(1000000)
 #define SECOND_NS UINT64_C(1000000000)
 
@@ -25,7 +24,10 @@ void wire_init(struct wire *w, int fd, uint64_t patience_ns, const bool *give_up
 {
 	const int yes = 1, room = 1 << 20;
 
-	*w = (struct wire){.fd = fd, .patience_ns = patience_ns, .give_up = give_up};
+	*w = (struct wire){.fd = fd,
+			   .patience_ns = patience_ns,
+			   .give_up = give_up,
+			   .parting_ns = WIRE_PARTING_NS};
 	/* Each word waits for an answer; what is long comes in large pieces anyway.  A UNIX socket
 	 * has no such thing, and does not find out how much it should hold: as much as it may is a
 	 * quarter faster than what it has. */
@@ -134,18 +136,16 @@ static void has_sent(struct wire *w, size_t count, uint64_t limit)
 }
 
 /* Time is up for one that was given up.  What has begun may end meanwhile, so that the other side
- * can still be told why: on a busy machine it may not get to read for a while, and only for one
- * that stands still is that long. */
-static bool is_over(const struct wire *w, uint64_t *until_ns)
+ * can still be told why. */
+static bool is_over(struct wire *w)
 {
-	uint64_t now;
+	const uint64_t now = hostclock_monotonic_ns();
 
 	if (!given_up(w))
 		return false;
-	now = hostclock_monotonic_ns();
-	if (*until_ns == 0)
-		*until_ns = now + (w->write_until_ns ? SLICE_NS : PARTING_NS);
-	return now >= *until_ns;
+	if (w->over_ns == 0)
+		w->over_ns = now + w->parting_ns;
+	return now >= w->over_ns;
 }
 
 static int put(void *to, const void *bytes, size_t count)
@@ -153,15 +153,12 @@ static int put(void *to, const void *bytes, size_t count)
 	struct wire *w = to;
 	const uint8_t *at = bytes;
 	struct wait wait = {0};
-	uint64_t until_ns = 0;
 
 	while (count) {
 		uint64_t limit;
 		int result = 0;
 		ssize_t sent;
 
-		if (is_over(w, &until_ns))
-			return -ECANCELED;
 		sent = send(w->fd, at, by_limit(w, count, &limit), MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (sent >= 0) {
 			has_sent(w, (size_t)sent, limit);
@@ -170,7 +167,9 @@ static int put(void *to, const void *bytes, size_t count)
 			wait.since_ns = 0;
 		} else if (errno == EAGAIN) {
 			look_at_queue(w, &wait);
-			result = wait_ready(w, POLLOUT, w->write_until_ns, SLICE_NS, &wait);
+			result = is_over(w) ? -ECANCELED
+					    : wait_ready(w, POLLOUT, w->write_until_ns, SLICE_NS,
+							 &wait);
 		} else if (errno != EINTR) {
 			result = -errno;
 		}

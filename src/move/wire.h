@@ -11,20 +11,25 @@
 
 #include "move/stream.h"
 
+/* A process that does not get its turn on a busy machine is late by less. */
+#define WIRE_PARTING_NS UINT64_C(500000000)
+
 struct wire {
 	int fd; /* non-blocking; its own */
 	/* No byte has gone out of the socket's queue, or come, for so long: -ETIMEDOUT.
 	 * UINT64_MAX: as long as it takes. */
 	uint64_t patience_ns;
-	/* Set: -ECANCELED within 50 ms, unless all has gone, or something has come, by then; where
-	 * something is to go and there is no write_until_ns, within 500 ms. */
+	/* Set: -ECANCELED within 50 ms, unless something has come by then.  What is to go has
+	 * parting_ns, all of it together. */
 	const bool *give_up;
 	/* From this reading of hostclock_monotonic_ns() on nothing is read any more, whatever has
 	 * come: -ETIMEDOUT; and what is to be written is not waited for.  0: never. */
 	uint64_t read_until_ns, write_until_ns;
-	uint64_t limit;  /* bytes a second that are written; 0: none; atomic */
-	uint64_t sent;   /* bytes; atomic */
-	uint64_t due_ns; /* when the next byte may be written, by the limit */
+	uint64_t limit;      /* bytes a second that are written; 0: none; atomic */
+	uint64_t sent;       /* bytes; atomic */
+	uint64_t due_ns;     /* when the next byte may be written, by the limit */
+	uint64_t parting_ns; /* WIRE_PARTING_NS, unless it was set */
+	uint64_t over_ns;    /* when that has passed; 0: it was not given up yet */
 };
 
 void wire_init(struct wire *w, int fd, uint64_t patience_ns, const bool *give_up);
