@@ -57,11 +57,11 @@ int image_put_all(struct stream_writer *w, const struct guest_memory *memory, co
 		.owner = &p,
 	};
 	struct image_round *round;
-	int result = dirty_init(&dirty, memory, &log, why);
+	int result = dirty_init(&dirty, memory, &log, NULL);
 
 	*ret_stats = (struct image_stats){0};
 	if (result < 0)
-		return result;
+		return why_set(why, result, "%s: no memory to write it", w->name);
 	round = image_round_new(&config);
 	result = round ? image_round_send(round, pages, true, true, why)
 		       : why_set(why, -ENOMEM, "%s: no memory to write it", w->name);

@@ -42,7 +42,7 @@ int migrate_source_begin(const struct migrate_source_config *config,
 	s->wire.fd = -1;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->answered, NULL);
-	s->name = strdup(config->name);
+	s->c.name = s->name = strdup(config->name);
 	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->name && s->fd >= 0)
 		result = thread_start(&s->thread, "migrate", migrate_send, s);
