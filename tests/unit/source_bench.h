@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "folder.h"
+#include "host/hostclock.h"
 #include "kvm/bytes.h"
 #include "move/message.h"
 #include "move/migrate_source.h"
@@ -202,7 +203,9 @@ static inline void floods(struct fake_target *t, const struct stream_section *mo
 
 static inline void lets_pass(const struct fake_target *t, uint64_t ns)
 {
-	for (uint64_t ms = 0; ms < ns / MS && !__atomic_load_n(&t->over, __ATOMIC_SEQ_CST); ms++)
+	const uint64_t until_ns = hostclock_monotonic_ns() + ns;
+
+	while (hostclock_monotonic_ns() < until_ns && !__atomic_load_n(&t->over, __ATOMIC_SEQ_CST))
 		poll(NULL, 0, 1);
 }
 
