@@ -58,11 +58,34 @@ static void one_that_has_had_its_time_gets_no_more(void **state)
 	}
 }
 
+/* Though it would have been waited for by the hour while the machine ran. */
+static void one_that_stands_still_is_not_kept_waiting(void **state)
+{
+	bool came = false;
+
+	(void)state;
+	for (uint64_t ms = 100; !came && ms <= LONGEST_MS; ms *= 2) {
+		struct bench *b = bench_new(AT_WHOLE, IS_SILENT);
+
+		b->params.patience_ns = 3600 * S;
+		b->params.downtime_limit_ns = ms * MS;
+		bench_begin(b);
+		assert_int_equal(bench_end(b), MIGRATE_SOURCE_FAILED);
+		says_why(b, "nothing moves");
+		came = b->target.at_point;
+		if (came)
+			says_why(b, "while it was loaded there: ");
+		bench_free(b);
+	}
+	assert_true(came);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_can_be_cancelled_in_a_flood),
 		cmocka_unit_test(one_that_has_had_its_time_gets_no_more),
+		cmocka_unit_test(one_that_stands_still_is_not_kept_waiting),
 	};
 
 	return cmocka_run_group_tests_name("migrate_patience", tests, NULL, NULL);

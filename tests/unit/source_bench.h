@@ -30,6 +30,7 @@
 #define S UINT64_C(1000000000)
 #define MIB (UINT64_C(1) << 20)
 
+enum { LONGEST_MS = 3200 }; /* of the patience that a busy machine is tried with */
 enum { PAGE = 4096, SIZE = 16 << 20, PAGES = SIZE / PAGE, WORDS = PAGES / 64 };
 
 /* What a target does when it has heard so far, in place of going on. */
