@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c - the table of verbs. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,10 +78,23 @@ static int help(const char *name)
 	return CMD_OK;
 }
 
+/* In place of a closed one of the three, for which what is opened later would be taken. */
+static void open_streams(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const struct cmd_verb *verb;
 
+	open_streams();
 	if (argc < 2) {
 		usage(stderr);
 		return CMD_USAGE;

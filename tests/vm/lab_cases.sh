@@ -247,6 +247,14 @@ many_vms() {
 }
 check "VMs may come and go" many_vms
 
+closed_streams() {
+	"$vmtime" lab --timeout 1min -- sh -c 'cat; echo said; exit 41' \
+		<&- >&- 2>"$work/stderr"
+	status=$?
+	status_is 41
+}
+check "closed streams are empty" closed_streams
+
 # --- Two of them ---
 
 cat >"$work/talk.py" <<'TALK'
