@@ -16,20 +16,9 @@ static inline int quiet_get(void *owner, uint32_t slot, uint64_t *bits)
 	return 0;
 }
 
-static inline int quiet_clear(void *owner, uint32_t slot, uint64_t first, uint32_t pages,
-			      const uint64_t *bits)
-{
-	(void)owner;
-	(void)slot;
-	(void)first;
-	(void)pages;
-	(void)bits;
-	return 0;
-}
-
 static inline struct dirty_log quiet_log(struct guest_memory *memory)
 {
-	return (struct dirty_log){quiet_get, quiet_clear, memory};
+	return (struct dirty_log){.get = quiet_get, .owner = memory};
 }
 
 #endif

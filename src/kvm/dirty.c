@@ -119,11 +119,12 @@ static int watch(struct dirty *d, struct why *why)
 	const uint64_t first = d->page;
 	const uint64_t end = least((first / DIRTY_WINDOW + 1) * DIRTY_WINDOW, pages);
 	uint64_t *const told = d->come[d->slot] + first / BITS;
-	int result;
+	int result = 0;
 
 	for (uint64_t i = 0; i < words(end - first); i++)
 		told[i] = __atomic_load_n(&d->bits[d->slot][first / BITS + i], __ATOMIC_SEQ_CST);
-	result = d->log.clear(d->log.owner, d->slot, first, (uint32_t)(end - first), told);
+	if (d->log.clear)
+		result = d->log.clear(d->log.owner, d->slot, first, (uint32_t)(end - first), told);
 	if (result < 0)
 		return failed(why, result);
 	d->watched = end;

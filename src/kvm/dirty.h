@@ -37,7 +37,7 @@ struct dirty_log {
 	 * as many as the piece has pages, rounded up to 64.  0 or negative errno. */
 	int (*get)(void *owner, uint32_t slot, uint64_t *bits);
 	/* These are watched anew; `first` is a multiple of 64, and so is `pages` unless they are
-	 * the slot's last. */
+	 * the slot's last.  NULL: nobody writes. */
 	int (*clear)(void *owner, uint32_t slot, uint64_t first, uint32_t pages,
 		     const uint64_t *bits);
 	void *owner;

@@ -29,22 +29,10 @@ static void gone(void *owner, const struct image_stats *piece)
 	stats->bytes += piece->bytes;
 }
 
-/* Nobody writes meanwhile. */
-static int watch_nothing(void *owner, uint32_t slot, uint64_t first, uint32_t pages,
-			 const uint64_t *bits)
-{
-	(void)owner;
-	(void)slot;
-	(void)first;
-	(void)pages;
-	(void)bits;
-	return 0;
-}
-
 int image_put_all(struct stream_writer *w, const struct guest_memory *memory, const bool *give_up,
 		  struct image_stats *ret_stats, struct why *why)
 {
-	const struct dirty_log log = {.clear = watch_nothing};
+	const struct dirty_log nobody_writes = {0};
 	const uint64_t pages = (memory->low_size + memory->high_size) / MEMORY_PAGE;
 	struct put p = {w->name, give_up, ret_stats};
 	struct dirty dirty;
@@ -57,7 +45,7 @@ int image_put_all(struct stream_writer *w, const struct guest_memory *memory, co
 		.owner = &p,
 	};
 	struct image_round *round;
-	int result = dirty_init(&dirty, memory, &log, NULL);
+	int result = dirty_init(&dirty, memory, &nobody_writes, NULL);
 
 	*ret_stats = (struct image_stats){0};
 	if (result < 0)
