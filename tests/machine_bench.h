@@ -131,8 +131,10 @@ int ioctl(int fd, unsigned long request, ...)
 	va_start(args, request);
 	arg = va_arg(args, void *);
 	va_end(args);
-	if (_IOC_TYPE(request) != KVMIO)
+	if (_IOC_TYPE(request) != KVMIO) {
+		assert_true(fd < BENCH_KVM);
 		return (int)syscall(SYS_ioctl, fd, request, arg); /* a socket's */
+	}
 	assert_in_range(fd, BENCH_KVM, BENCH_CPU + BENCH_CPUS - 1);
 	if (request == bench.refuses) {
 		errno = EIO;

@@ -15,11 +15,7 @@ static void it_can_be_cancelled_in_a_flood(void **state)
 
 		b->params.patience_ns = 5 * S;
 		bench_begin(b);
-		while (!__atomic_load_n(&b->target.at_point, __ATOMIC_SEQ_CST))
-			if (migrate_source_stage(b->source) == MIGRATE_SOURCE_HALT)
-				bench_reach(b, MIGRATE_SOURCE_DEVICE);
-			else
-				poll(NULL, 0, 1);
+		bench_await_point(b);
 		migrate_source_abandon(b->source);
 		assert_int_equal(bench_end(b), points[i] == AT_GO ? MIGRATE_SOURCE_UNKNOWN
 								  : MIGRATE_SOURCE_CANCELLED);
@@ -80,12 +76,61 @@ static void one_that_stands_still_is_not_kept_waiting(void **state)
 	assert_true(came);
 }
 
+/* With more state than any socket takes. */
+static void halt_with_much(struct bench *b)
+{
+	struct vmstate_parts time = {0}, state = {0};
+	uint8_t *bytes = calloc(1, MIB);
+
+	add_part(&time, VMSTATE_CLOCK, "clock");
+	add_part(&time, VMSTATE_HOST, "host");
+	add_part(&time, VMSTATE_TSC, "tsc");
+	for (uint32_t cpu = 0; cpu < SIZE / MIB; cpu++)
+		assert_int_equal(vmstate_parts_add(&state, VMSTATE_CPU, 1, cpu, bytes, MIB), 0);
+	free(bytes);
+	migrate_source_stands(b->source, &time);
+	migrate_source_state(b->source, &state);
+}
+
+/* How long its end takes at a target that reads no more. */
+static uint64_t parts_in_ns(enum point point)
+{
+	struct bench *b = bench_new(point, IS_SILENT);
+	uint64_t began_ns, took_ns;
+
+	b->on_halt = halt_with_much;
+	b->params.downtime_limit_ns = 3600 * S;
+	memset(b->memory.low, 1, SIZE);
+	bench_begin(b);
+	bench_await_point(b);
+	began_ns = hostclock_monotonic_ns();
+	migrate_source_abandon(b->source);
+	bench_reach(b, MIGRATE_SOURCE_COMPLETED);
+	took_ns = hostclock_monotonic_ns() - began_ns;
+	assert_int_equal(bench_end(b), MIGRATE_SOURCE_CANCELLED);
+	bench_free(b);
+	return took_ns;
+}
+
+/* One that runs can wait until a busy target gets to read why. */
+static void one_that_stands_still_parts_sooner(void **state)
+{
+	enum { TRIES = 10 };
+	bool sooner = false;
+
+	(void)state;
+	for (int i = 0; !sooner && i < TRIES; i++)
+		sooner = 4 * parts_in_ns(AT_TIME) < parts_in_ns(AT_MEMORY);
+	assert_true(sooner);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_can_be_cancelled_in_a_flood),
 		cmocka_unit_test(one_that_has_had_its_time_gets_no_more),
 		cmocka_unit_test(one_that_stands_still_is_not_kept_waiting),
+		cmocka_unit_test(one_that_stands_still_parts_sooner),
 	};
 
 	return cmocka_run_group_tests_name("migrate_patience", tests, NULL, NULL);

@@ -451,8 +451,7 @@ static void afterwards_it_cannot(void **state)
 	bench_reach(b, MIGRATE_SOURCE_GONE);
 	assert_int_equal(migrate_source_cancel(b->source, &b->why), -EBUSY);
 	says_why(b, "told to go");
-	while (!__atomic_load_n(&b->target.at_point, __ATOMIC_SEQ_CST))
-		poll(NULL, 0, 1);
+	bench_await_point(b);
 	__atomic_store_n(&b->target.over, true, __ATOMIC_SEQ_CST);
 	assert_int_equal(bench_end(b), MIGRATE_SOURCE_UNKNOWN);
 	bench_free(b);
@@ -468,11 +467,7 @@ static void who_ends_does_not_wait_for_its_word(void **state)
 		b->params.patience_ns = 3600 * S;
 		b->params.downtime_limit_ns = 3600 * S;
 		bench_begin(b);
-		while (!__atomic_load_n(&b->target.at_point, __ATOMIC_SEQ_CST))
-			if (migrate_source_stage(b->source) == MIGRATE_SOURCE_HALT)
-				bench_reach(b, MIGRATE_SOURCE_DEVICE);
-			else
-				poll(NULL, 0, 1);
+		bench_await_point(b);
 		migrate_source_abandon(b->source);
 		assert_int_equal(bench_end(b), point == AT_GO ? MIGRATE_SOURCE_UNKNOWN
 							      : MIGRATE_SOURCE_CANCELLED);

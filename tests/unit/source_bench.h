@@ -467,6 +467,16 @@ static inline void bench_reach(struct bench *b, enum migrate_source_stage stage)
 	}
 }
 
+/* Until the target is at its point, with all that its owner does before. */
+static inline void bench_await_point(struct bench *b)
+{
+	while (!__atomic_load_n(&b->target.at_point, __ATOMIC_SEQ_CST))
+		if (migrate_source_stage(b->source) == MIGRATE_SOURCE_HALT)
+			bench_reach(b, MIGRATE_SOURCE_DEVICE);
+		else
+			poll(NULL, 0, 1);
+}
+
 /* The rest of it, and the target's thread is over as well. */
 static inline enum migrate_source_stage bench_end(struct bench *b)
 {

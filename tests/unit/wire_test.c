@@ -296,6 +296,20 @@ static void what_has_begun_may_end_when_it_is_given_up(void **state)
 	assert_int_equal(result, 0);
 }
 
+/* However much it still has to say. */
+static void parting_is_over_once(void **state)
+{
+	struct pair *p = new_pair(60000 * MS);
+
+	(void)state;
+	p->give_up = true;
+	p->a.parting_ns = 1;
+	assert_int_equal(wait_to_put(p), -ECANCELED);
+	p->a.parting_ns = UINT64_MAX / 2;
+	assert_int_equal(wait_to_put(p), -ECANCELED);
+	end_pair(p);
+}
+
 /* What was said before is still heard; no signal comes of writing. */
 static void a_closed_connection_is_an_end_and_no_more(void **state)
 {
@@ -324,6 +338,7 @@ int main(void)
 		cmocka_unit_test(one_that_is_slow_is_waited_for),
 		cmocka_unit_test(whoever_waits_can_be_told_to_leave_it),
 		cmocka_unit_test(what_has_begun_may_end_when_it_is_given_up),
+		cmocka_unit_test(parting_is_over_once),
 		cmocka_unit_test(a_closed_connection_is_an_end_and_no_more),
 	};
 
